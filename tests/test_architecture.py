@@ -212,12 +212,13 @@ VIEWER_FLOORS = {
     "io": 2,
     "controller": 3,
     "project": 4,
-    "panels": 5,
-    "images": 6,
-    "dock": 7,
-    "folder": 8,
-    "plugin": 9,
-    "__init__": 9,
+    "teaching": 5,
+    "panels": 6,
+    "images": 7,
+    "dock": 8,
+    "folder": 9,
+    "plugin": 10,
+    "__init__": 10,
 }
 
 

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.annotations import Notes
+from napari_patchioner.errors import FormatError
 
 from .controller import Controller
 from .images import Images, choices
@@ -35,9 +36,11 @@ from .panels.main import MainPanel, Tool
 from .panels.models import ModelPanel
 from .panels.project import Projects
 from .panels.regions import RegionList
+from .panels.teach import TeachPanel
 from .panels.vocabulary import VocabularyPanel
 from .preferences import NAME, preference
 from .session.review import Review
+from .teaching.teacher import Teacher
 from .widgets import DockBase
 from .workers.models import ModelRegistry, shared_registry
 
@@ -237,6 +240,40 @@ class Actions:
         """Take one of the other captions of a record, which need not be selected."""
         self.controller.session.choose(uid, index)
         self.controller.show()
+
+    @on_image
+    def write_name(self) -> None:
+        """Put the cursor into the name that is taught to what is selected."""
+        if self._needed():
+            self._dock.teach.write_name()
+
+    @on_image
+    def teach(self) -> None:
+        """Teach the selected regions, each of them, the name that is typed, or their captions."""
+        field, teacher, controller = self._dock.teach.name, self._dock.teacher, self.controller
+        uids = self._dock.region_list.selected() or controller.selected()
+        if not uids:
+            self._say("Select what to teach first: press S, then click it.")
+            return
+        try:
+            if field.text().strip():
+                teacher.teach(controller, uids, field.text())
+            else:
+                teacher.teach_captions(controller, uids)
+        except FormatError as error:
+            self._say(str(error))
+            return
+        field.clearFocus()
+
+    @on_image
+    def label_next(self) -> None:
+        """Go to the region that is most useful to label, and on to the next one."""
+        uid = self._dock.teacher.next_doubtful(self.controller)
+        if uid:
+            self.go_to(uid)
+            self._dock.refresh()
+        else:
+            self._say("There is nothing left to label: draw more regions, or accept what is there.")
 
     @on_image
     def delete(self) -> None:
@@ -477,15 +514,10 @@ class CaptionDock(DockBase):
         self.inspect = InspectPanel(self.viewer, current)
         self.projects = Projects(current, actions.open_folder)
         self.find = FindPanel(actions, current)
-        self.panel = panel = MainPanel(
-            lambda *_: choices(self.viewer),
-            actions,
-            self.models,
-            self.vocabulary,
-            self.inspect,
-            self.projects,
-            self.find,
-        )
+        self.teacher = Teacher(self)
+        self.teach = TeachPanel(self.teacher, actions, current, lambda: self.models.choice.value)
+        parts = self.models, self.vocabulary, self.inspect, self.projects, self.teach, self.find
+        self.panel = panel = MainPanel(lambda *_: choices(self.viewer), actions, *parts)
         self.setWidget(panel)
         how = self._prepare, self._equip
         self.images = Images(self.viewer, panel.image, self.registry, *how, self)
@@ -497,10 +529,11 @@ class CaptionDock(DockBase):
         panel.options.changed.connect(self._on_options)
         for part in (self.images, self.models, self.vocabulary, self.region_list):
             part.changed.connect(self.refresh)
-        for part in (self.models, self.vocabulary, self.captions):
+        for part in (self.models, self.vocabulary, self.captions, self.teacher):
             part.messaged.connect(self.show_message)
         self.images.changed.connect(self.projects.refresh)
-        self.images.opened.connect(self.projects.keep)
+        self.images.opened.connect(self._on_opened)
+        self.images.closing.connect(self.teacher.leave)
         self.images.closing.connect(self.projects.dismiss)
         # On the image, too: the layer that had these keys may be what was deleted.
         for key, name in VIEWER_KEYS.items():
@@ -551,6 +584,7 @@ class CaptionDock(DockBase):
         controller, panel = self.controller, self.panel
         self.inspect.refresh()
         self.find.refresh()
+        self.teach.refresh_soon()
         self.vocabulary.refresh()
         own = controller and controller.progress
         panel.progress.follow(own or self.models.progress or self.vocabulary.progress)
@@ -577,6 +611,10 @@ class CaptionDock(DockBase):
         key = next((k for k, b in controller.bindings.items() if b.layer is active), "")
         panel.draw.show_mode(key, str(active.mode) if key else "")
 
+    def _on_opened(self, controller: Controller) -> None:
+        self.projects.keep(controller)
+        self.teacher.follow(controller, self.projects.files[controller])
+
     def _prepare(self, controller: Controller) -> None:
         controller.queue.set_options(forms.options(self.panel.options))
         controller.changed.connect(self.captions.thin_out)
@@ -600,11 +638,13 @@ class CaptionDock(DockBase):
             self.panel.status.setText("The dock was opened once more in this window; go on there.")
 
     def save_now(self) -> None:
-        """Save the project of the image at hand."""
+        """Save the project of the image at hand, and what was taught."""
+        self.teacher.flush()
         self.projects.save_now()
 
     def may_close(self) -> bool:
         """Save all work; where that fails, ask whether to go on without it."""
+        self.teacher.flush()
         return self.projects.may_close()
 
     def let_go(self) -> None:
@@ -616,10 +656,9 @@ class CaptionDock(DockBase):
         for key in VIEWER_KEYS:
             keys.bind(self.viewer, key)
         self._options_settled.cancel()
-        steps = [
-            part.let_go for part in (self.region_list, self.inspect, self.models, self.vocabulary)
-        ]
-        steps += [partial(self.panel.progress.follow, None)]
+        parts = self.region_list, self.inspect, self.models, self.vocabulary, self.teach
+        steps = [part.let_go for part in parts]
+        steps += [self.teacher.close, partial(self.panel.progress.follow, None)]
         steps += [self.projects.close_all, self.images.close]
         # Each of them, in this order, even if one fails.
         with ExitStack() as stack:

@@ -488,6 +488,8 @@ def record_to_json(record: Record) -> dict[str, Any]:
     known |= {name: value for name, value in texts.items() if value}
     if record.score is not None:
         known["score"] = float(record.score)
+    if record.example is not None:
+        known["example"] = record.example
     if seen is not None:
         known["shape"], known["vertices"] = seen.shape_type, seen.vertices.tolist()
         if seen.value is not None:
@@ -552,6 +554,7 @@ def _record_from_json(value: object, where: str) -> Record:
         **{name: given.take(name, bool, False) for name in _FLAGS},
         details=_details(given),
         origin=given.take("origin", dict, {}),
+        example=given.take("example", bool, None),
         extra=given.take("columns", dict, {}),
         newer=given.rest(),
     )

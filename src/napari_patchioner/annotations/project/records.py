@@ -157,10 +157,28 @@ class SeenMask(Seen):
 # What belongs to the text of a record, and not to the region.
 _TEXT = (
     *("caption", "score", "source", "model", "reviewed", "locked", "rejected"),
-    *("wanted", "problem", "details", "origin"),
+    *("wanted", "problem", "details", "origin", "example"),
 )
 # All that makes a difference to a person, but for the shape itself and other people's columns.
 _CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane")
+
+
+TAUGHT = "taught"
+"""Where the ``origin`` of a record says what gave it its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtName:
+    """A name that examples gave a region.
+
+    How likely it is right, from 0 to 1, how many examples there are of it, and the digest of the
+    lexicon.
+    """
+
+    name: str
+    score: float
+    examples: int
+    lexicon: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -195,6 +213,9 @@ class Record(Annotation):
         What else the model said: alternatives, concepts.
     origin : mapping
         What the model made the text or its draft from: grid key, how the image was displayed.
+    example : bool or None
+        Whether what a person calls it is taught, so that regions alike get that name; None where
+        nobody has said so.
     newer : mapping
         Fields of a newer version of the project file, written again.
     fingerprint : str
@@ -215,6 +236,7 @@ class Record(Annotation):
     problem: str = ""
     details: Caption | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    example: bool | None = None
     newer: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -232,6 +254,20 @@ class Record(Annotation):
     def protected(self) -> bool:
         """Whether no model may touch the text, see `is_protected`."""
         return is_protected(self.caption, self.source, self.reviewed or self.locked)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether a person wrote or accepted the text, so that it may be taught."""
+        return bool(self.caption) and is_protected(self.caption, self.source, self.reviewed)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Other texts to choose from; beside a taught name, first what the model said itself."""
+        if self.details is None:
+            return ()
+        own = self.details.alternatives
+        is_taught = self.source == "taught" and self.details.text
+        return (self.details.text, *own) if is_taught else own
 
     # what becomes of it
 
@@ -270,11 +306,12 @@ class Record(Annotation):
         )
 
     def chosen(self, index: int) -> Record:
-        """Return it with one of the model's alternatives, accepted; itself if there is none."""
-        if self.details is None or not 0 <= index < len(self.details.alternatives):
+        """Return it with one of its alternatives, accepted; itself if there is none."""
+        others = list(self.alternatives)
+        if self.details is None or not 0 <= index < len(others):
             return self
-        others = list(self.details.alternatives)
-        text, others[index] = others[index], self.details.text
+        is_taught = self.source == "taught"
+        text, others[index] = others[index], self.caption if is_taught else self.details.text
         return replace(
             self,
             caption=text,
@@ -285,6 +322,53 @@ class Record(Annotation):
             problem="",
             wanted=False,
         )
+
+    def taught(self, name: str) -> Record:
+        """Return it as an example of a name, which a person gives it."""
+        said = self.with_text(name)
+        # Where a machine has said the same, the person agrees with it.
+        said = replace(said, reviewed=said.reviewed or said.source in MACHINES)
+        return replace(said, example=True, wanted=False, rejected=False)
+
+    def named(self, name: TaughtName, model: str, *, joined: bool = False) -> Record:
+        """Return it with a name that examples give it; itself where a person has the say.
+
+        What the model said stays as an alternative; ``joined``, it follows the name.
+        """
+        if self.protected or self.rejected:
+            return self
+        own = self.details.text if self.details is not None else ""
+        learned = {"name": name.name, "examples": name.examples, "lexicon": name.lexicon}
+        return replace(
+            self,
+            caption=f"{name.name}: {own}" if joined and own else name.name,
+            score=round(name.score, 4),
+            source="taught",
+            model=self.model or model,
+            origin={**self.origin, TAUGHT: learned},
+            problem="",
+        )
+
+    def unnamed(self) -> Record:
+        """Return it without the name that examples gave it: with what the model says, or asked."""
+        if self.source != "taught" or self.protected:
+            return self
+        origin = {name: value for name, value in self.origin.items() if name != TAUGHT}
+        if self.details is None or not self.details.text:
+            return replace(self.emptied(), wanted=True)
+        text, score = self.details.text, score_of(self.details)
+        return replace(self, caption=text, score=score, source="model", origin=origin)
+
+    @property
+    def taught_name(self) -> TaughtName | None:
+        """The name that examples gave it, if they did."""
+        learned = self.origin.get(TAUGHT)
+        if self.source != "taught" or not isinstance(learned, Mapping):
+            return None
+        name, examples, lexicon = map(learned.get, ("name", "examples", "lexicon"))
+        if not (isinstance(name, str) and isinstance(examples, int) and isinstance(lexicon, str)):
+            return None
+        return TaughtName(name, self.score or 0.0, examples, lexicon)
 
     def about(self, fingerprint: str) -> Record:
         """Return it about this geometry; a text about another one is wanted anew."""

@@ -18,6 +18,12 @@ from pydantic import Field
 # for dark images, dark ones for bright images.
 ON_DARK = {"regions": "#56b4e9", "traces": "#f0e442"}
 ON_BRIGHT = {"regions": "#0072b2", "traces": "#d55e00"}
+# Colours of taught names, from the same palette and that of Paul Tol.
+NAME_COLOURS = (
+    *("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2"),
+    *("#88ccee", "#aa4499", "#999933", "#ee3377", "#44bb99"),
+)
+_colours: dict[str, str] = {}
 # What fits beside a shape without covering its neighbours: a few short lines.
 LINE_LENGTH, LINES, SIZE = 24, 3, 9
 TEMPLATE = "{caption}"
@@ -87,6 +93,11 @@ def shortened(caption: str, lines: int = LINES) -> str:
     """Return a caption as it is drawn on the canvas."""
     wrapped = textwrap.wrap(caption, LINE_LENGTH, max_lines=lines, placeholder=" …")
     return "\n".join(wrapped)
+
+
+def colour_of(name: str) -> str:
+    """Return the colour of a taught name, which it keeps as long as the program runs."""
+    return _colours.setdefault(name, NAME_COLOURS[len(_colours) % len(NAME_COLOURS)])
 
 
 def draw_captions(layer: Layer, colour: str) -> None:

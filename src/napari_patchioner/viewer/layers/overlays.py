@@ -1,4 +1,4 @@
-"""The patch grid, the patches of a region and rims around captions, drawn over the image.
+"""The patch grid, patches of a region, taught names and rims around captions, over the image.
 
 Grid and patches are napari overlays of the image layer, for which napari 0.9 has no public method.
 The only module that knows vispy and napari's canvas.
@@ -6,8 +6,8 @@ The only module that knows vispy and napari's canvas.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from napari.components.overlays import SceneOverlay
 from napari.layers import Image, Layer
 from napari.layers.base._base_constants import Blending
 from napari.viewer import Viewer
-from vispy.color import get_colormap
+from vispy.color import Color, get_colormap
 from vispy.scene.visuals import Compound, Line, Mesh
 
 from napari_patchioner.annotations import Plane, Record
@@ -28,11 +28,14 @@ from napari_patchioner.regions import Region
 from napari_patchioner.viewer.session.session import Session
 from napari_patchioner.viewer.workers.encode import Encoder, Overview
 
-from .geometry import FloatArray, record_plane, record_region
+from .captions import colour_of
+from .geometry import FloatArray, record_plane, record_region, shown_plane
 
 NAME = "napari-patchioner"
 # Viridis from a fifth up: the lowest of its blues is lost on dark images.
 LOWEST, OPACITY = 0.2, 0.5
+# Of outlines in the colours of names, in pixels of the screen; and half of what surrounds a point.
+_WIDE, _AROUND = 5, 4.0
 # Light on dark, so that one of them shows on any image.
 _DARK, _LIGHT = (0.0, 0.0, 0.0, 0.35), (1.0, 1.0, 1.0, 0.55)
 _END = "if (alpha <= 0) discard;"
@@ -50,15 +53,20 @@ _RIM = """
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sheet:
-    """What is drawn over one plane: the borders of patches, and how much each patch counts."""
+    """What is drawn over one plane: borders of patches, how much each counts, and outlines."""
 
-    transform: GridTransform
+    transform: GridTransform | None = None
     lines: bool = False
     # Shape (rows, columns); nothing is drawn where it is zero
     heat: FloatArray | None = None
+    # Both ends of the lines around regions, shape (n, 2, 2), and their colours, shape (n, 4)
+    outlines: FloatArray | None = None
+    colours: FloatArray | None = None
 
     def borders(self) -> FloatArray:
         """Return both ends of every line, shape (n, 2, 2), in ``(row, column)`` image pixels."""
+        if self.transform is None:
+            return np.zeros((0, 2, 2))
         rows, columns = self.transform.grid_shape
         across = [[(row, 0), (row, columns)] for row in range(rows + 1)]
         down = [[(0, column), (rows, column)] for column in range(columns + 1)]
@@ -66,7 +74,9 @@ class Sheet:
 
     def squares(self) -> tuple[FloatArray, FloatArray]:
         """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
-        heat = np.zeros(self.transform.grid_shape) if self.heat is None else self.heat
+        if self.heat is None or self.transform is None:
+            return np.zeros((0, 4, 2)), np.zeros(0)
+        heat = self.heat
         cells = np.argwhere(heat > 0)
         around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
         corners = self.transform.to_image(cells[:, None] + around)
@@ -95,6 +105,8 @@ class Overlays:
         # Whether the grid is wanted, and the patches of what is selected or under the cursor
         self.lines = self.patches = False
         self.inspected: Region | None = None
+        # Names whose regions are outlined in their colours
+        self.names: frozenset[str] = frozenset()
         self._image, self._encoder, self._session = image, encoder, session
         self._current, self._options = current, options
         self._drawn: tuple[Any, ...] = ()
@@ -111,16 +123,26 @@ class Overlays:
             about = (record.uid, record.fingerprint) if record is not None else None
             options = [self._options.get(name) for name in ("pooling", "union", "zoom")]
             wanted += about, options, id(self.inspected)
+        plane = shown_plane(self._encoder.viewer, self._image) if self.names else None
+        named = self._named(plane) if plane is not None else []
+        if plane is not None and named:
+            wanted += plane, [(r.uid, r.fingerprint, name) for r, name in named]
         if wanted == self._drawn:
             return
         self._drawn = wanted
         overlays = self._image._overlays
-        if here is None:
+        if not wanted:
             overlays.pop(NAME, None)
             return
         overlay = overlays.setdefault(NAME, PatchOverlay())
-        grid, heat = self._heat(*here)
-        overlay.sheet = Sheet(grid.transform, self.lines, heat)
+        sheet = Sheet()
+        if here is not None:
+            grid, heat = self._heat(*here)
+            sheet = Sheet(grid.transform, self.lines, heat)
+        if plane is not None and named:
+            outlines, colours = self._outlines(plane, named)
+            sheet = replace(sheet, outlines=outlines, colours=colours)
+        overlay.sheet = sheet
         if not overlay.visible:
             overlay.visible = True
             # Overlays that come late are half a pixel off until napari places its nodes again.
@@ -129,8 +151,38 @@ class Overlays:
     def close(self) -> None:
         """Draw nothing any more."""
         self.lines = self.patches = False
-        self.inspected = None
+        self.inspected, self.names = None, frozenset()
         self.refresh()
+
+    def _named(self, plane: Plane) -> list[tuple[Record, str]]:
+        """Return the records on a plane that have one of the names, with it."""
+        named = []
+        for record in self._session.records.values():
+            taught = record.taught_name
+            name = taught.name if taught is not None else record.caption
+            here = record.plane is None and name in self.names
+            if here and record_plane(record, self._session, plane.axes) == plane:
+                named.append((record, name))
+        return named
+
+    def _outlines(
+        self, plane: Plane, named: Sequence[tuple[Record, str]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the lines around regions, and their colours."""
+        lines, colours = [], []
+        for record, name in named:
+            try:
+                region = record_region(record, self._session, plane.axes)
+            except PatchionerError:
+                continue
+            colour = Color(colour_of(name)).rgba
+            for part in region.parts():
+                for ring in part.rings() or [_around(part)]:
+                    lines.append(np.stack([ring, np.roll(ring, -1, axis=0)], axis=1))
+                    colours.append(np.tile(colour, (len(ring), 1)))
+        if not lines:
+            return np.zeros((0, 2, 2)), np.zeros((0, 4))
+        return np.concatenate(lines), np.concatenate(colours)
 
     def _heat(self, plane: Plane, grid: FeatureGrid) -> tuple[FeatureGrid, FloatArray | None]:
         """Return the patches that are shown, and what each contributes."""
@@ -153,6 +205,14 @@ class Overlays:
             return grid, None
 
 
+def _around(region: Region) -> FloatArray:
+    """Return a box around a point or a line, which have no outline, shape (4, 2)."""
+    bounds = region.bounds()
+    top, left = bounds.top - _AROUND, bounds.left - _AROUND
+    bottom, right = bounds.bottom + _AROUND, bounds.right + _AROUND
+    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)], float)
+
+
 class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
     """Draws the sheet of a `PatchOverlay`: coloured squares below two sets of lines."""
 
@@ -160,7 +220,9 @@ class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
         self._mesh = Mesh()
         styles = ((_DARK, 3), (_LIGHT, 1))
         self._lines = [Line(color=c, connect="segments", width=width) for c, width in styles]
-        super().__init__(node=Compound([self._mesh, *self._lines]), **options)
+        self._outlines = Line(connect="segments", width=_WIDE, antialias=True)
+        nodes = [self._mesh, *self._lines, self._outlines]
+        super().__init__(node=Compound(nodes), **options)
         self.overlay.events.sheet.connect(self._on_sheet)
         self.layer.events.set_data.connect(self._on_level)
         self._scale: tuple[float, ...] = ()
@@ -193,6 +255,11 @@ class VispyPatches(LayerOverlayMixin, VispySceneOverlay):  # type: ignore[misc]
             line.visible = sheet.lines
             if sheet.lines:
                 line.set_data(pos=self._on_canvas(sheet.borders()))
+        outlined = sheet.outlines is not None and len(sheet.outlines) > 0
+        self._outlines.visible = outlined
+        if sheet.outlines is not None and sheet.colours is not None and outlined:
+            colours = np.repeat(sheet.colours, 2, axis=0).astype(np.float32)
+            self._outlines.set_data(pos=self._on_canvas(sheet.outlines), color=colours)
         corners, weights = sheet.squares()
         self._mesh.visible = len(corners) > 0
         if len(corners):

@@ -39,6 +39,8 @@ KEYS = (
     Key("Shift-N", "go_back", "Previous region"),
     Key("Control-Z", "undo", "Undo: shapes and captions alike"),
     Key("Control-Shift-Z", "redo", "Redo"),
+    Key("Shift-T", "write_name", "Teach: write a name for the selected regions, Enter teaches it"),
+    Key("M", "label_next", "Label next: go to the region that is most doubtful"),
     Key("Shift-F", "find_like", "Find more like the selected shapes"),
     Key("O", "toggle_list", "Show or hide the list of regions"),
     Key("H", "toggle_captions", "Show or hide the captions on the image"),
@@ -77,6 +79,7 @@ IN_THE_LIST = (
     ("A, X, K", "Accept, reject, lock"),
     ("Q, G", "Caption again, caption together"),
     ("Delete", "Delete the selected shapes"),
+    ("T", "Teach the selected regions a name"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
 )
 IN_WHAT_WAS_FOUND = (

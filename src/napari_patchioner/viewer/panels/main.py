@@ -14,6 +14,7 @@ from superqt.utils import signals_blocked
 from napari_patchioner.annotations import Record
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.session.review import Review
+from napari_patchioner.viewer.session.session import learned_from
 from napari_patchioner.viewer.widgets import Sentence, button, stack, wrapped
 
 from . import forms
@@ -22,6 +23,7 @@ from .inspect import InspectPanel
 from .keys import Help
 from .models import ModelPanel
 from .project import Projects
+from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
 
 
@@ -128,7 +130,7 @@ def verdict_line(record: Record, pending: str = "") -> str:
         line = pending if record.wanted else ""
     elif record.source == "taught":
         score = f", score {record.score:.2f}" if record.score is not None else ""
-        line = f"Learned from examples{score}"
+        line = f"{learned_from(record)}{score}".capitalize()
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":
@@ -184,7 +186,7 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
 
     def show_record(self, record: Record | None) -> None:
         """List the alternatives of a caption."""
-        texts = list(record.details.alternatives) if record and record.details else []
+        texts = list(record.alternatives) if record else []
         if texts != self._texts:
             self._texts = texts
             self.clear()
@@ -280,6 +282,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         vocabulary: VocabularyPanel,
         inspect: InspectPanel,
         projects: Projects,
+        teach: TeachPanel,
         find: FindPanel,
     ) -> None:
         super().__init__()
@@ -324,6 +327,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
+            teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
             (whole, made["caption_whole"]),
             *(self.whole, more, projects),

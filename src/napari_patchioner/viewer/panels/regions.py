@@ -16,7 +16,7 @@ from superqt.utils import signals_blocked
 from napari_patchioner.annotations import MACHINES
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
-from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.session.session import Session, counted, learned_from
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -44,7 +44,7 @@ ONLY: dict[str, Callable[[Record, float], bool]] = {
     "Locked": lambda record, low: record.locked,
 }
 KINDS = {"rectangle": "box", "path": "trace"}
-AUTHORS = {"taught": "learned", "edited": "you, from a draft", "human": "you"}
+AUTHORS = {"edited": "you, from a draft", "human": "you"}
 # Title, name of the action, and what it is for.
 ACTIONS = (
     ("Accept", "accept", "Keep these captions: no model will change them (key A)."),
@@ -53,9 +53,10 @@ ACTIONS = (
     ("Lock", "lock", "Keep all models from these regions, or let them in again (key K)."),
     ("Together", "caption_together", "Caption the selected shapes as one region (key G)."),
     ("Delete", "delete", "Delete the selected shapes (key Delete)."),
+    ("Teach", "write_name", "Teach the selected regions a name (key T)."),
 )
 # The keys of these while the table has the focus.
-_KEYS = ("A", "X", "Q", "K", "G", "Del")
+_KEYS = ("A", "X", "Q", "K", "G", "Del", "T")
 TABLE_KEYS = {key: name for key, (_, name, _) in zip(_KEYS, ACTIONS, strict=True)}
 TABLE_KEYS["Backspace"] = "delete"
 _Role = Qt.ItemDataRole
@@ -134,7 +135,10 @@ def line_of(record: Record, plane: str = "") -> Line:
     kinds = {"group": f"{len(record.members)} together", "image": "whole image"}
     kind = kinds.get(record.subject, KINDS.get(shape_type, shape_type))
     same = (getattr(record, name) for name in Line._fields[:8])
-    line = Line._make((*same, kind, AUTHORS.get(record.source, record.source), plane))
+    author = AUTHORS.get(record.source, record.source)
+    if record.source == "taught":
+        author = learned_from(record)
+    line = Line._make((*same, kind, author, plane))
     return line if record.score is not None else line._replace(score=math.nan)
 
 

@@ -30,6 +30,9 @@ from .restore import Fill, ForeignCaptions, Snapshots, add, at_home, resume
 if TYPE_CHECKING:
     from napari_patchioner.viewer.controller import Controller
 
+# The name of a project's field: which lexicon is in use, and what is an example.
+TEACHING = "teaching"
+
 
 def find_project(store: ProjectStore, progress: Progress) -> tuple[Project | None, str]:
     """Recognise an image by its pixels; return the work saved for it, and a note."""
@@ -58,6 +61,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._saved: tuple[Record, ...] = ()
         self._pending: tuple[Record, ...] = ()
         self._saved_memory = self._pending_memory = controller.queue.memory
+        self._saved_teaching: dict[str, object] = {}
+        self._pending_teaching: dict[str, object] = {}
         self._aside: list[Project] = []
         self._layers: set[str] = set()
         self.autosave = Autosave(self._project, self._write, self)
@@ -217,10 +222,13 @@ class ProjectFile(QObject):  # type: ignore[misc]
     def _project(self) -> Project | None:
         """Return the work as it is; None where all of it is saved."""
         records, memory = self._take(), self._controller.queue.memory
+        teaching = dict(self._controller.session.teaching)
         same = len(records) == len(self._saved) and all(map(is_, records, self._saved))
-        if same and (memory == self._saved_memory or not records):
+        # Which memory and which lexicon are in use is no work that an image needs a file for.
+        is_used = memory == self._saved_memory and teaching == self._saved_teaching
+        if same and (is_used or not records):
             return None
-        self._pending, self._pending_memory = records, memory
+        self._pending, self._pending_memory, self._pending_teaching = records, memory, teaching
         if dropped := self._snapshots.dropped():
             self._aside.append(self._of(dropped))
             # Not in the dock alone, whose line says something else a moment later.
@@ -246,7 +254,10 @@ class ProjectFile(QObject):  # type: ignore[misc]
         models = sorted({record.model for record in records if record.model})
         provenance = {**self._base.provenance, "package": version("napari-patchioner")}
         made = {**provenance, "models": models}
-        return Project(self._base.image, records, options, made, extra=self._base.extra)
+        extra = dict(self._base.extra)
+        if teaching := self._controller.session.teaching:
+            extra[TEACHING] = dict(teaching)
+        return Project(self._base.image, records, options, made, extra=extra)
 
     def _restore(self, project: Project) -> None:
         """Put saved work on the image, unless there is some already."""
@@ -287,6 +298,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
         self._controller.session.start_history()
         self._base = project
         self._controller.queue.memory = self._saved_memory = memory_of(project)
+        teaching = project.extra.get(TEACHING)
+        self._controller.session.teaching = dict(teaching) if isinstance(teaching, dict) else {}
         self._snapshots.carry(left)
         self._controller.show()
 
@@ -342,6 +355,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
     def _on_saved(self, path: Path | None) -> None:
         if path is not None:
             self._saved, self._saved_memory = self._pending, self._pending_memory
+            self._saved_teaching = self._pending_teaching
             if self._store.note:
                 self.messaged.emit(self._store.note)
         self.changed.emit()

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from napari_patchioner.annotations import SOURCES, Plane, Record, Seen, Source, new_uid
-from napari_patchioner.annotations.project.records import same_cells, score_of
+from napari_patchioner.annotations.project.records import TaughtName, same_cells, score_of
 from napari_patchioner.decoders import Caption
 
 from .history import History, Snapshot
@@ -29,6 +29,12 @@ def counted(number: int | Sized, noun: str, many: str = "") -> str:
     """Return a number with its noun: "1 shape", "3 shapes"."""
     count = number if isinstance(number, int) else len(number)
     return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
+
+
+def learned_from(record: Record) -> str:
+    """Return who is the author of a name that examples gave: "learned from 5 examples"."""
+    taught = record.taught_name
+    return f"learned from {counted(taught.examples, 'example') if taught else 'examples'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,12 @@ class Session:
         self.changed: list[Callable[[], None]] = []
         # Asked about every region that is new on a layer of other people's making
         self.pending = PendingCaptions()
+        # Whether what the model says follows a name that examples give.
+        self.joined = False
+        # What a project says of teaching besides its records, as plain values.
+        self.teaching: dict[str, Any] = {}
+        # What is taught, and waits for its plane to be encoded.
+        self.awaited: set[str] = set()
         # What the models are at, by uid
         self._requests: dict[str, Request] = {}
         self._order: dict[str, list[str]] = {}
@@ -434,6 +446,41 @@ class Session:
         self._ask(asked)
         return len(chosen) - len(asked)
 
+    def teach(self, uids: Iterable[str], name: str) -> int:
+        """Make records examples of a name, which becomes their text; return how many there are.
+
+        Names that others get from them, whenever they come, are this step and no earlier.
+        """
+        chosen = self._chosen(uids)
+        with self._relearning(f"teaching of {counted(chosen, 'region')}"):
+            for record in chosen:
+                self.records[record.uid] = record.taught(name)
+        return len(chosen)
+
+    def mark_examples(self, uids: Iterable[str], on: bool) -> None:
+        """Have records teach what a person calls them, or not; their texts stay."""
+        chosen = [record for record in self._chosen(uids) if record.example is not on]
+        done = "teaching" if on else "forgetting"
+        with self._relearning(f"{done} of {counted(chosen, 'example')}"):
+            for record in chosen:
+                self.records[record.uid] = replace(record, example=on)
+
+    def retitle(self, uids: Iterable[str], name: str) -> None:
+        """Give examples another name, which a person has chosen for all of them."""
+        chosen = self._chosen(uids)
+        with self._relearning(f"renaming of {counted(chosen, 'example')}"):
+            for record in chosen:
+                self.records[record.uid] = record.with_text(name)
+
+    @contextmanager
+    def _relearning(self, label: str) -> Iterator[None]:
+        """Make a step, to which the names belong that records get because of it."""
+        with self.step(label):
+            # Whatever a record says later then changes no state before this step.
+            open_to_names = [r for r in self.records.values() if not r.protected]
+            self.records |= {record.uid: replace(record) for record in open_to_names}
+            yield
+
     def drop(self, uids: Iterable[str]) -> None:
         """Delete the captions of groups and planes; shapes are deleted on their layers."""
         chosen = [record.uid for record in self._chosen(uids) if record.subject != "shape"]
@@ -556,6 +603,13 @@ class Session:
         origin: Mapping[str, Any] = MappingProxyType({}),
     ) -> bool:
         """Take a model's caption and what it was made from; False where it comes too late."""
+        record = self._current(request)
+        if record is not None and (name := record.taught_name) is not None:
+            told = replace(record, details=caption, model=model, origin=dict(origin))
+            told = told.named(name, model, joined=self.joined)
+            self.records[record.uid] = replace(told, wanted=False)
+            self.notify()
+            return True
         said = {"caption": caption.text, "score": score_of(caption), "model": model}
         source = "model" if caption.text else ""
         return self._answer(
@@ -573,6 +627,23 @@ class Session:
                 score, blank = round(scores[record.uid], 4), replace(record.blanked(), wanted=False)
                 named = replace(blank, caption=name, score=score, source="taught", model=model)
                 self._put(replace(named, reviewed=True))
+
+    def name(self, names: Mapping[str, TaughtName | None], model: str) -> bool:
+        """Give records the names that examples give them, None for none; whether any is new.
+
+        No step of its own, and nothing that a person wrote, accepted, locked or refused changes.
+        """
+        news: dict[str, Record] = {}
+        for uid, name in names.items():
+            record = self.records.get(uid)
+            if record is not None:
+                joined = self.joined
+                now = record.named(name, model, joined=joined) if name else record.unnamed()
+                news |= {} if now.same(record) else {uid: now}
+        self.records |= news
+        if news:
+            self.notify()
+        return bool(news)
 
     def fail(self, request: Request, problem: str) -> None:
         """Note why a record has no caption."""

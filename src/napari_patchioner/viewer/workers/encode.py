@@ -251,7 +251,7 @@ class Encoder(QObject):  # type: ignore[misc]
         return None
 
     def is_needed(self, session: Session) -> bool:
-        """Whether the displayed plane has to be encoded for a caption that is wanted there.
+        """Whether the displayed plane has to be encoded for what is wanted or taught there.
 
         A plane that failed or was cancelled is not tried again until Start is pressed.
         """
@@ -260,7 +260,8 @@ class Encoder(QObject):  # type: ignore[misc]
         plane = geometry.shown_plane(self.viewer, self.image)
         if plane is None or plane in self.grids or plane in self._attempted:
             return False
-        wanted = filter(session.is_open, session.records.values())
+        records = session.records.values()
+        wanted = (r for r in records if session.is_open(r) or r.uid in session.awaited)
         return any(geometry.record_plane(rec, session, plane.axes) == plane for rec in wanted)
 
     def _source(self) -> PlaneSource:

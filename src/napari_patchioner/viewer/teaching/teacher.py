@@ -1,0 +1,859 @@
+"""What is taught in a window: kept in step with all open images, which are named after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.annotations.project.records import TaughtName
+from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
+from napari_patchioner.progress import Progress
+from napari_patchioner.teaching import (
+    Example,
+    Lexicon,
+    Naming,
+    Origin,
+    checked_name,
+    read_lexicon,
+    write_lexicon,
+)
+from napari_patchioner.viewer.layers.geometry import record_outline
+from napari_patchioner.viewer.layers.image_layers import image_title
+from napari_patchioner.viewer.session.session import counted
+from napari_patchioner.viewer.widgets import throttled
+from napari_patchioner.viewer.workers.job import Job, error_message
+from napari_patchioner.viewer.workers.teach import (
+    Described,
+    Lesson,
+    News,
+    Picture,
+    Spot,
+    Stamp,
+    digest_of,
+    fit,
+    is_fitted,
+    learn,
+    prepare,
+)
+
+from .store import Lexicons, LexiconStore, read_lexicons
+
+if TYPE_CHECKING:
+    from napari_patchioner.viewer.controller import Controller
+    from napari_patchioner.viewer.project.project_file import ProjectFile
+
+# Soon enough to seem at once; and long enough for a name to be typed to its end.
+PACE_MS, TYPING_MS = 40, 700
+# So much later it is in a file.
+SAVE_MS = 300
+# Fields of what a project says of teaching.
+LEXICON, EVERY, JOINED = "lexicon", "every_caption", "joined"
+
+
+@dataclass(eq=False)
+class Pupil:
+    """One open image: what of it is taught, and what is known of its regions."""
+
+    controller: Controller
+    project: ProjectFile
+    pictures: dict[Plane, Picture] = field(default_factory=dict)
+    described: dict[str, Described] = field(default_factory=dict)
+    # Of what could not be described, where it lay then
+    faults: dict[str, Stamp] = field(default_factory=dict)
+    # Examples that lexicons were told of, by uid, and the shapes that they were then
+    told: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, str] = field(default_factory=dict)
+    names: dict[str, tuple[Stamp, str, Naming]] = field(default_factory=dict)
+    # What has been shown to be labelled, and was left as it was.
+    passed: set[str] = field(default_factory=set)
+    # Whether what was saved of it has been taken over.
+    met: bool = False
+
+    @property
+    def content(self) -> str:
+        """What lexicons know the image by, whatever it is called and however it is displayed."""
+        return self.project.content
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its project says of teaching."""
+        return self.controller.session.teaching
+
+    def wanted(self) -> dict[str, str]:
+        """Return what is taught on this image: names by uid."""
+        every = bool(self.facts.get(EVERY))
+        names = {}
+        for uid, record in self.controller.session.records.items():
+            if is_example(record, every):
+                try:
+                    names[uid] = checked_name(record.caption)
+                except FormatError:
+                    continue
+        return names
+
+    def refresh(self) -> None:
+        """Bring what was encoded up to date, and forget what was known of regions that are gone."""
+        encoder, records = self.controller.encoder, self.controller.session.records
+        before, self.pictures = self.pictures, {}
+        for plane, grid in encoder.grids.items():
+            known = before.get(plane)
+            same = known is not None and known.grid is grid
+            self.pictures[plane] = known if known and same else Picture(grid, encoder.sizes[plane])
+        for known_of in (self.described, self.faults, self.names):
+            for uid in known_of.keys() - records.keys():
+                del known_of[uid]
+
+    def place(self, record: Record) -> tuple[Plane, Picture, Stamp] | None:
+        """Return where a record is seen, if its plane has been encoded."""
+        session = self.controller.session
+        found = self.controller.encoder.plane_and_grid(record, session)
+        if found is None or found[0] not in self.pictures:
+            return None
+        return found[0], self.pictures[found[0]], (record.fingerprint, found[1].key)
+
+    def is_described(self, uid: str, stamp: Stamp, *, pictured: bool = False) -> bool:
+        """Whether a region is described as it is now, ``pictured`` with a small picture, too."""
+        known = self.described.get(uid)
+        return known is not None and known.stamp == stamp and bool(known.thumbnail or not pictured)
+
+    def spot(self, record: Record, *, pictured: bool) -> Spot | None:
+        """Return what a worker needs to describe a record that is not described as it is now."""
+        placed = self.place(record)
+        if placed is None:
+            return None
+        plane, picture, stamp = placed
+        is_known = self.is_described(record.uid, stamp, pictured=pictured)
+        if is_known or self.faults.get(record.uid) == stamp:
+            return None
+        union = bool(self.controller.queue.options.get("union"))
+        outline = record_outline(record, self.controller.session, plane.axes, union=union)
+        return Spot(record.uid, stamp, picture, outline)
+
+
+def is_example(record: Record, every: bool) -> bool:
+    """Whether a record teaches its text; ``every`` one does that a person vouches for."""
+    return record.vouched and (every if record.example is None else record.example)
+
+
+class Teacher(QObject):  # type: ignore[misc]
+    """One lexicon for a window, learned from examples on its images, which it names at once.
+
+    Which regions are examples the records themselves say, so that undo and project files take them
+    along; their vectors and those of images that are not open are kept under the lexicon's id. For
+    each backbone there is a lexicon of its own; that of another one waits until it is used again.
+    """
+
+    # The lexicon, or what is known of regions, is another one.
+    changed = Signal()
+    messaged = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.pupils: dict[Controller, Pupil] = {}
+        self.lexicons: dict[Origin, Lexicon] = {}
+        # Of the folder that was opened or saved last
+        self.path: Path | None = None
+        # Why nothing was learned of some examples yet.
+        self.waiting = 0
+        self.joined = self.every = False
+        self._origins: dict[str, Origin] = {}
+        self._had: set[Origin] = set()
+        self._store, self._saved = LexiconStore(), dict[Origin, Lexicon]()
+        self._ids: set[str] = set()
+        self._job: Job | None = None
+        self._loading: Job | None = None
+        self._saving: Job | None = None
+        self._files: set[Job] = set()
+        self._generation = 0
+        self._again = self._urgent = self._is_due = self._closed = False
+        self._taught = ""
+        self._pace = throttled(self._work, PACE_MS, self)
+        self._typed = throttled(self._on_typed, TYPING_MS, self, rest=True)
+        self._rest = throttled(self._save, SAVE_MS, self)
+
+    # images
+
+    def follow(self, controller: Controller, project: ProjectFile) -> None:
+        """Learn from an image and name its regions from now on."""
+        pupil = self.pupils[controller] = Pupil(controller, project)
+        controller.session.joined = self.joined
+        controller.session.changed.append(self.touch)
+        controller.encoder.changed.connect(self.touch)
+        project.changed.connect(self.touch)
+        if pupil.project.searched:
+            self.touch()
+
+    def leave(self, controller: Controller) -> None:
+        """Let go of an image; what was taught there stays."""
+        if controller in self.pupils:
+            del self.pupils[controller]
+            if self.touch in controller.session.changed:
+                controller.session.changed.remove(self.touch)
+            controller.encoder.changed.disconnect(self.touch)
+
+    def close(self) -> None:
+        """Stop all work, and save what is not saved."""
+        if self._closed:
+            return
+        self._closed = True
+        for waiting in (self._pace, self._typed, self._rest):
+            waiting.cancel()
+        for controller in list(self.pupils):
+            self.leave(controller)
+        for job in (self._job, self._loading, *self._files):
+            if job is not None:
+                job.drop()
+        self.flush()
+
+    def touch(self, *_: object) -> None:
+        """Look for something to learn or to name, soon."""
+        if not self._closed:
+            self._is_due = True
+            self._pace.throttle()
+
+    # what is known
+
+    def origin_of(self, controller: Controller | None) -> Origin | None:
+        """Return which lexicon an image is named by; None as long as nobody knows."""
+        model = controller.encoder.model if controller is not None else ""
+        return self._origins.get(model)
+
+    def lexicon_of(self, controller: Controller | None) -> Lexicon | None:
+        """Return the lexicon that an image is named by, the largest one before it is encoded."""
+        origin = self.origin_of(controller)
+        if origin is not None:
+            return self.lexicons.get(origin)
+        return max(self.lexicons.values(), key=len, default=None)
+
+    def examples_of(self, controller: Controller) -> dict[str, str]:
+        """Return what is taught on an image: names by uid."""
+        pupil = self.pupils.get(controller)
+        return pupil.wanted() if pupil is not None else {}
+
+    def uid_here(self, controller: Controller, example: Example) -> str:
+        """Return the uid of an example that is on this image; empty where it is on another."""
+        pupil = self.pupils.get(controller)
+        here = pupil is not None and pupil.met and example.content == pupil.content
+        return example.uid if here and example.uid in controller.session.records else ""
+
+    def naming(self, controller: Controller, uid: str) -> Naming | None:
+        """Return what the lexicon says of a region, named by it or not."""
+        pupil = self.pupils.get(controller)
+        known = pupil.names.get(uid) if pupil is not None else None
+        return known[2] if known is not None else None
+
+    def most_doubtful(self, controller: Controller, passed: Collection[str] = ()) -> str:
+        """Return the region of an image that is most useful to label; empty where there is none.
+
+        That is the one whose name is as likely right as wrong, then those nobody knows.
+        """
+        pupil = self.pupils.get(controller)
+        if pupil is None:
+            return ""
+        records = controller.session.records
+        open_ones = [
+            r.uid for r in records.values() if not (r.protected or r.rejected or r.uid in passed)
+        ]
+
+        def doubt(uid: str) -> float:
+            naming = self.naming(controller, uid)
+            return 1.0 if naming is None else abs(naming.score - 0.5)
+
+        return min(open_ones, key=doubt, default="")
+
+    def is_every(self, controller: Controller | None) -> bool:
+        """Whether every caption that a person vouches for is taught on an image."""
+        pupil = self.pupils.get(controller) if controller is not None else None
+        return bool(pupil.facts.get(EVERY)) if pupil is not None else self.every
+
+    @property
+    def active(self) -> bool:
+        """Whether something is being learned or named, or will be before long."""
+        return self._job is not None or self._loading is not None or self._is_due
+
+    # what a person does
+
+    def prepare(self, controller: Controller) -> None:
+        """Get ready to learn from the plane at hand: somebody is about to teach."""
+        pupil, here = self.pupils.get(controller), controller.encoder.here()
+        if pupil is None or here is None or self._job is not None:
+            return
+        pupil.refresh()
+        self._background(prepare, pupil.pictures[here[0]])
+
+    def teach(self, controller: Controller, uids: Sequence[str], name: str) -> None:
+        """Make regions examples of a name; a FormatError where that is no name."""
+        name = checked_name(name)
+        number = controller.session.teach(uids, name)
+        self._taught = name
+        self._now()
+        controller.show()
+        if controller.encoder.ready:
+            self.messaged.emit(f"Learning {name!r} from {counted(number, 'region')}…")
+        else:
+            self.messaged.emit(
+                f"{name!r} is taught with {counted(number, 'region')}; press Start, and regions "
+                "alike get this name when the image has been read."
+            )
+
+    def teach_captions(self, controller: Controller, uids: Sequence[str]) -> None:
+        """Let regions teach what a person has called each; a FormatError where nobody has."""
+        records = controller.session.records
+        called = [uid for uid in uids if uid in records and records[uid].vouched]
+        if not called:
+            raise FormatError("type a name first, then press Teach")
+        controller.session.mark_examples(called, True)
+        self._taught = records[called[0]].caption
+        self._now()
+        controller.show()
+
+    def next_doubtful(self, controller: Controller) -> str:
+        """Return what to label next: not what was passed on the way, as long as there is more."""
+        pupil = self.pupils.get(controller)
+        if pupil is None:
+            return ""
+        uid = self.most_doubtful(controller, pupil.passed)
+        if not uid and pupil.passed:
+            pupil.passed.clear()
+            uid = self.most_doubtful(controller)
+        pupil.passed.add(uid)
+        return uid
+
+    def set_every(self, on: bool) -> None:
+        """Let every caption that a person vouches for be an example, on all open images."""
+        self.every = on
+        for pupil in self.pupils.values():
+            if pupil.facts.get(EVERY, False) != on:
+                pupil.facts[EVERY] = on
+                pupil.controller.session.notify()
+        self._now()
+
+    def set_joined(self, on: bool) -> None:
+        """Let what the model says follow the names, or not."""
+        self.joined = on
+        for pupil in self.pupils.values():
+            pupil.controller.session.joined = on
+            if pupil.facts.get(JOINED, False) != on:
+                pupil.facts[JOINED] = on
+                pupil.controller.session.notify()
+            self._show_names(pupil, list(pupil.names))
+        self.changed.emit()
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a name of the lexicon another wording; that of another name joins both."""
+        new = checked_name(new)
+        if new == old:
+            return
+        for pupil in self.pupils.values():
+            uids = [uid for uid, name in pupil.wanted().items() if name == old]
+            if uids:
+                pupil.controller.session.retitle(uids, new)
+                pupil.controller.show()
+        self._change(lambda lexicon: lexicon.renamed(old, new))
+        for pupil in self.pupils.values():
+            pupil.told = {uid: new if name == old else name for uid, name in pupil.told.items()}
+
+    def forget_name(self, name: str) -> None:
+        """Forget a name with all its examples; texts that people wrote stay."""
+        for pupil in self.pupils.values():
+            self._unmark(pupil, [uid for uid, own in pupil.wanted().items() if own == name])
+        self._change(lambda lexicon: _kept(lexicon, lambda example: example.name != name))
+
+    def forget(self, examples: Iterable[Example]) -> None:
+        """Forget examples; texts that people wrote stay."""
+        keys = {(example.content, example.uid) for example in examples}
+        for pupil in self.pupils.values():
+            own = [uid for uid in pupil.wanted() if (pupil.content, uid) in keys]
+            self._unmark(pupil, own)
+        self._change(lambda lexicon: _kept(lexicon, lambda e: (e.content, e.uid) not in keys))
+
+    def clear(self) -> None:
+        """Forget everything, and begin a lexicon anew."""
+        self.set_every(False)
+        for pupil in self.pupils.values():
+            self._unmark(pupil, list(pupil.wanted()))
+        self._change(lambda lexicon: None)
+        self.path = None
+
+    def open(self, path: Path, model: str) -> None:
+        """Add the names of a lexicon folder to those in use; one of another backbone is refused."""
+        registry = next((p.controller.encoder.registry for p in self.pupils.values()), None)
+
+        def read(progress: Progress) -> Lexicon:
+            progress(0.0, "opening the lexicon")
+            lexicon = read_lexicon(path)
+            if registry is not None and model:
+                with registry.using(model, progress) as captioner:
+                    lexicon.check(captioner)
+            fit(lexicon)
+            return lexicon
+
+        def delivered(lexicon: Lexicon) -> None:
+            self.path = path
+            self._add({lexicon.origin: lexicon})
+            number = counted(lexicon.counts, "name")
+            self.messaged.emit(f"{path.name}: {number} from {_examples(lexicon)}.")
+
+        self._file(read, delivered, "nothing was opened")
+
+    def save(self, path: Path, lexicon: Lexicon) -> None:
+        """Write a lexicon as a folder to share."""
+
+        def write(progress: Progress) -> Path:
+            progress(0.0, "saving the lexicon")
+            write_lexicon(path, lexicon)
+            return path
+
+        def delivered(_path: Path) -> None:
+            self.path = path
+            self.changed.emit()
+            self.messaged.emit(f"Saved {path.name}: {_examples(lexicon)}.")
+
+        self._file(write, delivered, "nothing was saved")
+
+    # keeping it
+
+    def flush(self) -> bool:
+        """Save now what is not saved, and wait for it; return whether all is saved."""
+        if self._saving is not None:
+            self._saving.wait()
+        if self._is_saved():
+            return True
+        try:
+            self._store.write(self.lexicons, _silent)
+        except PatchionerError as error:
+            self.messaged.emit(f"What was taught is not saved: {error}")
+            return False
+        self._saved = dict(self.lexicons)
+        return True
+
+    def _is_saved(self) -> bool:
+        same = self._saved.keys() == self.lexicons.keys()
+        return same and all(self._saved[o] is lexicon for o, lexicon in self.lexicons.items())
+
+    def _save(self) -> None:
+        if self._loading is not None:
+            self._rest.throttle()
+            return
+        if self._saving is not None or self._is_saved() or self._closed:
+            return
+        lexicons = dict(self.lexicons)
+
+        def write(progress: Progress) -> str:
+            return self._store.write(lexicons, progress)
+
+        def delivered(_name: str) -> None:
+            self._saved = lexicons
+            self._note_id()
+
+        def ended(error: Exception | None) -> None:
+            self._saving = None
+            if error is not None and not isinstance(error, Cancelled):
+                reason = error_message(error, "the disk refused it")
+                self.messaged.emit(f"What was taught is not saved: {reason}")
+            elif not self._is_saved():
+                self._rest.throttle()
+
+        self._saving = Job.run(write, delivered=delivered, ended=ended, parent=self)
+
+    def _note_id(self) -> None:
+        """Have the projects of all open images name the lexicon."""
+        self._ids.add(self._store.id)
+        name = self._store.id if self.lexicons else None
+        for pupil in self.pupils.values():
+            if pupil.met and pupil.facts.get(LEXICON) != name:
+                if name is None:
+                    pupil.facts.pop(LEXICON, None)
+                else:
+                    pupil.facts[LEXICON] = name
+                pupil.controller.session.notify()
+
+    def _load(self, name: str) -> None:
+        """Read the lexicon that a project names, and add it to what there is."""
+        self._ids.add(name)
+        fresh = not self.lexicons
+
+        def read(progress: Progress) -> Lexicons:
+            progress(0.0, "reading what was taught")
+            lexicons = self._store.take(name) if fresh else read_lexicons(name)
+            for lexicon in lexicons.values():
+                fit(lexicon)
+            return lexicons
+
+        def delivered(lexicons: Lexicons) -> None:
+            if fresh and not self.lexicons:
+                self._saved = dict(lexicons)
+            self._add(lexicons)
+            if not lexicons:
+                self.messaged.emit(
+                    "What was taught with this image is not on this computer; its own examples "
+                    "are learned anew when it is read, others need their lexicon opened."
+                )
+
+        def ended(error: Exception | None) -> None:
+            self._loading = None
+            if error is not None and not isinstance(error, Cancelled):
+                reason = error_message(error, "it cannot be read")
+                self.messaged.emit(f"What was taught with this image is not in use: {reason}")
+            self.touch()
+
+        self._loading = Job.run(read, delivered=delivered, ended=ended, parent=self)
+
+    def _add(self, lexicons: Lexicons) -> None:
+        """Add examples to those in use; of an example in both, the name in use counts."""
+        for origin, lexicon in lexicons.items():
+            mine = self.lexicons.get(origin)
+            self.lexicons[origin] = lexicon if mine is None else lexicon.merged(mine)
+        self._had |= self.lexicons.keys()
+        self._generation += 1
+        self._now()
+        self._rest.throttle()
+        self._note_id()
+        self.changed.emit()
+
+    # learning
+
+    def _now(self) -> None:
+        """Learn without waiting: a person has asked for it."""
+        self._urgent = True
+        self._pace.cancel()
+        self._work()
+
+    def _on_typed(self) -> None:
+        self._urgent = True
+        self.touch()
+
+    def _meet(self, pupil: Pupil) -> bool:
+        """Take over what is saved of an image; whether that is done."""
+        if not pupil.project.searched:
+            return False
+        named = pupil.facts.get(LEXICON)
+        if isinstance(named, str) and named not in self._ids:
+            if self._loading is None:
+                self._load(named)
+            return False
+        if not pupil.met:
+            if self._loading is not None:
+                return False
+            pupil.met = True
+            # How it was set here last holds for images that say nothing of it.
+            if self.every and EVERY not in pupil.facts:
+                pupil.facts[EVERY] = True
+            if self.joined or pupil.facts.get(JOINED):
+                self.set_joined(True)
+            # What lexicons call these stays, however it was renamed when this image was closed.
+            kept = {
+                example.uid
+                for lexicon in self.lexicons.values()
+                for example in lexicon.examples
+                if example.content == pupil.content
+            }
+            records = pupil.controller.session.records
+            pupil.told = {uid: name for uid, name in pupil.wanted().items() if uid in kept}
+            pupil.shapes = {uid: records[uid].fingerprint for uid in pupil.told}
+            if self.lexicons:
+                self._note_id()
+        return True
+
+    def _sync(self) -> list[tuple[Pupil, Lesson]]:
+        """Compare what the lexicons hold with what is taught on the open images."""
+        lessons = []
+        self.waiting = 0
+        for pupil in self.pupils.values():
+            if self._meet(pupil):
+                pupil.refresh()
+                lessons.append((pupil, self._lesson(pupil)))
+        return lessons
+
+    def _lesson(self, pupil: Pupil) -> Lesson:
+        """Return what is to be learned from an image, and what of it is to be named."""
+        controller, content = pupil.controller, pupil.content
+        records, wanted = controller.session.records, pupil.wanted()
+        origin = self.origin_of(controller)
+        lexicon = self.lexicons.get(origin) if origin is not None else None
+        held = {e.uid for e in lexicon.examples if e.content == content} if lexicon else set()
+        # Before it is known which lexicon is in use, those count that any of them has.
+        held = held if origin is not None else set(pupil.told)
+        dropped = {uid for uid in pupil.told if uid in records and uid not in wanted}
+        shapes = pupil.shapes.items()
+        moved = {u for u, shape in shapes if u in wanted and records[u].fingerprint != shape}
+        renamed = {u: n for u, n in wanted.items() if u in pupil.told and pupil.told[u] != n}
+        missing = {u: name for u, name in wanted.items() if u in moved or u not in held}
+        digest = digest_of(lexicon)
+        spots, ready, open_ones = [], {}, []
+        controller.session.awaited.clear()
+        for uid, record in records.items():
+            is_open = not (record.protected or record.rejected)
+            placed = pupil.place(record) if uid in missing or is_open else None
+            if placed is None:
+                if uid in missing:
+                    controller.session.awaited.add(uid)
+                continue
+            stamp = placed[2]
+            spot = pupil.spot(record, pictured=uid in missing)
+            if spot is None and not pupil.is_described(uid, stamp):
+                continue
+            if spot is not None and (uid in missing or self.lexicons or missing):
+                spots.append(spot)
+            if uid in missing:
+                ready[uid] = missing[uid]
+            elif (lexicon is not None or origin is None or missing) and (
+                pupil.names.get(uid, ("", "", None))[:2] != (stamp, digest)
+            ):
+                open_ones.append(uid)
+        self.waiting += len(controller.session.awaited)
+        if controller.session.awaited and controller.encoder.is_needed(controller.session):
+            controller.settle()
+        here = controller.encoder.here()
+        picture = pupil.pictures.get(here[0]) if here is not None else None
+        return Lesson(
+            controller.encoder.model if pupil.pictures else "",
+            image_title(controller.image),
+            content,
+            tuple(spots),
+            dict(pupil.described),
+            ready,
+            renamed,
+            frozenset(dropped | moved),
+            tuple(open_ones),
+            picture or next(iter(pupil.pictures.values()), None),
+        )
+
+    def _work(self) -> None:
+        """Send what there is to learn and to name to a worker, unless it is at work."""
+        if self._closed:
+            return
+        self._is_due = False
+        if self._job is not None:
+            self._again = True
+            return
+        found = self._sync()
+        news = [lesson for _, lesson in found if lesson.wanted or lesson.renamed or lesson.dropped]
+        # A name that is being typed is not learned letter by letter.
+        if not self._urgent and any(_is_typed(pupil, lesson) for pupil, lesson in found):
+            self._is_due = True
+            self._typed.throttle()
+            return
+        self._urgent = False
+        models = {lesson.model for _, lesson in found if lesson.model}
+        named = models - self._origins.keys() or any(lesson.open for _, lesson in found)
+        unfitted = not all(map(is_fitted, self.lexicons.values()))
+        if not (news or (self.lexicons and named) or unfitted):
+            self._unname(found)
+            return
+        if news:
+            self._generation += 1
+        delivered = partial(self._on_news, found, self._generation)
+        registry = self._registry()
+        work = (learn, registry, dict(self.lexicons), [lesson for _, lesson in found])
+        self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
+
+    def _registry(self) -> Any:
+        return next((p.controller.encoder.registry for p in self.pupils.values()), None)
+
+    def _on_news(self, found: Sequence[tuple[Pupil, Lesson]], generation: int, news: News) -> None:
+        """Take over a part of what a worker has found out, as far as it is still of use."""
+        for model, origin in news.origins.items():
+            if model not in self._origins:
+                self._origins[model] = origin
+                self._on_model(model, origin)
+        if news.lesson >= 0:
+            pupil, lesson = found[news.lesson]
+            stamps = {spot.uid: spot.stamp for spot in lesson.spots}
+            pupil.described |= news.described
+            pupil.faults |= {uid: stamps[uid] for uid in news.faults if uid in stamps}
+            for uid in news.faults.keys() & lesson.wanted.keys():
+                self.messaged.emit(f"A region could not be learned: {news.faults[uid]}")
+        if generation != self._generation:
+            self._again = True
+            return
+        if news.lexicons is not None:
+            self._on_lexicons(found, news.lexicons)
+        if news.names:
+            pupil, lesson = found[news.lesson]
+            self._on_names(pupil, news.names)
+
+    def _on_lexicons(
+        self, found: Sequence[tuple[Pupil, Lesson]], lexicons: Mapping[Origin, Lexicon]
+    ) -> None:
+        """Take over what was learned."""
+        for pupil, lesson in found:
+            records = pupil.controller.session.records
+            for uid in lesson.dropped:
+                pupil.told.pop(uid, None)
+                pupil.shapes.pop(uid, None)
+            pupil.told |= {u: n for u, n in lesson.renamed.items() if u in pupil.told}
+            stamps = {spot.uid: spot.stamp[0] for spot in lesson.spots}
+            for uid, name in lesson.wanted.items():
+                if uid in pupil.described and uid in records:
+                    pupil.told[uid] = name
+                    pupil.shapes[uid] = stamps.get(uid, pupil.described[uid].stamp[0])
+        changed = dict(lexicons) != self.lexicons
+        self.lexicons = dict(lexicons)
+        self._had |= self.lexicons.keys()
+        if changed:
+            # Regions that were named before may be like something else now.
+            self._again = True
+            self._rest.throttle()
+            self._note_id()
+        self._unname(found)
+        self.changed.emit()
+
+    def _on_model(self, model: str, origin: Origin) -> None:
+        """Say so where what was taught does not fit the model; it waits for its own."""
+        self._again = True
+        if not self.lexicons or origin in self.lexicons:
+            return
+        other = max(self.lexicons.values(), key=len)
+        own = sum(len(pupil.wanted()) for pupil in self.pupils.values())
+        anew = f"{counted(own, 'example')} of the open images are learned anew" if own else ""
+        self.messaged.emit(
+            f"What was taught with {other.origin.backbone} does not fit {model}: "
+            f"{anew or 'nothing is named'}, and it all waits until that model is used again."
+        )
+
+    def _unname(self, found: Sequence[tuple[Pupil, Lesson]]) -> None:
+        """Take names away where the lexicon that gave them is empty now."""
+        for pupil, _ in found:
+            origin = self.origin_of(pupil.controller)
+            if origin is None or origin in self.lexicons or origin not in self._had:
+                continue
+            pupil.names.clear()
+            records = pupil.controller.session.records.values()
+            named = [record.uid for record in records if record.source == "taught"]
+            if pupil.controller.session.name(dict.fromkeys(named), ""):
+                pupil.controller.show()
+
+    def _on_names(self, pupil: Pupil, names: Mapping[str, Naming]) -> None:
+        """Give regions their names, unless they have changed meanwhile."""
+        lexicon = self.lexicon_of(pupil.controller)
+        if lexicon is None or self.pupils.get(pupil.controller) is not pupil:
+            return
+        for uid, naming in names.items():
+            if uid in pupil.described:
+                stamp = pupil.described[uid].stamp
+                pupil.names[uid] = (stamp, digest_of(lexicon), naming)
+        self._show_names(pupil, list(names))
+        self.changed.emit()
+
+    def _show_names(self, pupil: Pupil, uids: Iterable[str]) -> None:
+        """Write what the lexicon says of regions into their records."""
+        controller, lexicon = pupil.controller, self.lexicon_of(pupil.controller)
+        if lexicon is None:
+            return
+        told: dict[str, TaughtName | None] = {}
+        for uid in uids:
+            record, known = controller.session.records.get(uid), pupil.names.get(uid)
+            placed = pupil.place(record) if record is not None else None
+            if known is None or placed is None or known[0] != placed[2]:
+                continue
+            naming = known[2]
+            told[uid] = None
+            if naming.name is not None:
+                number = lexicon.counts[naming.name]
+                told[uid] = TaughtName(naming.name, naming.score, number, digest_of(lexicon))
+        if controller.session.name(told, controller.encoder.model):
+            controller.show()
+
+    def _on_ended(self, error: Exception | None) -> None:
+        self._job = None
+        again, self._again = self._again, False
+        if error is not None and not isinstance(error, Cancelled):
+            self._taught = ""
+            self.messaged.emit(error_message(error, "nothing could be learned"))
+        elif again:
+            self._urgent = True
+            self.touch()
+        elif self._taught:
+            self._report()
+            self._taught = ""
+        self.changed.emit()
+
+    def _report(self) -> None:
+        """Say what came of teaching."""
+        name, number, regions = self._taught, 0, 0
+        for pupil in self.pupils.values():
+            lexicon = self.lexicon_of(pupil.controller)
+            number = max(number, lexicon.counts.get(name, 0) if lexicon is not None else 0)
+            for record in pupil.controller.session.records.values():
+                taught = record.taught_name
+                regions += taught is not None and taught.name == name
+        if number:
+            alike = f"{counted(regions, 'other region')} {'is' if regions == 1 else 'are'}"
+            learned = f"Learned {name!r} from {counted(number, 'example')}"
+            self.messaged.emit(f"{learned}; {alike if regions else 'no other region is'} like it.")
+
+    # changes to what there is
+
+    def _unmark(self, pupil: Pupil, uids: Sequence[str]) -> None:
+        """Let regions of an image be no examples any more, as a step of a person's."""
+        if uids:
+            pupil.controller.session.mark_examples(uids, False)
+            for uid in uids:
+                pupil.told.pop(uid, None)
+                pupil.shapes.pop(uid, None)
+            pupil.controller.show()
+
+    def _change(self, change: Callable[[Lexicon], Lexicon | None]) -> None:
+        """Change all lexicons at once."""
+        changed = {origin: change(lexicon) for origin, lexicon in self.lexicons.items()}
+        self.lexicons = {o: lexicon for o, lexicon in changed.items() if lexicon is not None}
+        self._generation += 1
+        self._rest.throttle()
+        self._now()
+        self.changed.emit()
+
+    def _background(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Run something whose outcome nobody waits for."""
+
+        def ended(_error: Exception | None) -> None:
+            self._files.discard(job)
+
+        job = Job(function, *arguments, parent=self)
+        job.ended.connect(ended)
+        self._files.add(job)
+        job.start()
+
+    def _file(
+        self, function: Callable[[Progress], Any], delivered: Callable[[Any], None], failure: str
+    ) -> None:
+        """Read or write a folder in a thread; say so in one sentence where that fails."""
+
+        def ended(error: Exception | None) -> None:
+            self._files.discard(job)
+            if error is not None and not isinstance(error, Cancelled):
+                reason = error_message(error, "it cannot be read or written")
+                self.messaged.emit(f"{failure[:1].upper()}{failure[1:]}: {reason}")
+
+        job = Job(function, parent=self)
+        job.delivered.connect(delivered)
+        job.ended.connect(ended)
+        self._files.add(job)
+        job.start()
+
+
+def _is_typed(pupil: Pupil, lesson: Lesson) -> bool:
+    """Whether what is to be learned may be a text that somebody is in the middle of typing."""
+    records = pupil.controller.session.records
+    emptied = any(not records[uid].caption for uid in lesson.dropped if uid in records)
+    return bool(lesson.renamed or emptied or (lesson.wanted and pupil.facts.get(EVERY)))
+
+
+def _kept(lexicon: Lexicon, keeps: Callable[[Example], bool]) -> Lexicon | None:
+    """Return a lexicon with some of its examples; None where none are left."""
+    return lexicon.kept(keeps) if any(map(keeps, lexicon.examples)) else None
+
+
+def _examples(lexicon: Lexicon) -> str:
+    """Return how many examples there are, and of how many images."""
+    return f"{counted(len(lexicon), 'example')} on {counted(lexicon.images, 'image')}"
+
+
+def _silent(_fraction: float, _message: str) -> None:
+    """Tell nobody."""

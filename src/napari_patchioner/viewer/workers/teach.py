@@ -1,0 +1,338 @@
+"""Learning names from regions, and naming others, in a worker: from grids at hand to lexicons."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.errors import ImageError, PatchionerError
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.images import Levels
+from napari_patchioner.progress import Progress
+from napari_patchioner.regions import Region
+from napari_patchioner.teaching import (
+    Descriptions,
+    Example,
+    ImageMeasures,
+    Lexicon,
+    Naming,
+    Origin,
+    TaughtImage,
+    background,
+    describe,
+)
+from napari_patchioner.viewer.layers.geometry import untangled
+
+from .encode import Overview
+from .models import ModelRegistry
+from .plane import PlaneSource
+
+# Regions that are described between two checks whether the job is cancelled.
+BATCH = 64
+# Where each region lies and in which grid: what it was described from.
+Stamp = tuple[str, str]
+
+
+class Described(NamedTuple):
+    """What is known of one region, one row; and a small picture of it, of an example."""
+
+    stamp: Stamp
+    row: Descriptions
+    thumbnail: bytes = b""
+
+
+@dataclass(eq=False, slots=True)
+class Picture:
+    """One encoded plane: its grid, and what is measured of its pixels when that is asked for."""
+
+    grid: FeatureGrid
+    sizes: tuple[PlaneSource, ...]
+    _measures: ImageMeasures | None = None
+
+    @property
+    def measures(self) -> ImageMeasures:
+        """The pixels as they were displayed when they were encoded, measured once."""
+        if self._measures is None:
+            self._measures = ImageMeasures(Levels(self.sizes))
+        return self._measures
+
+
+class Spot(NamedTuple):
+    """A region to describe, outlined by the worker."""
+
+    uid: str
+    stamp: Stamp
+    picture: Picture
+    outline: Callable[[], Region]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lesson:
+    """What is to be learned from one image, and which of its regions are to be named.
+
+    Attributes
+    ----------
+    model : str
+        What its grids were encoded with; empty where there are none.
+    image, content : str
+        What lexicons call the image.
+    spots : tuple of Spot
+        Regions nobody has described yet.
+    known : mapping of str to Described
+        Those that were, by uid.
+    wanted : mapping of str to str
+        Names of examples to learn from, which the lexicon lacks, by uid.
+    renamed : mapping of str to str
+        New names of examples that lexicons have, by uid.
+    dropped : frozenset of str
+        Uids that are no examples any more, or of other things.
+    open : tuple of str
+        Uids of regions to name.
+    picture : Picture, optional
+        One of its planes, where there is a grid.
+    """
+
+    model: str
+    image: str
+    content: str
+    spots: tuple[Spot, ...] = ()
+    known: Mapping[str, Described] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    open: tuple[str, ...] = ()
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class News:
+    """A part of what came of lessons, given over as soon as it is known.
+
+    Attributes
+    ----------
+    lesson : int
+        Position of the lesson that it is about; -1 for all of them.
+    described : mapping of str to Described
+        By uid.
+    faults : mapping of str to str
+        Why regions could not be described, by uid.
+    origins : mapping of str to Origin
+        Of the vectors of each model.
+    lexicons : mapping of Origin to Lexicon, optional
+        All there are now.
+    names : mapping of str to Naming
+        By uid.
+    """
+
+    lesson: int = -1
+    described: Mapping[str, Described] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    lexicons: Mapping[Origin, Lexicon] | None = None
+    names: Mapping[str, Naming] = field(default_factory=dict)
+
+
+def prepare(picture: Picture, progress: Progress) -> None:
+    """Measure a plane ahead, so that what is taught soon is learned at once."""
+    from scipy import optimize  # noqa: F401  # what learning takes longest to load
+
+    progress(0.0, "measuring")
+    if max(picture.measures.shape) <= 1024:
+        picture.measures.whole()
+
+
+def fit(lexicon: Lexicon) -> None:
+    """Work out what a lexicon does at the first question, in a worker and not in the window."""
+    _ = lexicon.classifier, lexicon.digest
+
+
+def is_fitted(lexicon: Lexicon) -> bool:
+    """Whether `fit` has been done."""
+    return {"classifier", "digest"} <= vars(lexicon).keys()
+
+
+def digest_of(lexicon: Lexicon | None) -> str:
+    """Return the digest of a lexicon that is fitted; empty for none and any other."""
+    return lexicon.digest if lexicon is not None and is_fitted(lexicon) else ""
+
+
+def learn(
+    registry: ModelRegistry,
+    lexicons: Mapping[Origin, Lexicon],
+    lessons: Sequence[Lesson],
+    progress: Progress,
+) -> Iterator[News]:
+    """Describe examples, learn from them, then name what is like them, a part at a time."""
+    known = [dict(lesson.known) for lesson in lessons]
+    learned = dict(lexicons)
+    for lesson in lessons:
+        for origin, lexicon in list(learned.items()):
+            changed = without(lexicon, lesson.content, lesson.dropped)
+            if changed is not None:
+                changed = renamed(changed, lesson.content, lesson.renamed)
+            _put(learned, origin, changed)
+    origins: dict[str, Origin] = {}
+    for number, lesson in enumerate(lessons):
+        if not lesson.model:
+            continue
+        with registry.using(lesson.model, progress) as captioner:
+            origin = origins[lesson.model] = Origin.of(captioner)
+            own = [spot for spot in lesson.spots if spot.uid in lesson.wanted]
+            described, faults = _described(captioner, own, progress, thumbnails=True)
+            known[number] |= described
+            if described or faults:
+                yield News(number, described, faults)
+            _put(learned, origin, taught(captioner, lesson, known[number], learned.get(origin)))
+    for lexicon in learned.values():
+        if not is_fitted(lexicon):
+            progress(0.0, "learning")
+            fit(lexicon)
+    yield News(origins=origins, lexicons=learned)
+    for number, lesson in enumerate(lessons):
+        if not lesson.model:
+            continue
+        others = [spot for spot in lesson.spots if spot.uid not in lesson.wanted]
+        names = learned.get(origins[lesson.model])
+        yield from _named(names, number, [u for u in lesson.open if u in known[number]], known)
+        for start in range(0, len(others), BATCH):
+            batch = others[start : start + BATCH]
+            progress(start / len(others), f"comparing: {start} of {len(others)}")
+            with registry.using(lesson.model, progress) as captioner:
+                described, faults = _described(captioner, batch, progress)
+            known[number] |= described
+            yield News(number, described, faults)
+            yield from _named(names, number, [u for u in described if u in lesson.open], known)
+
+
+def _named(
+    lexicon: Lexicon | None, number: int, uids: Sequence[str], known: Sequence[dict[str, Described]]
+) -> Iterator[News]:
+    """Yield the names of regions that are described."""
+    if lexicon is not None and uids:
+        rows = Descriptions.joined([known[number][uid].row for uid in uids])
+        yield News(number, names=dict(zip(uids, lexicon.classifier(rows), strict=True)))
+
+
+def _put(lexicons: dict[Origin, Lexicon], origin: Origin, lexicon: Lexicon | None) -> None:
+    """Keep a lexicon; there is none without examples."""
+    if lexicon is None:
+        lexicons.pop(origin, None)
+    else:
+        lexicons[origin] = lexicon
+
+
+def without(lexicon: Lexicon, content: str, uids: Collection[str]) -> Lexicon | None:
+    """Return a lexicon without some examples of an image; None where none are left."""
+    kept = [e for e in lexicon.examples if not (e.content == content and e.uid in uids)]
+    if len(kept) == len(lexicon.examples):
+        return lexicon
+    keys = {example.key for example in kept}
+    return lexicon.kept(lambda example: example.key in keys) if kept else None
+
+
+def renamed(lexicon: Lexicon, content: str, names: Mapping[str, str]) -> Lexicon:
+    """Return a lexicon with other names for some examples of an image."""
+
+    def name_of(example: Example) -> str:
+        return names.get(example.uid, example.name) if example.content == content else example.name
+
+    if all(name_of(example) == example.name for example in lexicon.examples):
+        return lexicon
+    examples = [replace(example, name=name_of(example)) for example in lexicon.examples]
+    return Lexicon(lexicon.origin, examples, lexicon.described, lexicon.images)
+
+
+def taught(
+    captioner: Captioner, lesson: Lesson, known: Mapping[str, Described], lexicon: Lexicon | None
+) -> Lexicon | None:
+    """Return a lexicon with the examples of a lesson that are described; itself without any."""
+    names = {uid: name for uid, name in lesson.wanted.items() if uid in known}
+    if not names:
+        return lexicon
+    images = [] if lexicon is None else lexicon.images
+    own = [image for image in images if image.content == lesson.content]
+    if not own and lesson.picture is not None:
+        own = [_image(captioner, lesson.picture, lesson.image, lesson.content)]
+    rows = Descriptions.joined([known[uid].row for uid in names])
+    examples = [
+        Example(name, own[0].name, uid, lesson.content, known[uid].thumbnail)
+        for uid, name in names.items()
+    ]
+    more = Lexicon(Origin.of(captioner), examples, rows, own[:1])
+    return lexicon.merged(more) if lexicon is not None else more
+
+
+def _image(captioner: Captioner, picture: Picture, title: str, content: str) -> TaughtImage:
+    """Return what lexicons know of an image besides its examples."""
+    grid = picture.grid
+    around = background(captioner, grid, picture.measures)
+    return TaughtImage(title, content, around, grid.measures.get("photograph"))
+
+
+def _described(
+    captioner: Captioner, spots: Sequence[Spot], progress: Progress, *, thumbnails: bool = False
+) -> tuple[dict[str, Described], dict[str, str]]:
+    """Describe regions; return those that could be, and why others could not."""
+    described: dict[str, Described] = {}
+    faults: dict[str, str] = {}
+    groups: dict[int, list[tuple[Spot, Region]]] = defaultdict(list)
+    for spot in spots:
+        try:
+            groups[id(spot.picture)].append((spot, untangled(spot.outline())))
+        except PatchionerError as error:
+            faults[spot.uid] = str(error)
+    for members in groups.values():
+        picture = members[0][0].picture
+        pictured = picture.measures.thumbnail if thumbnails else _no_thumbnail
+
+        def put(group: Sequence[tuple[Spot, Region]], rows: Descriptions, of=pictured) -> None:  # type: ignore[no-untyped-def]
+            for number, (spot, region) in enumerate(group):
+                described[spot.uid] = Described(spot.stamp, rows.take([number]), of(region))
+
+        for group, grid in _with_grids(captioner, picture, members, faults, progress):
+            regions = [region for _, region in group]
+            try:
+                put(group, describe(captioner, grid, picture.measures, regions))
+            except PatchionerError:
+                # One at fault does not keep the others from it.
+                for one in group:
+                    try:
+                        put([one], describe(captioner, grid, picture.measures, [one[1]]))
+                    except PatchionerError as error:
+                        faults[one[0].uid] = str(error)
+    return described, faults
+
+
+def _no_thumbnail(_region: Region) -> bytes:
+    return b""
+
+
+def _with_grids(
+    captioner: Captioner,
+    picture: Picture,
+    members: Sequence[tuple[Spot, Region]],
+    faults: dict[str, str],
+    progress: Progress,
+) -> Iterator[tuple[list[tuple[Spot, Region]], FeatureGrid]]:
+    """Yield regions with the grid to see them in: of a large plane, as closely as they ask for."""
+    grid = picture.grid
+    if not isinstance(grid, Overview):
+        yield list(members), grid
+        return
+    pyramid = captioner.pyramid(grid.levels, store=grid.store)
+    sound = []
+    for spot, region in members:
+        try:
+            pyramid.plan(region)
+            sound.append((spot, region))
+        except PatchionerError as error:
+            faults[spot.uid] = str(error)
+    for plan, rows in pyramid.plans([region for _, region in sound]):
+        group = [sound[row] for row in rows]
+        try:
+            yield group, pyramid.encode(plan, progress=progress)
+        except ImageError as error:
+            faults.update({spot.uid: str(error) for spot, _ in group})
