@@ -102,6 +102,18 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         press("N", SHIFT)
         assert controller.current().uid == first.uid
 
+    def write_name():
+        layer.selected_data = {0}
+        press("T", SHIFT)
+        assert window.focusWidget() is dock.teach.name
+        QTest.keyClick(dock.teach.name, Qt.Key.Key_Escape)
+        assert window.focusWidget() is not dock.teach.name
+
+    def label_next():
+        layer.selected_data = set()
+        press("M")
+        assert controller.selected()
+
     def find_like():
         layer.selected_data = {0}
         press("F", SHIFT)
@@ -166,6 +178,8 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "Shift+N": back,
         "Ctrl+Z": undo,
         "Ctrl+Shift+Z": redo,
+        "Shift+T": write_name,
+        "M": label_next,
         "Shift+F": find_like,
         "O": toggle_list,
         "H": toggle_captions,
@@ -274,6 +288,13 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot, m
         press("Z", CONTROL)
         table.selectRow(0)
 
+    def teach():
+        table.selectRow(0)
+        press("T")
+        assert table.window().focusWidget() is dock.teach.name
+        dock.teach.name.clearFocus()
+        table.setFocus()
+
     def delete():
         press("Delete")
         until(lambda: layer.nshapes == 1)
@@ -293,6 +314,7 @@ def test_every_key_of_the_list(quiet, started, hand, viewer, captioner, qtbot, m
         "A, X, K": judge,
         "Q, G": again,
         "Delete": delete,
+        "T": teach,
         "Ctrl+Z, Ctrl+Shift+Z": back,
     }
     assert list(pressed) == guide_keys("With the list of regions")

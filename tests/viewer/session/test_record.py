@@ -36,6 +36,7 @@ OTHER = {
     "locked": True,
     "rejected": True,
     "origin": {"grid": "else"},
+    "example": False,
     "extra": {"kind": "else"},
 }
 # What no session changes.

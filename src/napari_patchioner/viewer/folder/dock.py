@@ -16,18 +16,26 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
 from superqt import QElidingLabel
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import FormatError, PatchionerError
+from napari_patchioner.teaching import is_lexicon
 from napari_patchioner.viewer.dock import CAPTIONS, CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
 from napari_patchioner.viewer.panels.keys import FOLDER, bind
 from napari_patchioner.viewer.preferences import preference
-from napari_patchioner.viewer.widgets import DockBase, RowModel, button, stack, throttled
+from napari_patchioner.viewer.widgets import (
+    DockBase,
+    MenuButton,
+    RowModel,
+    button,
+    stack,
+    throttled,
+)
 from napari_patchioner.viewer.workers import prefetch
 from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.models import ModelRegistry
 from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
-from .files import ONLY, Listing, last, remember
+from .files import ONLY, Listing, choose_lexicon, chosen_lexicon, last, remember
 
 # So long a person who draws may rest between two captions.
 IDLE_MS = 400
@@ -97,6 +105,9 @@ class Browser(QObject):  # type: ignore[misc]
         self._failed: list[str] = []
         self._at, self._open_it = "", False
         self._noted: dict[str, Any] | None = None
+        # Of the folder, and the one that the dock was given.
+        self.lexicon: Path | None = None
+        self._given: Path | None = None
         self._idle = throttled(self._prefetch, IDLE_MS, self)
         self.listing.listed.connect(self._on_listed)
         self.listing.messaged.connect(self.messaged)
@@ -107,8 +118,40 @@ class Browser(QObject):  # type: ignore[misc]
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
         """List a folder; `at` names the image to go on with, which is opened if `open_it`."""
         self.position, self._at, self._open_it = None, at, open_it
+        self.lexicon = chosen_lexicon(folder)
         self.listing.open(folder)
         remember(folder, at)
+
+    def use_lexicon(self, path: Path | None) -> None:
+        """Have the images of the folder named by a lexicon, now and whenever it is opened."""
+        folder = self.listing.folder
+        if folder is None:
+            self._show_message("Open a folder first; then choose a lexicon for it.")
+            return
+        if path is not None and not is_lexicon(path):
+            self._show_message(f"{path.name} holds no lexicon; choose the folder of one.")
+            return
+        try:
+            choose_lexicon(folder, path)
+        except FormatError as error:
+            self._show_message(str(error))
+            return
+        self.lexicon = path
+        name = path.name if path is not None else ""
+        self._show_message(f"The images are named by {name}." if name else "No lexicon any more.")
+        if self.opened is not None:
+            self._give_lexicon(self.opened.dock)
+        self.changed.emit()
+
+    def _give_lexicon(self, dock: CaptionDock) -> None:
+        """Have the dock use the lexicon of the folder, once."""
+        if self.lexicon is None or self.lexicon == self._given:
+            return
+        if is_lexicon(self.lexicon):
+            self._given = self.lexicon
+            dock.teach.open_lexicon(self.lexicon)
+        else:
+            self._show_message(f"The lexicon {self.lexicon} is not there any more; choose it anew.")
 
     def go(self, file: ImageFile) -> None:
         """Open an image in place of the one in the window."""
@@ -224,6 +267,7 @@ class Browser(QObject):  # type: ignore[misc]
             part.changed.connect(self._on_changed)
         if tool is not None:
             dock.image_actions.use_tool(tool)
+        self._give_lexicon(dock)
         self.listing.keep(file)
         if self.listing.folder is not None:
             remember(self.listing.folder, file.name)
@@ -425,6 +469,10 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.again = button("⟳", tip, listing.refresh)
         self.again.setAccessibleName("Refresh")
         self.again.setFixedWidth(30)
+        self.lexicon = MenuButton("Lexicon", "")
+        tip = "Regions that are like its examples get their names, on every image you open here."
+        self.lexicon.add("Choose…", self._ask_for_lexicon, tip)
+        self.lexicon.add("None", lambda: browser.use_lexicon(None), "Name nothing from now on.")
         self.folder = QElidingLabel("")
         self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
         self.search = qt.QLineEdit(placeholderText="Find by name", clearButtonEnabled=True)
@@ -446,7 +494,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self._news = throttled(self.refresh, NEWS_MS, self)
         stack(
             self,
-            (self.open, self.folder, self.again),
+            (self.open, self.folder, self.lexicon, self.again),
             (self.search, self.only),
             *(self.table, self.message),
             (self.back, self.done, self.next),
@@ -486,7 +534,10 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             table.show_here(here)
         self.folder.setText(str(listing.folder or ""))
         self.folder.setToolTip(str(listing.folder or ""))
-        self.again.setEnabled(listing.folder is not None)
+        for part in (self.again, self.lexicon):
+            part.setEnabled(listing.folder is not None)
+        named = f"The images are named by {browser.lexicon}." if browser.lexicon else ""
+        self.lexicon.setToolTip(named or "Choose a lexicon, which names what is on the images.")
         self.back.setEnabled(browser.neighbour(-1) is not None)
         self.next.setEnabled(browser.neighbour(1) is not None)
         self.done.setEnabled(opened is not None)
@@ -534,6 +585,11 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         start = str(self.browser.listing.folder or Path.home())
         if chosen := qt.QFileDialog.getExistingDirectory(self, "Folder of images", start):
             self.take(Path(chosen))
+
+    def _ask_for_lexicon(self) -> None:
+        start = str(self.browser.lexicon or self.browser.listing.folder or Path.home())
+        if chosen := qt.QFileDialog.getExistingDirectory(self, "Lexicon folder", start):
+            self.browser.use_lexicon(Path(chosen))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take a folder or an image."""

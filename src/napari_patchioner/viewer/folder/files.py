@@ -143,6 +143,29 @@ def tick(image: Path, done: bool) -> None:
             raise FormatError(f"{seen.path}: cannot be written ({why}); make room there") from error
 
 
+def _lexicon_path(folder: Path) -> Path:
+    return seen_marks(folder).path.with_suffix(".lexicon.json")
+
+
+def choose_lexicon(folder: Path, lexicon: Path | None) -> None:
+    """Note which lexicon the images in a folder are named by; a FormatError where that fails."""
+    path = _lexicon_path(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"{path.parent}: cannot be made ({error.strerror or error})") from error
+    write_bytes(path, json.dumps({"lexicon": str(lexicon or "")}).encode())
+
+
+def chosen_lexicon(folder: Path) -> Path | None:
+    """Return the lexicon that was chosen for a folder; None where none was."""
+    try:
+        chosen = json.loads(_lexicon_path(folder).read_bytes())["lexicon"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Path(chosen) if isinstance(chosen, str) and chosen else None
+
+
 def _last_path() -> Path:
     return projects_folder().parent / "folders" / "last.json"
 

@@ -86,7 +86,8 @@ class NameModel(RowModel):
             if line.name not in self._icons:
                 square = QPixmap(12, 12)
                 square.fill(QColor(colour_of(line.name)))
-                self._icons[line.name] = QIcon(square)
+                icon = self._icons[line.name] = QIcon()
+                icon.addPixmap(square)
             return self._icons[line.name]
         return None
 
@@ -300,12 +301,12 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
 
     def _title(self, lexicon: Lexicon | None) -> str:
         """Return how much is taught, and which lexicon that is."""
-        waiting = self._teacher.waiting
+        unread = self._teacher.unread
         parts = []
         if lexicon is not None:
             parts.append(f"{counted(lexicon.counts, 'name')}, {counted(len(lexicon), 'example')}")
-        if waiting:
-            parts.append(f"{waiting} to learn when read")
+        if unread:
+            parts.append(f"{unread} to learn when read")
         if lexicon is not None and self._teacher.path is not None:
             parts.append(self._teacher.path.name)
         return f"{TITLE}: {'; '.join(parts)}" if parts else f"{TITLE}: nothing yet"
@@ -334,7 +335,9 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
             item.setData(_Role.UserRole, example)
             item.setToolTip(f"{example.name}\n{example.image}")
             if picture is not None:
-                item.setIcon(QIcon(picture))
+                icon = QIcon()
+                icon.addPixmap(picture)
+                item.setIcon(icon)
             else:
                 item.setText(example.name[:8])
 

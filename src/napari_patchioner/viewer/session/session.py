@@ -605,9 +605,9 @@ class Session:
         """Take a model's caption and what it was made from; False where it comes too late."""
         record = self._current(request)
         if record is not None and (name := record.taught_name) is not None:
-            told = replace(record, details=caption, model=model, origin=dict(origin))
-            told = told.named(name, model, joined=self.joined)
-            self.records[record.uid] = replace(told, wanted=False)
+            record = replace(record, details=caption, model=model, origin=dict(origin))
+            record = record.named(name, model, joined=self.joined)
+            self.records[record.uid] = replace(record, wanted=False)
             self.notify()
             return True
         said = {"caption": caption.text, "score": score_of(caption), "model": model}

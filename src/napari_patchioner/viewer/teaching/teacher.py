@@ -66,8 +66,8 @@ class Pupil:
     described: dict[str, Described] = field(default_factory=dict)
     # Of what could not be described, where it lay then
     faults: dict[str, Stamp] = field(default_factory=dict)
-    # Examples that lexicons were told of, by uid, and the shapes that they were then
-    told: dict[str, str] = field(default_factory=dict)
+    # Names of the examples that lexicons have, by uid, and the shapes that those were of
+    learned: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
     names: dict[str, tuple[Stamp, str, Naming]] = field(default_factory=dict)
     # What has been shown to be labelled, and was left as it was.
@@ -112,10 +112,10 @@ class Pupil:
     def place(self, record: Record) -> tuple[Plane, Picture, Stamp] | None:
         """Return where a record is seen, if its plane has been encoded."""
         session = self.controller.session
-        found = self.controller.encoder.plane_and_grid(record, session)
-        if found is None or found[0] not in self.pictures:
+        seen = self.controller.encoder.plane_and_grid(record, session)
+        if seen is None or seen[0] not in self.pictures:
             return None
-        return found[0], self.pictures[found[0]], (record.fingerprint, found[1].key)
+        return seen[0], self.pictures[seen[0]], (record.fingerprint, seen[1].key)
 
     def is_described(self, uid: str, stamp: Stamp, *, pictured: bool = False) -> bool:
         """Whether a region is described as it is now, ``pictured`` with a small picture, too."""
@@ -134,6 +134,9 @@ class Pupil:
         union = bool(self.controller.queue.options.get("union"))
         outline = record_outline(record, self.controller.session, plane.axes, union=union)
         return Spot(record.uid, stamp, picture, outline)
+
+
+Lessons = Sequence[tuple[Pupil, Lesson]]
 
 
 def is_example(record: Record, every: bool) -> bool:
@@ -159,8 +162,8 @@ class Teacher(QObject):  # type: ignore[misc]
         self.lexicons: dict[Origin, Lexicon] = {}
         # Of the folder that was opened or saved last
         self.path: Path | None = None
-        # Why nothing was learned of some examples yet.
-        self.waiting = 0
+        # How many examples are learned from only when their planes are read.
+        self.unread = 0
         self.joined = self.every = False
         self._origins: dict[str, Origin] = {}
         self._had: set[Origin] = set()
@@ -202,8 +205,8 @@ class Teacher(QObject):  # type: ignore[misc]
         if self._closed:
             return
         self._closed = True
-        for waiting in (self._pace, self._typed, self._rest):
-            waiting.cancel()
+        for timer in (self._pace, self._typed, self._rest):
+            timer.cancel()
         for controller in list(self.pupils):
             self.leave(controller)
         for job in (self._job, self._loading, *self._files):
@@ -357,7 +360,9 @@ class Teacher(QObject):  # type: ignore[misc]
                 pupil.controller.show()
         self._change(lambda lexicon: lexicon.renamed(old, new))
         for pupil in self.pupils.values():
-            pupil.told = {uid: new if name == old else name for uid, name in pupil.told.items()}
+            pupil.learned = {
+                uid: new if name == old else name for uid, name in pupil.learned.items()
+            }
 
     def forget_name(self, name: str) -> None:
         """Forget a name with all its examples; texts that people wrote stay."""
@@ -555,8 +560,8 @@ class Teacher(QObject):  # type: ignore[misc]
                 if example.content == pupil.content
             }
             records = pupil.controller.session.records
-            pupil.told = {uid: name for uid, name in pupil.wanted().items() if uid in kept}
-            pupil.shapes = {uid: records[uid].fingerprint for uid in pupil.told}
+            pupil.learned = {uid: name for uid, name in pupil.wanted().items() if uid in kept}
+            pupil.shapes = {uid: records[uid].fingerprint for uid in pupil.learned}
             if self.lexicons:
                 self._note_id()
         return True
@@ -564,7 +569,7 @@ class Teacher(QObject):  # type: ignore[misc]
     def _sync(self) -> list[tuple[Pupil, Lesson]]:
         """Compare what the lexicons hold with what is taught on the open images."""
         lessons = []
-        self.waiting = 0
+        self.unread = 0
         for pupil in self.pupils.values():
             if self._meet(pupil):
                 pupil.refresh()
@@ -579,11 +584,11 @@ class Teacher(QObject):  # type: ignore[misc]
         lexicon = self.lexicons.get(origin) if origin is not None else None
         held = {e.uid for e in lexicon.examples if e.content == content} if lexicon else set()
         # Before it is known which lexicon is in use, those count that any of them has.
-        held = held if origin is not None else set(pupil.told)
-        dropped = {uid for uid in pupil.told if uid in records and uid not in wanted}
+        held = held if origin is not None else set(pupil.learned)
+        dropped = {uid for uid in pupil.learned if uid in records and uid not in wanted}
         shapes = pupil.shapes.items()
         moved = {u for u, shape in shapes if u in wanted and records[u].fingerprint != shape}
-        renamed = {u: n for u, n in wanted.items() if u in pupil.told and pupil.told[u] != n}
+        renamed = {u: n for u, n in wanted.items() if u in pupil.learned and pupil.learned[u] != n}
         missing = {u: name for u, name in wanted.items() if u in moved or u not in held}
         digest = digest_of(lexicon)
         spots, ready, open_ones = [], {}, []
@@ -607,7 +612,7 @@ class Teacher(QObject):  # type: ignore[misc]
                 pupil.names.get(uid, ("", "", None))[:2] != (stamp, digest)
             ):
                 open_ones.append(uid)
-        self.waiting += len(controller.session.awaited)
+        self.unread += len(controller.session.awaited)
         if controller.session.awaited and controller.encoder.is_needed(controller.session):
             controller.settle()
         here = controller.encoder.here()
@@ -633,38 +638,38 @@ class Teacher(QObject):  # type: ignore[misc]
         if self._job is not None:
             self._again = True
             return
-        found = self._sync()
-        news = [lesson for _, lesson in found if lesson.wanted or lesson.renamed or lesson.dropped]
+        lessons = self._sync()
+        news = any(lesson.is_news for _, lesson in lessons)
         # A name that is being typed is not learned letter by letter.
-        if not self._urgent and any(_is_typed(pupil, lesson) for pupil, lesson in found):
+        if not self._urgent and any(_is_typed(pupil, lesson) for pupil, lesson in lessons):
             self._is_due = True
             self._typed.throttle()
             return
         self._urgent = False
-        models = {lesson.model for _, lesson in found if lesson.model}
-        named = models - self._origins.keys() or any(lesson.open for _, lesson in found)
+        models = {lesson.model for _, lesson in lessons if lesson.model}
+        named = models - self._origins.keys() or any(lesson.open for _, lesson in lessons)
         unfitted = not all(map(is_fitted, self.lexicons.values()))
         if not (news or (self.lexicons and named) or unfitted):
-            self._unname(found)
+            self._unname(lessons)
             return
         if news:
             self._generation += 1
-        delivered = partial(self._on_news, found, self._generation)
+        delivered = partial(self._on_news, lessons, self._generation)
         registry = self._registry()
-        work = (learn, registry, dict(self.lexicons), [lesson for _, lesson in found])
+        work = (learn, registry, dict(self.lexicons), [lesson for _, lesson in lessons])
         self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
 
     def _registry(self) -> Any:
         return next((p.controller.encoder.registry for p in self.pupils.values()), None)
 
-    def _on_news(self, found: Sequence[tuple[Pupil, Lesson]], generation: int, news: News) -> None:
+    def _on_news(self, lessons: Lessons, generation: int, news: News) -> None:
         """Take over a part of what a worker has found out, as far as it is still of use."""
         for model, origin in news.origins.items():
             if model not in self._origins:
                 self._origins[model] = origin
                 self._on_model(model, origin)
         if news.lesson >= 0:
-            pupil, lesson = found[news.lesson]
+            pupil, lesson = lessons[news.lesson]
             stamps = {spot.uid: spot.stamp for spot in lesson.spots}
             pupil.described |= news.described
             pupil.faults |= {uid: stamps[uid] for uid in news.faults if uid in stamps}
@@ -674,25 +679,23 @@ class Teacher(QObject):  # type: ignore[misc]
             self._again = True
             return
         if news.lexicons is not None:
-            self._on_lexicons(found, news.lexicons)
+            self._on_lexicons(lessons, news.lexicons)
         if news.names:
-            pupil, lesson = found[news.lesson]
+            pupil, lesson = lessons[news.lesson]
             self._on_names(pupil, news.names)
 
-    def _on_lexicons(
-        self, found: Sequence[tuple[Pupil, Lesson]], lexicons: Mapping[Origin, Lexicon]
-    ) -> None:
+    def _on_lexicons(self, lessons: Lessons, lexicons: Mapping[Origin, Lexicon]) -> None:
         """Take over what was learned."""
-        for pupil, lesson in found:
+        for pupil, lesson in lessons:
             records = pupil.controller.session.records
             for uid in lesson.dropped:
-                pupil.told.pop(uid, None)
+                pupil.learned.pop(uid, None)
                 pupil.shapes.pop(uid, None)
-            pupil.told |= {u: n for u, n in lesson.renamed.items() if u in pupil.told}
+            pupil.learned |= {u: n for u, n in lesson.renamed.items() if u in pupil.learned}
             stamps = {spot.uid: spot.stamp[0] for spot in lesson.spots}
             for uid, name in lesson.wanted.items():
                 if uid in pupil.described and uid in records:
-                    pupil.told[uid] = name
+                    pupil.learned[uid] = name
                     pupil.shapes[uid] = stamps.get(uid, pupil.described[uid].stamp[0])
         changed = dict(lexicons) != self.lexicons
         self.lexicons = dict(lexicons)
@@ -702,7 +705,7 @@ class Teacher(QObject):  # type: ignore[misc]
             self._again = True
             self._rest.throttle()
             self._note_id()
-        self._unname(found)
+        self._unname(lessons)
         self.changed.emit()
 
     def _on_model(self, model: str, origin: Origin) -> None:
@@ -718,9 +721,9 @@ class Teacher(QObject):  # type: ignore[misc]
             f"{anew or 'nothing is named'}, and it all waits until that model is used again."
         )
 
-    def _unname(self, found: Sequence[tuple[Pupil, Lesson]]) -> None:
+    def _unname(self, lessons: Lessons) -> None:
         """Take names away where the lexicon that gave them is empty now."""
-        for pupil, _ in found:
+        for pupil, _ in lessons:
             origin = self.origin_of(pupil.controller)
             if origin is None or origin in self.lexicons or origin not in self._had:
                 continue
@@ -747,18 +750,18 @@ class Teacher(QObject):  # type: ignore[misc]
         controller, lexicon = pupil.controller, self.lexicon_of(pupil.controller)
         if lexicon is None:
             return
-        told: dict[str, TaughtName | None] = {}
+        names: dict[str, TaughtName | None] = {}
         for uid in uids:
             record, known = controller.session.records.get(uid), pupil.names.get(uid)
             placed = pupil.place(record) if record is not None else None
             if known is None or placed is None or known[0] != placed[2]:
                 continue
             naming = known[2]
-            told[uid] = None
+            names[uid] = None
             if naming.name is not None:
                 number = lexicon.counts[naming.name]
-                told[uid] = TaughtName(naming.name, naming.score, number, digest_of(lexicon))
-        if controller.session.name(told, controller.encoder.model):
+                names[uid] = TaughtName(naming.name, naming.score, number, digest_of(lexicon))
+        if controller.session.name(names, controller.encoder.model):
             controller.show()
 
     def _on_ended(self, error: Exception | None) -> None:
@@ -796,7 +799,7 @@ class Teacher(QObject):  # type: ignore[misc]
         if uids:
             pupil.controller.session.mark_examples(uids, False)
             for uid in uids:
-                pupil.told.pop(uid, None)
+                pupil.learned.pop(uid, None)
                 pupil.shapes.pop(uid, None)
             pupil.controller.show()
 

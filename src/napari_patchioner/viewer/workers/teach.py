@@ -106,6 +106,11 @@ class Lesson:
     open: tuple[str, ...] = ()
     picture: Picture | None = None
 
+    @property
+    def is_news(self) -> bool:
+        """Whether lexicons change by it."""
+        return bool(self.wanted or self.renamed or self.dropped)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class News:
@@ -298,11 +303,12 @@ def _described(
                 put(group, describe(captioner, grid, picture.measures, regions))
             except PatchionerError:
                 # One at fault does not keep the others from it.
-                for one in group:
+                for spot, region in group:
                     try:
-                        put([one], describe(captioner, grid, picture.measures, [one[1]]))
+                        rows = describe(captioner, grid, picture.measures, [region])
+                        put([(spot, region)], rows)
                     except PatchionerError as error:
-                        faults[one[0].uid] = str(error)
+                        faults[spot.uid] = str(error)
     return described, faults
 
 
