@@ -15,7 +15,7 @@ def main() -> None:
     """Take them with nothing of the person's own work, models or settings in sight."""
     parser = argparse.ArgumentParser(prog="python -m docs.screenshots", description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to put them")
-    parser.add_argument("scenes", nargs="*", help="their names; all by default")
+    parser.add_argument("scenes", nargs="*", help="photograph, points, teaching...; all by default")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         os.environ["NAPARI_CONFIG"] = str(Path(place) / "settings.yaml")

@@ -11,6 +11,7 @@ from skimage import data
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .folder import folder
 from .hand import loop, use, wait
+from .teaching import teaching
 from .window import Window
 
 if TYPE_CHECKING:
@@ -180,5 +181,6 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "tissue": tissue,
     "vocabulary": vocabulary,
     "folder": folder,
+    "teaching": teaching,
     "find": find,
 }

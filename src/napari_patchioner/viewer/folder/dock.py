@@ -107,7 +107,7 @@ class Browser(QObject):  # type: ignore[misc]
         self._noted: dict[str, Any] | None = None
         # Of the folder, and the one that the dock was given.
         self.lexicon: Path | None = None
-        self._given: Path | None = None
+        self._given: tuple[CaptionDock, Path] | None = None
         self._idle = throttled(self._prefetch, IDLE_MS, self)
         self.listing.listed.connect(self._on_listed)
         self.listing.messaged.connect(self.messaged)
@@ -138,17 +138,20 @@ class Browser(QObject):  # type: ignore[misc]
             return
         self.lexicon = path
         name = path.name if path is not None else ""
-        self._show_message(f"The images are named by {name}." if name else "No lexicon any more.")
+        if name:
+            self._show_message(f"The images are named by {name}.")
+        else:
+            self._show_message("No lexicon is added any more; Clear… in the dock forgets names.")
         if self.opened is not None:
             self._give_lexicon(self.opened.dock)
         self.changed.emit()
 
     def _give_lexicon(self, dock: CaptionDock) -> None:
         """Have the dock use the lexicon of the folder, once."""
-        if self.lexicon is None or self.lexicon == self._given:
+        if self.lexicon is None or (dock, self.lexicon) == self._given:
             return
         if is_lexicon(self.lexicon):
-            self._given = self.lexicon
+            self._given = dock, self.lexicon
             dock.teach.open_lexicon(self.lexicon)
         else:
             self._show_message(f"The lexicon {self.lexicon} is not there any more; choose it anew.")
@@ -472,7 +475,10 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.lexicon = MenuButton("Lexicon", "")
         tip = "Regions that are like its examples get their names, on every image you open here."
         self.lexicon.add("Choose…", self._ask_for_lexicon, tip)
-        self.lexicon.add("None", lambda: browser.use_lexicon(None), "Name nothing from now on.")
+        tip = (
+            "Add none from the next time on; what is in use stays until it is cleared in the dock."
+        )
+        self.lexicon.add("None", lambda: browser.use_lexicon(None), tip)
         self.folder = QElidingLabel("")
         self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
         self.search = qt.QLineEdit(placeholderText="Find by name", clearButtonEnabled=True)

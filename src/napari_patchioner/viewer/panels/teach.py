@@ -372,9 +372,11 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         current, example = self._current(), item.data(_Role.UserRole)
         if current is None:
             return
-        uid = self._teacher.uid_here(current, example)
-        if uid:
-            self._actions.go_to(uid)
+        if self._teacher.is_here(current, example):
+            if example.uid in current.session.records:
+                self._actions.go_to(example.uid)
+            else:
+                current.show_message("Its shape was deleted; what was learned from it stays.")
         else:
             current.show_message(f"This example is on {example.image!r}; open that image first.")
 

@@ -283,7 +283,7 @@ class ProjectFile(QObject):  # type: ignore[misc]
         selection.active = active
         self._go_on(project, left)
         if self.path is not None:
-            self._saved = self._take()
+            self._saved, self._saved_teaching = self._take(), dict(session.teaching)
         shown = set(project.records).difference(left)
         regions = sum(record.seen is not None for record in shown)
         captions = sum(bool(record.caption) for record in shown)

@@ -56,6 +56,10 @@ SAVE_MS = 300
 LEXICON, EVERY, JOINED = "lexicon", "every_caption", "joined"
 
 
+# The plane that a record lies on, its picture, and what tells the record there from any other.
+Place = tuple[Plane, Picture, Stamp]
+
+
 @dataclass(eq=False)
 class Pupil:
     """One open image: what of it is taught, and what is known of its regions."""
@@ -70,6 +74,8 @@ class Pupil:
     learned: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, str] = field(default_factory=dict)
     names: dict[str, tuple[Stamp, str, Naming]] = field(default_factory=dict)
+    # Where records are seen, which takes long to find out for thousands of them
+    places: dict[str, tuple[Record, Place | None]] = field(default_factory=dict)
     # What has been shown to be labelled, and was left as it was.
     passed: set[str] = field(default_factory=set)
     # Whether what was saved of it has been taken over.
@@ -105,12 +111,20 @@ class Pupil:
             known = before.get(plane)
             same = known is not None and known.grid is grid
             self.pictures[plane] = known if known and same else Picture(grid, encoder.sizes[plane])
-        for known_of in (self.described, self.faults, self.names):
+        if list(self.pictures.values()) != list(before.values()):
+            self.places.clear()
+        for known_of in (self.described, self.faults, self.names, self.places):
             for uid in known_of.keys() - records.keys():
                 del known_of[uid]
 
-    def place(self, record: Record) -> tuple[Plane, Picture, Stamp] | None:
+    def place(self, record: Record) -> Place | None:
         """Return where a record is seen, if its plane has been encoded."""
+        known = self.places.get(record.uid)
+        if known is None or known[0] is not record:
+            known = self.places[record.uid] = record, self._place(record)
+        return known[1]
+
+    def _place(self, record: Record) -> Place | None:
         session = self.controller.session
         seen = self.controller.encoder.plane_and_grid(record, session)
         if seen is None or seen[0] not in self.pictures:
@@ -239,11 +253,10 @@ class Teacher(QObject):  # type: ignore[misc]
         pupil = self.pupils.get(controller)
         return pupil.wanted() if pupil is not None else {}
 
-    def uid_here(self, controller: Controller, example: Example) -> str:
-        """Return the uid of an example that is on this image; empty where it is on another."""
+    def is_here(self, controller: Controller, example: Example) -> bool:
+        """Whether an example is of this image, though its shape may have been deleted."""
         pupil = self.pupils.get(controller)
-        here = pupil is not None and pupil.met and example.content == pupil.content
-        return example.uid if here and example.uid in controller.session.records else ""
+        return pupil is not None and pupil.met and example.content == pupil.content
 
     def naming(self, controller: Controller, uid: str) -> Naming | None:
         """Return what the lexicon says of a region, named by it or not."""
@@ -353,27 +366,27 @@ class Teacher(QObject):  # type: ignore[misc]
         new = checked_name(new)
         if new == old:
             return
-        for pupil in self.pupils.values():
+        for pupil in self._met():
             uids = [uid for uid, name in pupil.wanted().items() if name == old]
+            pupil.learned |= {uid: new for uid, name in pupil.learned.items() if name == old}
             if uids:
                 pupil.controller.session.retitle(uids, new)
                 pupil.controller.show()
         self._change(lambda lexicon: lexicon.renamed(old, new))
-        for pupil in self.pupils.values():
-            pupil.learned = {
-                uid: new if name == old else name for uid, name in pupil.learned.items()
-            }
 
     def forget_name(self, name: str) -> None:
         """Forget a name with all its examples; texts that people wrote stay."""
-        for pupil in self.pupils.values():
-            self._unmark(pupil, [uid for uid, own in pupil.wanted().items() if own == name])
+        examples = (e for lexicon in self.lexicons.values() for e in lexicon.examples)
+        keys = {(example.content, example.uid) for example in examples if example.name == name}
+        for pupil in self._met():
+            own = pupil.wanted().items()
+            self._unmark(pupil, [u for u, n in own if n == name or (pupil.content, u) in keys])
         self._change(lambda lexicon: _kept(lexicon, lambda example: example.name != name))
 
     def forget(self, examples: Iterable[Example]) -> None:
         """Forget examples; texts that people wrote stay."""
         keys = {(example.content, example.uid) for example in examples}
-        for pupil in self.pupils.values():
+        for pupil in self._met():
             own = [uid for uid in pupil.wanted() if (pupil.content, uid) in keys]
             self._unmark(pupil, own)
         self._change(lambda lexicon: _kept(lexicon, lambda e: (e.content, e.uid) not in keys))
@@ -538,6 +551,11 @@ class Teacher(QObject):  # type: ignore[misc]
         """Take over what is saved of an image; whether that is done."""
         if not pupil.project.searched:
             return False
+        try:
+            # Its pixels may have turned out to be unreadable.
+            _ = pupil.content
+        except (OSError, ValueError, RuntimeError):
+            return False
         named = pupil.facts.get(LEXICON)
         if isinstance(named, str) and named not in self._ids:
             if self._loading is None:
@@ -580,6 +598,10 @@ class Teacher(QObject):  # type: ignore[misc]
         """Return what is to be learned from an image, and what of it is to be named."""
         controller, content = pupil.controller, pupil.content
         records, wanted = controller.session.records, pupil.wanted()
+        controller.session.awaited.clear()
+        if not (self.lexicons or wanted or pupil.learned):
+            # Nobody has taught anything: nothing is to be found out of thousands of regions.
+            return Lesson("", image_title(controller.image), content)
         origin = self.origin_of(controller)
         lexicon = self.lexicons.get(origin) if origin is not None else None
         held = {e.uid for e in lexicon.examples if e.content == content} if lexicon else set()
@@ -592,7 +614,6 @@ class Teacher(QObject):  # type: ignore[misc]
         missing = {u: name for u, name in wanted.items() if u in moved or u not in held}
         digest = digest_of(lexicon)
         spots, ready, open_ones = [], {}, []
-        controller.session.awaited.clear()
         for uid, record in records.items():
             is_open = not (record.protected or record.rejected)
             placed = pupil.place(record) if uid in missing or is_open else None
@@ -725,7 +746,8 @@ class Teacher(QObject):  # type: ignore[misc]
         """Take names away where the lexicon that gave them is empty now."""
         for pupil, _ in lessons:
             origin = self.origin_of(pupil.controller)
-            if origin is None or origin in self.lexicons or origin not in self._had:
+            is_empty = origin in self._had and origin not in self.lexicons
+            if not is_empty or self.pupils.get(pupil.controller) is not pupil:
                 continue
             pupil.names.clear()
             records = pupil.controller.session.records.values()
@@ -794,6 +816,10 @@ class Teacher(QObject):  # type: ignore[misc]
 
     # changes to what there is
 
+    def _met(self) -> list[Pupil]:
+        """Return the open images whose saved work is there."""
+        return [pupil for pupil in self.pupils.values() if pupil.met]
+
     def _unmark(self, pupil: Pupil, uids: Sequence[str]) -> None:
         """Let regions of an image be no examples any more, as a step of a person's."""
         if uids:
@@ -807,6 +833,7 @@ class Teacher(QObject):  # type: ignore[misc]
         """Change all lexicons at once."""
         changed = {origin: change(lexicon) for origin, lexicon in self.lexicons.items()}
         self.lexicons = {o: lexicon for o, lexicon in changed.items() if lexicon is not None}
+        self._note_id()
         self._generation += 1
         self._rest.throttle()
         self._now()

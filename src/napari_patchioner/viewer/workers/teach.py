@@ -260,7 +260,8 @@ def taught(
     images = [] if lexicon is None else lexicon.images
     own = [image for image in images if image.content == lesson.content]
     if not own and lesson.picture is not None:
-        own = [_image(captioner, lesson.picture, lesson.image, lesson.content)]
+        regions = [spot.outline for spot in lesson.spots if spot.uid in names]
+        own = [_image(captioner, lesson.picture, lesson, regions[:1])]
     rows = Descriptions.joined([known[uid].row for uid in names])
     examples = [
         Example(name, own[0].name, uid, lesson.content, known[uid].thumbnail)
@@ -270,11 +271,16 @@ def taught(
     return lexicon.merged(more) if lexicon is not None else more
 
 
-def _image(captioner: Captioner, picture: Picture, title: str, content: str) -> TaughtImage:
-    """Return what lexicons know of an image besides its examples."""
+def _image(
+    captioner: Captioner, picture: Picture, lesson: Lesson, regions: Sequence[Callable[[], Region]]
+) -> TaughtImage:
+    """Return what lexicons know of an image besides its examples, seen as closely as those."""
     grid = picture.grid
+    if isinstance(grid, Overview):
+        for outline in regions:
+            grid = captioner.pyramid(picture.grid.levels, store=picture.grid.store).grid(outline())
     around = background(captioner, grid, picture.measures)
-    return TaughtImage(title, content, around, grid.measures.get("photograph"))
+    return TaughtImage(lesson.image, lesson.content, around, grid.measures.get("photograph"))
 
 
 def _described(
