@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,10 @@ class Pupil:
     # Whether what was saved of it has been taken over.
     met: bool = False
 
-    @property
+    @cached_property
     def content(self) -> str:
         """What lexicons know the image by, whatever it is called and however it is displayed."""
+        # Asked once: while the project is being written, the answer would have to wait for that.
         return self.project.content
 
     @property
@@ -247,11 +248,6 @@ class Teacher(QObject):  # type: ignore[misc]
         if origin is not None:
             return self.lexicons.get(origin)
         return max(self.lexicons.values(), key=len, default=None)
-
-    def examples_of(self, controller: Controller) -> dict[str, str]:
-        """Return what is taught on an image: names by uid."""
-        pupil = self.pupils.get(controller)
-        return pupil.wanted() if pupil is not None else {}
 
     def is_here(self, controller: Controller, example: Example) -> bool:
         """Whether an example is of this image, though its shape may have been deleted."""
