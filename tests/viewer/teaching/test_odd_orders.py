@@ -82,8 +82,9 @@ def test_it_is_taught_while_the_image_is_read_and_the_window_closes_meanwhile(
     lesson.until(lambda: dock.controller.encoder.ready)
     lesson.dock.teacher.touch()
     lesson.until(lambda: dock.teacher._job is not None or dock.teach.lexicon is not None)
+    records = lesson.dock.controller.session.records
     dock.shut_down()
-    assert [r.example for r in lesson.records][:2] == [True, True]
+    assert [record.example for record in records.values()][:2] == [True, True]
 
 
 def test_another_image_comes_in_the_middle(quiet, lesson, viewer, qtbot):

@@ -58,6 +58,7 @@ def test_a_name_is_worded_anew_and_joined_with_another(quiet, taught):
     panel, controller = taught.dock.teach, taught.dock.controller
     rename(panel, 0, "green leaf")
     taught.until(lambda: taught.captions()[5] == "green leaf")
+    taught.until(lambda: [line.name for line in panel.names.lines] == ["green leaf", "nucleus"])
     assert taught.captions()[1::2][:2] == ["green leaf"] * 2
     rename(panel, 0, "nucleus")
     assert "nucleus" in panel.question.text()
@@ -68,6 +69,7 @@ def test_a_name_is_worded_anew_and_joined_with_another(quiet, taught):
     controller.undo()
     taught.settle()
     assert panel.lexicon.counts == {"green leaf": 2, "nucleus": 2}
+    taught.until(lambda: len(panel.names.lines) == 2)
     rename(panel, 0, "   ")
     assert panel.lexicon.counts == {"green leaf": 2, "nucleus": 2}
 

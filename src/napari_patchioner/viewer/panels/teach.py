@@ -104,6 +104,26 @@ class NameModel(RowModel):
         return True
 
 
+class NameTable(qt.QTreeView):  # type: ignore[misc]
+    """The table of names."""
+
+    def __init__(self, model: NameModel) -> None:
+        super().__init__(rootIsDecorated=False, uniformRowHeights=True, accessibleName="Names")
+        self.setModel(model)
+        self.setFixedHeight((ROWS + 1) * (self.fontMetrics().height() + 7) + 4)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = self.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(NAME, header.ResizeMode.Stretch)
+        for column in range(NAME + 1, len(COLUMNS)):
+            header.setSectionResizeMode(column, header.ResizeMode.ResizeToContents)
+
+    @property
+    def editing(self) -> bool:
+        """Whether somebody is typing in a cell."""
+        return bool(self.state() == self.State.EditingState)
+
+
 def right_when_left_out(lexicon: Lexicon, name: str) -> str:
     """Return how often examples of a name were named rightly without themselves: "4 of 5"."""
     row = lexicon.classifier.confusion.counts.get(name, {}) if is_fitted(lexicon) else {}
@@ -188,16 +208,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         tip = "Teach the selected regions this name: others that look alike get it at once."
         self.teach = button("Teach", tip, actions.teach)
         self.names = NameModel(self)
-        self.table = qt.QTreeView(rootIsDecorated=False, uniformRowHeights=True)
-        self.table.setAccessibleName("Names")
-        self.table.setModel(self.names)
-        self.table.setFixedHeight((ROWS + 1) * (self.fontMetrics().height() + 7) + 4)
-        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.table.header()
-        header.setStretchLastSection(False)
-        header.setSectionResizeMode(NAME, header.ResizeMode.Stretch)
-        for column in range(NAME + 1, len(COLUMNS)):
-            header.setSectionResizeMode(column, header.ResizeMode.ResizeToContents)
+        self.table = NameTable(self.names)
         self.judged, self.here = Sentence(), Sentence()
         self.pictures = qt.QListWidget(accessibleName="Examples", wrapping=True)
         self.pictures.setViewMode(self.pictures.ViewMode.IconMode)
@@ -239,6 +250,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self.name.returnPressed.connect(actions.teach)
         self.name.entered.connect(self._prepare)
         self.names.renamed.connect(self._on_renamed)
+        self.table.itemDelegate().closeEditor.connect(lambda *_: self._soon.throttle())
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.pictures.itemDoubleClicked.connect(self._on_picture)
         self.every.toggled.connect(self._on_every)
@@ -269,7 +281,9 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self._soon.throttle()
 
     def refresh(self, *_: object) -> None:
-        """Show what is taught now."""
+        """Show what is taught now, but never under the hands of somebody who types."""
+        if self.table.editing:
+            return
         self._soon.cancel()
         lexicon, current, teacher = self.lexicon, self._current(), self._teacher
         for part in (self.name, self.teach, self.next, self.every, self.joined, self.coloured):
