@@ -275,10 +275,10 @@ def _image(
     captioner: Captioner, picture: Picture, lesson: Lesson, regions: Sequence[Callable[[], Region]]
 ) -> TaughtImage:
     """Return what lexicons know of an image besides its examples, seen as closely as those."""
-    grid = picture.grid
-    if isinstance(grid, Overview):
+    grid = whole = picture.grid
+    if isinstance(whole, Overview):
         for outline in regions:
-            grid = captioner.pyramid(picture.grid.levels, store=picture.grid.store).grid(outline())
+            grid = captioner.pyramid(whole.levels, store=whole.store).grid(outline())
     around = background(captioner, grid, picture.measures)
     return TaughtImage(lesson.image, lesson.content, around, grid.measures.get("photograph"))
 
