@@ -33,10 +33,20 @@ _FARTHEST_WEIGHT, _PULL, _STEPS = 3.0, 1.0, 20
 # What another rule than the usual one has to gain, divided by the number of examples.
 _DOUBT = 2.0
 # Between things of one class (0) and of different ones (1), where names end; and how far apart
-# things of a class are on that scale before a second example shows it, in both kinds of pictures.
-_STRICT, _SOFT, _LEAST_GAP = 0.65, 0.15, 0.1
-_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH = 0.45, 0.75
+# things of a class are on that scale before a second example shows it, in both kinds of pictures,
+# which counts as so many examples.
+_STRICT, _LEAST_GAP = 0.65, 0.1
+_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.66, 0.87, 2
+# In micrographs, how much what nobody named says of how far different things are apart, how much
+# farther apart they are than it is from the nearest class, and how far that may move things at most.
+_AROUND, _FARTHER, _MOST_FARTHER = 0.35, 1.4, 1.06
+_MOST_AROUND = 200
+# How quickly, in units of that distance, a region is known the surer; logarithm of how much likelier
+# a region is known than not where names end: most regions that people draw are of what they teach.
+_SOFT, _KNOWN = 1 / 12, 1.5
+# Factors on the scores that make chances honest, and the usual one in both kinds of pictures.
 _FACTORS, _FACTOR_PULL = 2.0 ** np.arange(-2, 3.25, 0.25), 0.3
+_FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH = 0.8, 1.3
 # From so many examples on vectors are compared by so many random projections of them.
 _MANY, _SKETCH = 500, 512
 _TINY = 1e-9
@@ -138,17 +148,33 @@ class _LeftOut:
     """Squared distances in each block, shape (n, n)."""
     to_means: list[FloatArray]
     """To the means of classes without the example itself, shape (n, count)."""
+    around: list[FloatArray]
+    """Of regions that nobody named to the examples, shape (m, n)."""
+    around_to_means: list[FloatArray]
+    """Of these to the means of classes, shape (m, count)."""
 
     @classmethod
     def of(
-        cls, vectors: list[FloatArray], labels: IntArray, groups: IntArray, count: int
+        cls,
+        vectors: list[FloatArray],
+        around: list[FloatArray],
+        labels: IntArray,
+        groups: IntArray,
+        count: int,
     ) -> _LeftOut:
-        """Compare examples, shape (n, width) in each block, with each other."""
+        """Compare examples, shape (n, width) in each block, with each other and with others."""
         allowed = _judges(labels, groups)
         pairs = list(zip(BLOCKS, vectors, strict=True))
         among = [_capped(_squared(rows, rows), name) for name, rows in pairs]
         means = [_distances_to_means(rows, labels, count, name, allowed) for name, rows in pairs]
-        return cls(labels, count, allowed, among, means)
+        members = np.eye(count)[labels].T
+        members /= members.sum(axis=1, keepdims=True)
+        others, others_to_means = [], []
+        for (name, rows), unnamed in zip(pairs, around, strict=True):
+            middles = _unit(members @ rows) if name == GRID else members @ rows
+            others.append(_capped(_squared(rows, unnamed), name))
+            others_to_means.append(_capped(_squared(middles, unnamed), name))
+        return cls(labels, count, allowed, among, means, others, others_to_means)
 
     @property
     def has_pairs(self) -> bool:
@@ -161,6 +187,13 @@ class _LeftOut:
             return -_weighted(weights, self.to_means)
         likeness = -_weighted(weights, self.among)
         return _log_means(likeness, self.labels, self.count, self.allowed)
+
+    def around_scores(self, rule: Rule, weights: FloatArray) -> FloatArray:
+        """Return how well each class fits the regions that nobody named, (m, count)."""
+        if rule == "nearest mean":
+            return -_weighted(weights, self.around_to_means)
+        likeness = -_weighted(weights, self.around)
+        return _log_means(likeness, self.labels, self.count, np.ones(likeness.shape, bool))
 
     def own(self, scores: FloatArray) -> FloatArray:
         """Return the score of each example's own class."""
@@ -267,7 +300,10 @@ class Classifier:
         vectors = space.vectors(examples)
         rows = _sample(labels, len(classes))
         sample = [block[rows].astype(np.float64) for block in vectors]
-        left_out = _LeftOut.of(sample, labels[rows], images[rows], len(classes))
+        unnamed = np.arange(len(examples), len(everything))
+        unnamed = unnamed[:: max(1, len(unnamed) // _MOST_AROUND)]
+        around = [block.astype(np.float64) for block in space.vectors(everything.take(unnamed))]
+        left_out = _LeftOut.of(sample, around, labels[rows], images[rows], len(classes))
         choice = _Choice.best(left_out, 0.5 if photograph is None else photograph, classes)
         return cls(classes, space, vectors, labels, order, choice)
 
@@ -288,7 +324,7 @@ class Classifier:
         top, best = scores.max(axis=1), scores.argmax(axis=1)
         steps = np.clip((top - self.threshold) / self._choice.softness, -30, 30)
         chances = np.exp(_log_softmax(self._choice.sharpness * scores)).max(axis=1)
-        chances /= 1 + np.exp(-steps)
+        chances /= 1 + np.exp(-_KNOWN - steps)
         nearest = self._order[likeness.argmax(axis=1)]
         return [
             Naming(
@@ -364,10 +400,12 @@ class _Choice:
                 if loss < least:
                     least, chosen = loss, (rule, weights, scores)
         rule, weights, scores = chosen
-        guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
-        threshold, softness = _threshold(left_out, scores, weights, guess)
+        nearest = left_out.around_scores(rule, weights).max(axis=1)
+        threshold, softness = _threshold(left_out, scores, nearest, weights, photograph)
+        factor = _mixed(_FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH, photograph)
+        sharpness = _sharpness(left_out, scores, factor)
         confusion = left_out.confusion(scores, names)
-        return cls(rule, weights, threshold, softness, _sharpness(left_out, scores), confusion)
+        return cls(rule, weights, threshold, softness, sharpness, confusion)
 
 
 class Likeness:
@@ -522,12 +560,17 @@ def _fitted_weights(left_out: _LeftOut, start: FloatArray) -> FloatArray:
 
 
 def _threshold(
-    left_out: _LeftOut, scores: FloatArray, weights: FloatArray, guess: float
+    left_out: _LeftOut,
+    scores: FloatArray,
+    nearest: FloatArray,
+    weights: FloatArray,
+    photograph: float,
 ) -> tuple[float, float]:
     """Return the score below which a region is none of the classes, and how gradual that is.
 
     An example left out stands for things that were taught; its likeness to the other classes for
-    things that were not.
+    things that were not, and so do, less surely, regions that nobody named, whose highest scores
+    are ``nearest``.
     """
     own = left_out.own(scores)
     own = own[np.isfinite(own)]
@@ -536,19 +579,30 @@ def _threshold(
     best_other = others.max(axis=1)
     best_other = best_other[np.isfinite(best_other)]
     far = -np.median(best_other) if len(best_other) else 0.5 * weights.sum()
-    # As if there were one more example, as far from the others as is usual.
-    mean = (own.sum() - guess * far) / (len(own) + 1)
-    gap = max(far + mean, _LEAST_GAP * far, _TINY)
-    return float(mean - _STRICT * gap), float(_SOFT * gap)
+    far = max(far, _TINY)
+    if len(nearest):
+        usual = max(-_FARTHER * np.median(nearest), _TINY)
+        blended = _mixed(far, usual, _AROUND * (1 - photograph))
+        far = min(blended, _MOST_FARTHER * far) if len(best_other) else blended
+    # As if there were a few more examples, as far from the others as is usual.
+    guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
+    mean = (own.sum() - _GUESSES * guess * far) / (len(own) + _GUESSES)
+    gap = max(far + mean, _LEAST_GAP * far)
+    return float(mean - _STRICT * gap), float(_SOFT * far)
 
 
-def _sharpness(left_out: _LeftOut, scores: FloatArray) -> float:
+def _mixed(first: float, second: float, share: float) -> float:
+    """Return the geometric mean of two numbers, the second with this weight."""
+    return float(first ** (1 - share) * second**share)
+
+
+def _sharpness(left_out: _LeftOut, scores: FloatArray, usual: float) -> float:
     """Return a factor on the scores that makes the chances of examples left out honest."""
     judged = int(np.isfinite(left_out.own(scores)).sum())
     if left_out.count < 2 or not judged:
-        return 1.0
+        return usual
     losses = [
-        left_out.loss(factor * scores) + _FACTOR_PULL / judged * np.log(factor) ** 2
+        left_out.loss(factor * scores) + _FACTOR_PULL / judged * np.log(factor / usual) ** 2
         for factor in _FACTORS
     ]
     return float(_FACTORS[int(np.argmin(losses))])
