@@ -7,12 +7,19 @@ pixels from 1 with both ends in the box. Examples come from the first images of 
 hold any, and all other images are the test. Prints tables: balanced accuracy at 1, 5 and 10
 examples of a name; how many regions of a name that was never taught stay without one; how well
 boxes of a name are found by themselves; and times.
+
+``python benchmarks/teaching.py FOLDER --coco INSTANCES.json`` is about photographs, of which
+``FOLDER`` holds those that a file of COCO's instances is about: it teaches three examples of each of the ten
+categories that captions mention least, and prints how often captions mention these and all others
+before and after, on the images that no example is from.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
+import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -43,6 +50,9 @@ COUNTS = (1, 5, 10)
 # How much of the union boxes have to share to count as the same.
 OVERLAP, OTHER_IMAGES = 0.3, 20
 FIND_COUNTS = (1, 5)
+# Pixels of a box in a photograph, and boxes of a category that is counted.
+LEAST_AREA, LEAST_BOXES = 400, 8
+PEOPLE = ("people", "man", "men", "woman", "women", "boy", "girl", "child", "children", "player")
 
 
 class BoxedImages:
@@ -146,12 +156,12 @@ def open_set(data: BoxedImages, draws: int) -> None:
             for draw in range(draws):
                 classifier, rest = data.taught(kinds, count, np.random.default_rng(draw))
                 regions, true = data.of(rest, kinds)
-                has_name = np.array([naming.name is not None for naming in classifier(regions)])
-                kept.append(np.mean([has_name[true == kind].mean() for kind in kinds]))
+                is_right = np.array([naming.name for naming in classifier(regions)]) == true
+                kept.append(np.mean([is_right[true == kind].mean() for kind in kinds]))
                 strange, _ = data.of(rest, [left_out])
                 unnamed.append(np.mean([naming.name is None for naming in classifier(strange)]))
             rows.append(f"{left_out} | {count} | {np.mean(unnamed):.3f} | {np.mean(kept):.3f}")
-    header = "never taught | examples of each | of it without a name | taught that keep a name"
+    header = "never taught | examples of each | of it without a name | taught with their right name"
     table(f"Open set, {draws} draws", header, rows)
 
 
@@ -225,13 +235,94 @@ def times(data: BoxedImages) -> None:
     table("Times", "what | ms", rows)
 
 
+class Photographs(BoxedImages):
+    """Photographs with the boxes of COCO's instances, and what the model says of each."""
+
+    def __init__(self, folder: Path, instances: Path, captioner: Captioner) -> None:
+        content = json.loads(instances.read_text(encoding="utf-8"))
+        kinds = {entry["id"]: entry["name"] for entry in content["categories"]}
+        files = {entry["id"]: entry["file_name"] for entry in content["images"]}
+        named = defaultdict(list)
+        for entry in content["annotations"]:
+            x, y, width, height = entry["bbox"]
+            if not entry.get("iscrowd") and width * height >= LEAST_AREA:
+                box = Box(y - 0.5, x - 0.5, y + height - 0.5, x + width - 0.5)
+                named[files[entry["image_id"]]].append((kinds[entry["category_id"]], box))
+        self.images = [image for image in sorted(named) if (folder / image).exists()]
+        self.names = {i: np.array([name for name, _ in named[i]]) for i in self.images}
+        self.boxes = {i: [box for _, box in named[i]] for i in self.images}
+        self.regions, self.around, self.photographs, self.captions = {}, {}, {}, {}
+        for image in self.images:
+            pixels = read_image(folder / image)
+            grid, measures = captioner.encode(pixels), ImageMeasures(pixels)
+            self.regions[image] = describe(captioner, grid, measures, self.boxes[image])
+            self.around[image] = background(captioner, grid, measures)
+            self.photographs[image] = grid.measures.get("photograph", 0.5)
+            captions = captioner.caption(grid, self.boxes[image])
+            self.captions[image] = [caption.text for caption in captions]
+
+
+def mentions(caption: str, name: str) -> bool:
+    """Whether a caption has the last word of a name, in the singular or the plural."""
+    word = name.split()[-1]
+    forms = {word, f"{word}s", f"{word}es", *PEOPLE * (word == "person")}
+    return not forms.isdisjoint(re.findall(r"[a-z]+", caption.lower()))
+
+
+def mentioned(data: Photographs, draws: int) -> None:
+    """Print how often captions mention what they are of, before and after teaching."""
+    shares: dict[str, list[bool]] = defaultdict(list)
+    for image in data.images:
+        for name, caption in zip(data.names[image], data.captions[image], strict=True):
+            shares[name].append(mentions(caption, name))
+    often = [name for name, some in shares.items() if len(some) >= LEAST_BOXES]
+    worst = sorted(often, key=lambda name: (np.mean(shares[name]), -len(shares[name])))[:10]
+    results, boxes = defaultdict(list), []
+    for draw in range(draws):
+        classifier, rest = data.taught(worst, 3, np.random.default_rng(draw))
+        names = np.concatenate([data.names[image] for image in rest])
+        captions = [caption for image in rest for caption in data.captions[image]]
+        namings = classifier(Descriptions.joined([data.regions[image] for image in rest]))
+        before = np.array([mentions(c, n) for c, n in zip(captions, names, strict=True)])
+        named = np.array([naming.name is not None for naming in namings])
+        right = np.array([naming.name for naming in namings]) == names
+        is_taught = np.isin(names, worst)
+        boxes.append((is_taught.sum(), (~is_taught).sum()))
+        ways = {
+            "before": before,
+            "name in place of the caption": np.where(named, right, before),
+            "name and caption joined": before | right,
+            "has a taught name": named,
+        }
+        for way, hits in ways.items():
+            groups = [names == name for name in sorted(set(names))]
+            taught = [hits[group].mean() for group in groups if is_taught[group].all()]
+            others = [hits[group].mean() for group in groups if not is_taught[group].any()]
+            results[way].append((np.mean(taught), np.mean(others)))
+    rows = []
+    for way, values in results.items():
+        taught, others = np.mean(values, axis=0)
+        rows.append(f"{way} | {taught:.3f} | {others:.3f}")
+    few, many = np.mean(boxes, axis=0)
+    print(
+        f"\ntaught: {', '.join(worst)}; on average {few:.0f} boxes of these, {many:.0f} of others"
+    )
+    header = "captions that mention what they are of | the ten taught | all other categories"
+    table(f"Photographs, three examples each, {draws} draws", header, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--only", choices=TABLES, action="append")
+    parser.add_argument("--coco", type=Path, metavar="INSTANCES.json")
     arguments = parser.parse_args()
+    if arguments.coco:
+        model = load_model(arguments.model)
+        mentioned(Photographs(arguments.folder, arguments.coco, model), arguments.draws)
+        return
     wanted = arguments.only or TABLES
     data = BoxedImages(arguments.folder, load_model(arguments.model))
     if "teach" in wanted:

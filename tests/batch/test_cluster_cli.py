@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from napari_patchioner import __version__, load_model
-from napari_patchioner.annotations import read_annotations
+from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.cli import main
-from napari_patchioner.regions import WholeImage
+from napari_patchioner.regions import Box, WholeImage
 
 CODE = (
     "import sys, colours\n"
@@ -109,6 +109,32 @@ def test_the_embedded_model_says_the_same_there(pictures, tmp_path, no_workers, 
         grid = mini.encode(np.asarray(Image.open(folder / one.image)))
         [alone] = mini.caption(grid, [WholeImage()], length="phrase", beams=1)
         assert (one.caption, one.score) == (alone.text, round(alone.score, 4))
+
+
+def test_names_that_were_taught_are_the_same_everywhere(pictures, tmp_path, two_workers, caption):
+    folder = pictures(8, height=32)
+    named = [
+        Annotation("1", f"{number:04}.png", Box(0.0, 0.0, 15.0, 15.0), name, None, "human")
+        for number, name in enumerate(("one", "two", "three"))
+    ]
+    write_annotations(tmp_path / "names.csv", named, {})
+    lexicon = str(tmp_path / "lexicon")
+    taught = ["teach", str(folder), "--regions", str(tmp_path / "names.csv"), "--out", lexicon]
+    assert main(taught, load=colours.load) == 0
+    asked = (folder, "--regions", "grid:2", "--lexicon", lexicon, "--join", "--out")
+    assert caption(*asked, tmp_path / "alone.csv", load=colours.load)[0] == 0
+    for name, how in (("pool", ("--workers", 2)), ("there", ("--scheduler", two_workers.address))):
+        assert caption(*asked, tmp_path / f"{name}.csv", *how)[0] == 0
+        assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    said = read_annotations(tmp_path / "alone.csv")
+    assert {"taught"} <= {one.source for one in said} <= {"taught", "model"}
+    for one in said:
+        assert ("model_caption" in one.extra) == (one.source == "taught")
+    # Workers that have read it read it again when it is another one.
+    assert main(["lexicon", "rename", lexicon, "one", "first"]) == 0
+    assert caption(*asked, tmp_path / "there.csv", "--scheduler", two_workers.address)[0] == 0
+    renamed = {one.caption.partition(":")[0] for one in read_annotations(tmp_path / "there.csv")}
+    assert "one" not in renamed
 
 
 def test_workers_with_other_software_are_told_or_refused(pictures, tmp_path, no_workers, caption):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,6 +100,39 @@ def test_names_taught_on_one_picture_name_the_other(
     pool = place / "pool.csv"
     assert main([*map(str, asked), "--workers", "2", "--out", str(pool)]) == 0
     assert said_by(pool) == said
+
+
+def test_the_own_caption_of_the_model_may_follow_the_name(
+    place: Path, cells: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["caption", place / "b.png", "--regions", place / "boxes.csv"]
+    assert run(*asked, "--out", place / "plain.csv") == 0
+    own = [caption for caption, _ in said_by(place / "plain.csv")]
+    for name in ("joined.csv", "zoomed.csv"):
+        zoom = ["--zoom"] * (name == "zoomed.csv")
+        options = ["--lexicon", cells, "--join", *zoom, "--out", place / name]
+        assert run(*asked, *options) == 0
+        rows = rows_of(place / name)
+        assert [row["source"] for row in rows] == ["taught", "taught", "model", "taught"]
+        assert [row["caption"] for row in rows][2] == own[2] or zoom
+        for row, kind in zip(rows, KINDS["b"], strict=True):
+            if row["source"] == "taught":
+                assert row["caption"] == f"{kind}: {row['model_caption']}"
+        assert [row["model_caption"] for row in rows][:2] == own[:2] or zoom
+    # Once accepted it teaches the name alone, and a run without it leaves nothing of it behind.
+    accepted = [
+        replace(region, extra={**region.extra, "reviewed": "accepted"})
+        for region in read_annotations(place / "joined.csv")
+    ]
+    write_annotations(place / "accepted.csv", accepted[:2], {})
+    asked_again = ["teach", place / "b.png", "--regions", place / "accepted.csv"]
+    assert run(*asked_again, "--out", place / "again") == 0
+    assert read_lexicon(place / "again").counts == {"leaf": 1, "nucleus": 1}
+    again = ["caption", place / "b.png", "--regions", place / "joined.csv", "--lexicon", cells]
+    assert run(*again, "--out", place / "alone.csv") == 0
+    assert "model_caption" not in (place / "alone.csv").read_text(encoding="utf-8")
+    assert run(*asked, "--join", "--out", place / "no.csv") == 2
+    assert "name one with --lexicon" in capsys.readouterr().err
 
 
 def test_captions_of_people_stay_and_taught_ones_are_replaced(

@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import taught_pictures
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from skimage import data
 
-from napari_patchioner.annotations import Annotation, write_annotations
+from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.cli import main
 from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.regions import Box, Point
 from napari_patchioner.teaching import (
     Finder,
     ImageMeasures,
     Proposal,
     Sample,
     overlap,
+    parts_of,
     peaks,
 )
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from taught_pictures import Drawn
 
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.regions import Box
+    from napari_patchioner.regions import Region
 
 
 def sample(image: Drawn, kind: str, count: int) -> Sample:
@@ -165,3 +169,109 @@ def test_examples_without_name_or_image_are_told(
         err = capsys.readouterr().err
         assert problem in err
         assert len(err.splitlines()) == 1
+
+
+PLACES = {"top": (100, 20), "seam": (968, 5), "bottom": (2230, 60)}
+
+
+def test_a_large_image_is_searched_part_by_part_with_one_result(
+    tmp_path: Path, mini: Captioner
+) -> None:
+    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf", "nucleus", "leaf"])
+    large = np.full((2400, 300, 3), 225, np.uint8)
+    wanted = []
+    for top, left in PLACES.values():
+        large[top : top + 160, left : left + 240] = pixels
+        wanted += [
+            Box(b.top + top, b.left + left, b.bottom + top, b.right + left) for b in boxes[::2]
+        ]
+    tifffile.imwrite(tmp_path / "large.tif", large, photometric="rgb", tile=(256, 256))
+    # Examples in two parts that are encoded apart.
+    like = [Annotation(str(n), "large.tif", wanted[n], "nucleus", None, "human") for n in (0, 5)]
+    write_annotations(tmp_path / "like.csv", like, {})
+    asked = ["find", str(tmp_path / "large.tif"), "--like", str(tmp_path / "like.csv")]
+    assert main([*asked, "--out", str(tmp_path / "out.csv")], load=lambda _: mini) == 0
+    found = np.array([corners(a.region) for a in read_annotations(tmp_path / "out.csv")])
+    for box in wanted[1:5]:
+        assert overlap(corners(box), found).max() > 0.3
+    for box in (wanted[0], wanted[5]):
+        assert overlap(corners(box), found).max() <= 0.3
+    # No box twice where parts overlap.
+    for row, box in enumerate(found):
+        assert overlap(box, np.delete(found, row, axis=0)).max(initial=0) <= 0.3
+
+
+@given(
+    st.tuples(st.integers(1, 6000), st.integers(1, 6000)),
+    st.tuples(st.floats(1, 300), st.floats(1, 300)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_parts_show_every_thing_whole(
+    shape: tuple[int, int], size: tuple[float, float], place: tuple[float, float]
+) -> None:
+    parts = parts_of(shape, size)
+    size = min(size[0], shape[0]), min(size[1], shape[1])
+    top, left = ((end - side) * share for end, side, share in zip(shape, size, place, strict=True))
+    assert any(
+        part.top <= top + 1e-6
+        and part.left <= left + 1e-6
+        and top + size[0] <= part.top + part.height + 1e-6
+        and left + size[1] <= part.left + part.width + 1e-6
+        for part in parts
+    )
+    for part in parts:
+        assert min(part.top, part.left) >= 0
+        assert part.top + part.height <= shape[0]
+        assert part.left + part.width <= shape[1]
+        assert max(part.height, part.width) <= 2048
+
+
+def test_planes_of_a_stack_are_searched_one_by_one(tmp_path: Path, mini: Captioner) -> None:
+    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf", "nucleus", "leaf"])
+    stack = np.full((4, 160, 240), 225, np.uint8)
+    stack[1:3] = pixels[..., 1]
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    like = [
+        Annotation("a", "stack.tif", boxes[0], "nucleus", None, "human", extra={"plane": "1"}),
+        Annotation("b", "stack.tif", boxes[2], "nucleus", None, "human", extra={"plane": "1"}),
+    ]
+    write_annotations(tmp_path / "like.csv", like, {})
+    asked = ["find", str(tmp_path / "stack.tif"), "--like", str(tmp_path / "like.csv")]
+    asked += ["--out", str(tmp_path / "out.csv")]
+    assert main([*asked, "--every-plane"], load=lambda _: mini) == 0
+    found = read_annotations(tmp_path / "out.csv")
+    on_last = [a for a in found if a.extra["plane"] == "2"]
+    for box in boxes[::2]:
+        assert overlap(corners(box), np.array([corners(a.region) for a in on_last])).max() > 0.3
+    assert len({a.uid for a in found}) == len(found)
+    assert main(asked, load=lambda _: mini) == 0
+    assert {a.extra["plane"] for a in read_annotations(tmp_path / "out.csv")} <= {"0"}
+
+
+def test_that_photographs_are_not_for_this_is_told(
+    tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(data.coffee()).save(tmp_path / "cup.png")
+    example = Annotation("a", "cup.png", Box(50, 150, 300, 430), "cup", None, "human")
+    write_annotations(tmp_path / "like.csv", [example], {})
+    asked = ["find", str(tmp_path / "cup.png"), "--like", str(tmp_path / "like.csv")]
+    assert main([*asked, "--out", str(tmp_path / "out.csv")], load=lambda _: mini) == 0
+    assert "1 image looks like a photograph" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("region", "problem"),
+    [(Point(20.0, 20.0), "has no size"), (Box(900, 900, 950, 950), "outside the image")],
+)
+def test_what_has_no_size_or_place_is_no_example(
+    region: Region, problem: str, tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture
+) -> None:
+    write_picture(tmp_path, "a.png", 1, ["leaf"])
+    example = Annotation("spot", "a.png", region, "leaf", None, "human")
+    write_annotations(tmp_path / "like.csv", [example], {})
+    asked = ["find", str(tmp_path / "a.png"), "--like", str(tmp_path / "like.csv")]
+    assert main([*asked, "--out", str(tmp_path / "out.csv")], load=lambda _: mini) == 2
+    err = capsys.readouterr().err
+    assert problem in err
+    assert "'spot'" in err
+    assert len(err.splitlines()) == 1

@@ -42,6 +42,9 @@ Status: TypeAlias = Literal["done", "skipped", "failed"]
 PREVIOUS = "previous_caption"
 """Extra that holds a person's caption where a model's has taken its place."""
 
+OWN = "model_caption"
+"""Extra that holds a model's own caption where it is joined to a name that was taught."""
+
 # Pixels of the shorter side of what can be captioned.
 _LEAST = 2
 _TIFF = (".tif", ".tiff")
@@ -63,15 +66,24 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LexiconFolder:
-    """A lexicon as a job names it: where it lies, and its digest when the run began."""
+    """A lexicon as a job names it: where it lies, and its digest when the run began.
+
+    With ``join`` the model's own caption follows the name, as in "leaf: one green round spot".
+    """
 
     path: Path
     digest: str
+    join: bool = False
 
     @classmethod
-    def of(cls, path: Path) -> LexiconFolder:
+    def of(cls, path: Path, *, join: bool = False) -> LexiconFolder:
         """Return that of a folder, which is read; a FormatError where it holds no lexicon."""
-        return cls(path.absolute(), read_lexicon(path).digest)
+        return cls(path.absolute(), read_lexicon(path).digest, join)
+
+    @property
+    def setting(self) -> str:
+        """What captions depend on, as text."""
+        return f"{self.digest} joined" if self.join else self.digest
 
     def open(self) -> Lexicon:
         """Read it, once per process.
@@ -236,7 +248,10 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None
             usual = _usual(job.options)
-            caption = partial(caption_image, captioner, source, options=usual, lexicon=lexicon)
+            join = job.lexicon is not None and job.lexicon.join
+            caption = partial(
+                caption_image, captioner, source, options=usual, lexicon=lexicon, join=join
+            )
         else:
             if isinstance(source, np.ndarray):
                 source = StoredImage.of(source, job.path)
@@ -283,12 +298,14 @@ def caption_image(
     options: Mapping[str, Any] | None = None,
     *,
     lexicon: Lexicon | None = None,
+    join: bool = False,
 ) -> tuple[list[Annotation], str]:
     """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
     The image has the shape (height, width) or (height, width, channels); what a person wrote of
     its regions stays as it is; the options are keywords of `Captioner.caption`. Regions that a
-    ``lexicon`` has a name for get that, the others captions of the model. Returns the
+    ``lexicon`` has a name for get that, and with ``join`` the model's caption after it; the others
+    get captions of the model. Returns the
     annotations in the same order, regions at fault as they were, and what is wrong with those, each
     named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
     """
@@ -298,12 +315,13 @@ def caption_image(
     grid = captioner.encode(image)
     captioned = list(annotations)
     rows = list(range(len(annotations)))
+    named: dict[int, Annotation] = {}
     if lexicon is not None:
         measures = ImageMeasures(np.asarray(image))
         named = _named(captioner, lexicon, grid, measures, annotations, rows)
         for row, annotation in named.items():
             captioned[row] = annotation
-        rows = [row for row in rows if row not in named]
+        rows = [row for row in rows if join or row not in named]
     faults: dict[int, str] = {}
     try:
         captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
@@ -318,7 +336,10 @@ def caption_image(
         rows = [row for row in rows if row not in faults]
         captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
     for row, caption in zip(rows, captions, strict=True):
-        captioned[row] = _with_caption(captioner, grid, annotations[row], caption, options)
+        if row in named:
+            captioned[row] = _joined(named[row], caption)
+        else:
+            captioned[row] = _with_caption(captioner, grid, annotations[row], caption, options)
     return captioned, "; ".join(faults.values())
 
 
@@ -348,6 +369,14 @@ def _named(
                 captioner, grid, bare, caption, learned, details(row), "taught"
             )
     return named
+
+
+def _joined(named: Annotation, caption: Caption) -> Annotation:
+    """Return a region with the model's own caption after its name, and beside it."""
+    if not caption.text:
+        return named
+    extra = {**named.extra, OWN: caption.text}
+    return replace(named, caption=f"{named.caption}: {caption.text}", extra=extra)
 
 
 def _caption_stored(
@@ -389,12 +418,13 @@ def _caption_stored(
                 details["plane"] = chosen if is_named else f"{chosen} (the first)"
             return details
 
-        if lexicon is not None:
+        named: dict[int, Annotation] = {}
+        if job.lexicon is not None and lexicon is not None:
             # Never enlarged, as examples are not.
             named = _named_parts(captioner, lexicon, pyramid, annotations, rows, made_from)
             for row, annotation in named.items():
                 captioned[row] = annotation
-            rows = [row for row in rows if row not in named]
+            rows = [row for row in rows if job.lexicon.join or row not in named]
         sound = []
         for row in rows:
             try:
@@ -407,11 +437,15 @@ def _caption_stored(
             try:
                 grid = pyramid.encode(plan)
             except ImageError as error:  # the fault of these regions alone
+                group = [row for row in group if row not in named]
                 faults |= dict.fromkeys(group, error)
                 unread += [error] * len(group)
                 continue
             regions = [annotations[row].region for row in group]
             for row, caption in zip(group, captioner.caption(grid, regions, **usual), strict=True):
+                if row in named:
+                    captioned[row] = _joined(named[row], caption)
+                    continue
                 captioned[row] = _with_caption(
                     captioner, grid, annotations[row], caption, job.options, made_from(plan, row)
                 )
@@ -463,7 +497,8 @@ def _with_caption(
     how = "taught" if source == "taught" else "options"
     made_from = {"grid": grid.key, "looked": dict(details or {}), how: dict(options)}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
-    extra = {name: text for name, text in annotation.extra.items() if name != "problem"}
+    gone = ("problem", OWN)
+    extra = {name: text for name, text in annotation.extra.items() if name not in gone}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)
     if caption.problem:
         extra["problem"] = caption.problem

@@ -216,7 +216,7 @@ class Plan:
             "options": json.dumps(common.options, sort_keys=True),
             **({} if common.big == BIG else {"big": str(common.big)}),
             **({"overwrite": "true"} if common.overwrite else {}),
-            **({"lexicon": common.lexicon.digest} if common.lexicon else {}),
+            **({"lexicon": common.lexicon.setting} if common.lexicon else {}),
         }
 
     @property

@@ -18,7 +18,7 @@ from napari_patchioner.images import Levels, StoredImage, open_image
 from napari_patchioner.regions import Region
 from napari_patchioner.teaching import Lexicon, checked_name
 
-from ._job import Job, read_source
+from ._job import OWN, Job, read_source
 
 # Grids of a large image that its background is taken from.
 _MOST_BACKGROUNDS = 4
@@ -31,11 +31,13 @@ _ACCEPTED = ("true", "1", "yes", "accepted")
 def name_of(annotation: Annotation) -> str:
     """Return what a person calls a region: its caption, or a column of a table of boxes.
 
-    Empty where nobody says anything, or only a machine whose words nobody has accepted.
+    Without the model's own caption where that is joined to a name. Empty where nobody says
+    anything, or only a machine whose words nobody has accepted.
     """
     if annotation.source in MACHINES:
         is_accepted = annotation.extra.get("reviewed", "").lower() in _ACCEPTED
-        return annotation.caption if is_accepted else ""
+        joined = f": {annotation.extra.get(OWN, '')}"
+        return annotation.caption.removesuffix(joined) if is_accepted else ""
     columns = {name.lower(): text for name, text in annotation.extra.items()}
     texts = (annotation.caption, *(columns.get(name, "") for name in _NAMES))
     return next((text for text in texts if text.strip()), "")

@@ -84,6 +84,11 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the nearest sentence of the memory is the caption, word for word",
     )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="after a name of the lexicon, the model's own caption as well: 'leaf: one green spot'",
+    )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
     for names, text in (
@@ -159,6 +164,7 @@ class BatchRun:
     memory: str | None = None
     memory_weight: float = 1.0
     quote: bool = False
+    join: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -293,12 +299,14 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         raise PatchionerError(
             "--only-empty keeps captions that are there, --overwrite replaces them; leave one out"
         )
+    if run.join and run.lexicon is None:
+        raise PatchionerError("--join is about the names of a lexicon; name one with --lexicon")
     target = _Target(run, path, format_name)
     target.check()
     paths = batch.find_images(run.images, recursive=run.recursive)
     kept: dict[str, Any] = {"only_empty": run.only_empty, "overwrite": run.overwrite}
     if run.lexicon is not None:
-        kept["lexicon"] = batch.LexiconFolder.of(Path(run.lexicon))
+        kept["lexicon"] = batch.LexiconFolder.of(Path(run.lexicon), join=run.join)
     plan = batch.Plan(paths, run.regions, options=run.options, **kept)
     for line in plan.notes.lines():
         say(line)

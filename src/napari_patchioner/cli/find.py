@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner import batch
 from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
     format_named,
+    other_axes,
     read_annotations,
     write_annotations,
 )
-from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.errors import FormatError, ImageError, RegionError
 from napari_patchioner.images import StoredImage, open_image
-from napari_patchioner.regions import WholeImage
+from napari_patchioner.progress import Progress, part
 from napari_patchioner.teaching import (
-    LONGEST,
     Finder,
-    ImageMeasures,
-    Sample,
+    box_in,
     checked_name,
-    overlap,
-    peaks,
+    mean_size,
+    samples_of,
+    search_image,
 )
 
 from .shared import Bar, check_folder, say, share_of_one
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
-    from napari_patchioner.regions import Region
+    from napari_patchioner.regions import Box
+
+Index: TypeAlias = tuple[tuple[str, int], ...]
+"""Position along the axes of a stack; empty for an image of one plane."""
+Examples: TypeAlias = dict[Path, dict[Index, list["Box"]]]
 
 _DONE, _SOME_FAILED = 0, 1
 # Images that examples of one name come from; their windows are held together.
 _MOST_IMAGES = 20
-# Share of the union from which on two boxes show the same thing.
-_SAME = 0.3
 
 
 def add_find(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +73,11 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="score that a proposal has at least, 0 to 1 (0.5)",
     )
+    parser.add_argument(
+        "--every-plane",
+        action="store_true",
+        help="search every plane of a stack, not the first only",
+    )
     parser.add_argument("--model", default="mini", help="id of the model (mini)")
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="search folders within folders as well"
@@ -89,24 +93,31 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
     examples = _examples(Path(arguments.like), paths)
     captioner = load(arguments.model)
-    known: dict[Path, list[Region]] = defaultdict(list)
-    for boxes in examples.values():
-        for path, some in boxes.items():
-            known[path] += some
-    finders = {name: _finder(captioner, name, boxes) for name, boxes in examples.items()}
+    known: dict[Path, dict[Index, list[Box]]] = defaultdict(lambda: defaultdict(list))
+    for by_path in examples.values():
+        for path, by_plane in by_path.items():
+            for index, boxes in by_plane.items():
+                known[path][index] += boxes
+    finders = {name: _finder(captioner, name, own) for name, own in examples.items()}
     proposals: list[Annotation] = []
-    infos, failures = {}, []
+    infos: dict[str, ImageInfo] = {}
+    failures, photographs = [], 0
     with Bar() as bar:
         for done, (path, name) in enumerate(zip(paths, batch.image_names(paths), strict=True)):
-            bar(done / len(paths), f"{done} of {len(paths)} images, {len(proposals)} proposals")
+            start = done / len(paths)
+            step = part(bar, start, start + 1 / len(paths))
+            bar(start, f"{done} of {len(paths)} images, {len(proposals)} proposals")
             try:
                 with open_image(path) as image:
-                    sample = _sample(captioner, image, known[path])
-                    proposals += _proposals(finders, sample, name, captioner.name, arguments.least)
+                    found, photograph = _found(
+                        captioner, finders, image, name, known[path], arguments, step
+                    )
             except ImageError as error:
                 failures.append(str(error) if path.name in str(error) else f"{name}: {error}")
                 continue
-            infos[name] = ImageInfo(name, *sample.measures.shape, path)
+            proposals += found
+            photographs += photograph
+            infos[name] = ImageInfo(name, *image.shape, path)
         bar(1.0, f"{len(paths)} images")
     for line in failures:
         say(f"  {line}")
@@ -117,17 +128,23 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         say(f"{len(left_out)} proposals are left out, which this format cannot hold")
     images = f"{len(infos)} image{'s' * (len(infos) != 1)}"
     say(f"{out}: {len(proposals) - len(left_out)} proposals on {images}")
+    if photographs:
+        some = "1 image looks" if photographs == 1 else f"{photographs} images look"
+        say(
+            f"{some} like a photograph of everyday things, which seldom come in one size and from "
+            "one side: most proposals there are wrong unless many of the same lie side by side"
+        )
     return _SOME_FAILED if failures else _DONE
 
 
-def _examples(like: Path, paths: Sequence[Path]) -> dict[str, dict[Path, list[Region]]]:
-    """Return the regions of each name, by their image, which is searched or lies beside the file.
+def _examples(like: Path, paths: Sequence[Path]) -> dict[str, Examples]:
+    """Return the boxes of each name, by their image, which is searched or lies beside the file.
 
-    A FormatError where a region has no name or no image that is there.
+    A FormatError where a region has no name, no image that is there, or does not lie in it.
     """
     annotations = read_annotations(like)
     places = batch.ImageMatcher(paths, like.parent).assign(a.image for a in annotations if a.image)
-    examples: dict[str, dict[Path, list[Region]]] = defaultdict(lambda: defaultdict(list))
+    by_path: dict[Path, list[tuple[str, Annotation]]] = defaultdict(list)
     for annotation in annotations:
         name, shown = batch.name_of(annotation), f"{like.name}: region {annotation.uid!r}"
         if not name:
@@ -139,65 +156,92 @@ def _examples(like: Path, paths: Sequence[Path]) -> dict[str, dict[Path, list[Re
                 f"{shown} is of the image {annotation.image!r}, which is neither searched nor "
                 "beside the file"
             )
-        examples[checked_name(name)][path].append(annotation.region)
-    if not examples:
+        by_path[path].append((checked_name(name), annotation))
+    if not by_path:
         raise FormatError(f"{like}: holds no examples")
+    examples: dict[str, Examples] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for path, named in by_path.items():
+        with open_image(path) as image:
+            for name, annotation in named:
+                try:
+                    if other_axes(annotation) is not None:
+                        raise RegionError("it does not lie on a plane of rows and columns")
+                    plane = image.find(annotation.extra.get("plane", ""))
+                    box = box_in(annotation.region, image.shape)
+                except RegionError as error:
+                    raise FormatError(f"{like.name}: region {annotation.uid!r}: {error}") from error
+                examples[name][path][tuple(plane.items())].append(box)
     return examples
 
 
-def _finder(captioner: Captioner, name: str, regions: Mapping[Path, list[Region]]) -> Finder:
+def _finder(captioner: Captioner, name: str, examples: Examples) -> Finder:
     """Return what finds more of one name."""
-    if len(regions) > _MOST_IMAGES:
+    if len(examples) > _MOST_IMAGES:
         raise FormatError(
-            f"the examples of {name!r} are from {len(regions)} images; choose those of "
+            f"the examples of {name!r} are from {len(examples)} images; choose those of "
             f"{_MOST_IMAGES} at most"
         )
-    with ExitStack() as stack:
-        samples = [
-            _sample(captioner, stack.enter_context(open_image(path)), own)
-            for path, own in regions.items()
-        ]
-        return Finder(captioner, samples)
-
-
-def _sample(captioner: Captioner, image: StoredImage, regions: Sequence[Region]) -> Sample:
-    """Encode the first plane of an image that is not too large, with examples in it."""
-    levels = image.levels()
-    measures = ImageMeasures(levels)
-    measures.whole(LONGEST)
-    return Sample(captioner.pyramid(levels).grid(WholeImage()), measures, regions)
-
-
-def _proposals(
-    finders: Mapping[str, Finder], sample: Sample, image: str, model: str, least: float
-) -> list[Annotation]:
-    """Return what is found in an image, the likeliest first, but for the examples themselves.
-
-    Of proposals of several names that are much the same box, the likelier one is taken.
-    """
-    proposals = [
-        (proposal, name)
-        for name, finder in finders.items()
-        for proposal in finder.find(sample.grid, sample.measures, least=least)
+    planes = [
+        (path, index, boxes) for path, own in examples.items() for index, boxes in own.items()
     ]
-    if not proposals:
-        return []
-    corners = np.array([dataclasses.astuple(proposal.box) for proposal, _ in proposals])
-    scores = np.array([proposal.score for proposal, _ in proposals])
-    rows = peaks(corners, scores, most=len(scores), overlapping=_SAME)
-    shape = sample.measures.shape
-    bounds = [region.for_image(*shape).bounds() for region in sample.regions]
-    for box in bounds:
-        rows = rows[overlap(np.array(dataclasses.astuple(box)), corners[rows]) <= _SAME]
-    return [
-        Annotation(
-            f"like{number}",
-            image,
-            proposals[row][0].box,
-            proposals[row][1],
-            round(proposals[row][0].score, 4),
-            "taught",
-            model,
+    size = mean_size(box for _, _, boxes in planes for box in boxes)
+    samples = []
+    for path, index, boxes in planes:
+        with open_image(path) as image:
+            samples += samples_of(captioner, image.levels(dict(index)), boxes, size)
+        if len(samples) > _MOST_IMAGES:
+            raise FormatError(
+                f"the examples of {name!r} are from more than {_MOST_IMAGES} planes or parts of "
+                "images; choose some that lie closer together"
+            )
+    return Finder(captioner, samples)
+
+
+def _found(
+    captioner: Captioner,
+    finders: Mapping[str, Finder],
+    image: StoredImage,
+    name: str,
+    known: Mapping[Index, Sequence[Box]],
+    arguments: argparse.Namespace,
+    progress: Progress,
+) -> tuple[list[Annotation], bool]:
+    """Return what is found in an image, but for the examples, and whether it is a photograph."""
+    proposals: list[Annotation] = []
+    likely: list[float] = []
+    planes = list(_planes(image, arguments.every_plane))
+    for row, index in enumerate(planes):
+        found = search_image(
+            captioner,
+            finders,
+            image.levels(dict(index)),
+            least=arguments.least,
+            known=known.get(index, ()),
+            progress=part(progress, row / len(planes), (row + 1) / len(planes)),
         )
-        for number, row in enumerate(rows.tolist(), start=1)
-    ]
+        likely += [] if found.photograph is None else [found.photograph]
+        extra = {"plane": " ".join(str(position) for _, position in index)} if index else {}
+        proposals += [
+            Annotation(
+                f"like{len(proposals) + number}",
+                name,
+                box,
+                caption,
+                round(score, 4),
+                "taught",
+                captioner.name,
+                extra,
+            )
+            for number, (box, caption, score) in enumerate(found.proposals, start=1)
+        ]
+    return proposals, bool(likely) and sum(likely) > 0.5 * len(likely)
+
+
+def _planes(image: StoredImage, every: bool) -> Iterator[Index]:
+    """Yield the first plane of an image, or all there are."""
+    first, lengths = image.find(""), image.lengths
+    if not every:
+        yield tuple(first.items())
+        return
+    for places in itertools.product(*(range(lengths[axis]) for axis in first)):
+        yield tuple(zip(first, places, strict=True))

@@ -120,7 +120,11 @@ def summary(lexicon: Lexicon) -> str:
         lines.append(
             f"left out one by one, {accuracy:.0%} are named rightly, each name counting alike"
         )
-    return "\n".join([*lines, *confusion.sentences()])
+    lines += confusion.sentences()
+    for names in lexicon.contradictions:
+        shown = " and ".join(map(repr, names))
+        lines.append(f"the very same region is called {shown}; forget one of both")
+    return "\n".join(lines)
 
 
 def _counted(count: int, word: str) -> str:

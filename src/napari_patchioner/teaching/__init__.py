@@ -7,6 +7,7 @@ from .describe import Descriptions, ImageMeasures, background, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
 from .find import HEAT_CELLS, LONGEST, Finder, Proposal, Sample, overlap, peaks
 from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
+from .search import Found, Part, box_in, mean_size, parts_of, samples_of, search_image
 
 __all__ = [
     "HEAT_CELLS",
@@ -16,19 +17,26 @@ __all__ = [
     "Descriptions",
     "Example",
     "Finder",
+    "Found",
     "ImageMeasures",
     "Lexicon",
     "Naming",
     "Origin",
+    "Part",
     "Proposal",
     "Sample",
     "TaughtImage",
     "background",
+    "box_in",
     "checked_name",
     "describe",
     "is_lexicon",
+    "mean_size",
     "overlap",
+    "parts_of",
     "peaks",
     "read_lexicon",
+    "samples_of",
+    "search_image",
     "write_lexicon",
 ]

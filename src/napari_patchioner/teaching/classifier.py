@@ -38,11 +38,11 @@ _DOUBT = 2.0
 _STRICT, _LEAST_GAP = 0.65, 0.1
 _GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.66, 0.87, 2
 # In micrographs, how much what nobody named says of how far different things are apart, how much
-# farther apart they are than it is from the nearest class, and how far that may move things at most.
+# farther apart they are than it is from the nearest class, and how far that may move it at most.
 _AROUND, _FARTHER, _MOST_FARTHER = 0.35, 1.4, 1.06
 _MOST_AROUND = 200
-# How quickly, in units of that distance, a region is known the surer; logarithm of how much likelier
-# a region is known than not where names end: most regions that people draw are of what they teach.
+# How quickly, in units of that distance, a region is known the surer; and how much likelier, as a
+# logarithm, it is known than not where names end: people mostly draw what they have taught.
 _SOFT, _KNOWN = 1 / 12, 1.5
 # Factors on the scores that make chances honest, and the usual one in both kinds of pictures.
 _FACTORS, _FACTOR_PULL = 2.0 ** np.arange(-2, 3.25, 0.25), 0.3

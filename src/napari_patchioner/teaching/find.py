@@ -62,8 +62,13 @@ _MOST_WINDOWS, _LEAST_SIDE = 20_000, 4.0
 _OVERLAP, _MOST = 0.2, 300
 # Peaks that non-maximum suppression goes through.
 _MOST_PEAKS = 3000
-# What scores this share of what one more thing would is found; and how gradual that is.
-_FOUND, _SOFT = 0.65, 0.15
+# Windows that are scored at a time: each has hundreds of cosines.
+_AT_ONCE = 2**15
+# Likeness to the examples counts so much beside the root of the score, which tells little beyond
+# what one more thing would get. What comes to this share of what one more thing would is found; and
+# how gradual that is.
+_ALIKE = 0.5
+_FOUND, _SOFT = 0.74, 0.12
 _MOST_LEFT_OUT = 12
 _TINY = 1e-9
 
@@ -118,8 +123,7 @@ class Finder:
         self._count = len(joined)
         self._size = np.exp(np.log(joined[:, 2:] - joined[:, :2]).mean(axis=0))
         share = _WINDOWS // len(images) + 1
-        windows = [image.windows(*self._size) for image in images]
-        pool = np.concatenate([_thinned(profiles, share) for _, profiles in windows])
+        pool = np.concatenate([_thinned(image.windows(*self._size)[1], share) for image in images])
         # The more examples, the more the rule may curve.
         self._rule = _Rule(pool, 2 * self._count / (self._count + 1))
         pairs = list(zip(images, boxes, strict=True))
@@ -129,7 +133,8 @@ class Finder:
         )
         self._rule.learn(near, beside, self._count)
         hard = []
-        for corners, profiles in windows:
+        for image in images:
+            corners, profiles = image.windows(*self._size)  # again: all would take much memory
             scores = self._rule(profiles)
             top = peaks(corners, scores, most=_MOST_HARD)
             hard.append(profiles[top[scores[top] < _SURELY_NOT * self._rule.expected]])
@@ -140,7 +145,13 @@ class Finder:
             corners, _ = self._first(image, 40)
             usual.append(self._described(sample.grid, sample.measures, _as_boxes(corners)))
         self._likeness = Likeness(Descriptions.joined(examples), Descriptions.joined(usual))
-        self._usual = 1.0 + self._likeness.among_examples
+        self._usual = 1.0 + _ALIKE * self._likeness.among_examples
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """``(height, width)`` of what is looked for, in pixels."""
+        height, width = self._size.tolist()
+        return height, width
 
     def find(
         self,
@@ -162,7 +173,7 @@ class Finder:
         progress(0.7, "comparing with the examples")
         boxes = _as_boxes(corners)
         alike = self._likeness(self._described(grid, image, boxes))
-        total = scores / self._rule.expected + alike
+        total = np.sqrt(np.maximum(scores, 0) / self._rule.expected) + _ALIKE * alike
         steps = (total - _FOUND * self._usual) / (_SOFT * self._usual)
         chances = 1 / (1 + np.exp(-np.clip(steps, -30, 30)))
         order = np.argsort(-chances, kind="stable")
@@ -302,10 +313,14 @@ class _Rule:
 
     def __call__(self, profiles: FloatArray) -> Scores:
         """Return the scores of windows, shape (n,)."""
-        scaled = (profiles - self._mean) / self._spread
-        curved = np.cos(scaled @ self._turns + self._phases)
         straight, bent = self._weights[:PROFILE], self._amplitude * self._weights[PROFILE:-1]
-        return np.asarray(scaled @ straight + curved @ bent + self._weights[-1], np.float64)
+        scores = np.empty(len(profiles))
+        for start in range(0, len(profiles), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            scaled = (profiles[some] - self._mean) / self._spread
+            curved = np.cos(scaled @ self._turns + self._phases)
+            scores[some] = scaled @ straight + curved @ bent + self._weights[-1]
+        return scores
 
     def _lifted(self, profiles: FloatArray) -> FloatArray:
         """Return scaled profiles, their cosines and a one, shape (n, PROFILE + cosines + 1)."""
@@ -350,10 +365,18 @@ def overlap(box: Boxes, boxes: Boxes) -> Scores:
 
 
 def peaks(
-    boxes: Boxes, scores: Scores, *, most: int = _MOST, overlapping: float = _OVERLAP
+    boxes: Boxes,
+    scores: Scores,
+    *,
+    most: int = _MOST,
+    overlapping: float = _OVERLAP,
+    candidates: int = _MOST_PEAKS,
 ) -> npt.NDArray[np.intp]:
-    """Return the rows of the best boxes that overlap no better one by more than this."""
-    order = np.argsort(-scores, kind="stable")[:_MOST_PEAKS]
+    """Return the rows of the best boxes that overlap no better one by more than this.
+
+    At most so many, of so many candidates with the highest scores.
+    """
+    order = np.argsort(-scores, kind="stable")[:candidates]
     kept: list[int] = []
     while len(order) and len(kept) < most:
         kept.append(int(order[0]))

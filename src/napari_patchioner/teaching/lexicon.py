@@ -243,6 +243,15 @@ class Lexicon:
         return digest.hexdigest()
 
     @cached_property
+    def contradictions(self) -> list[tuple[str, ...]]:
+        """Names, sorted, of examples that are the very same in all that is known of them."""
+        names: dict[bytes, set[str]] = {}
+        for row, example in enumerate(self.examples):
+            key = b"".join(self.described.blocks[name][row].tobytes() for name in BLOCKS)
+            names.setdefault(key, set()).add(example.name)
+        return sorted({tuple(sorted(some)) for some in names.values() if len(some) > 1})
+
+    @cached_property
     def classifier(self) -> Classifier:
         """What names regions, fitted when it is first asked for."""
         numbers = {image.key: number for number, image in enumerate(self.images)}
