@@ -9,9 +9,9 @@ examples of a name; how many regions of a name that was never taught stay withou
 boxes of a name are found by themselves; and times.
 
 ``python benchmarks/teaching.py FOLDER --coco INSTANCES.json`` is about photographs, of which
-``FOLDER`` holds those that a file of COCO's instances is about: it teaches three examples of each of the ten
-categories that captions mention least, and prints how often captions mention these and all others
-before and after, on the images that no example is from.
+``FOLDER`` holds those that a file of COCO's instances is about: it teaches three examples of each
+of the ten categories that captions mention least, and prints how often captions mention these and
+all others before and after, on the images that no example is from.
 """
 
 from __future__ import annotations
