@@ -131,3 +131,13 @@ def test_the_same_example_with_two_names_is_a_toss_up() -> None:
     [naming] = classifier(twice.take([0]))
     assert naming.closest in ("one", "two")
     assert naming.score <= 0.5
+
+
+def test_in_photographs_a_name_is_likelier_right_than_wrong() -> None:
+    twice = made(["a", "a", "b"], 1, 0.0)
+    names = ["one", "two", "b"]
+    for photograph, has_name in ((0.0, True), (1.0, False)):
+        classifier = Classifier.fit(twice, names, BACKGROUND, photograph=photograph)
+        doubtful, sure = classifier(twice.take([0, 2]))
+        assert (doubtful.name is not None) == has_name
+        assert sure.name == "b"

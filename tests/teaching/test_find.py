@@ -228,7 +228,7 @@ def test_parts_show_every_thing_whole(
 
 def test_planes_of_a_stack_are_searched_one_by_one(tmp_path: Path, mini: Captioner) -> None:
     pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf", "nucleus", "leaf"])
-    stack = np.full((4, 160, 240), 225, np.uint8)
+    stack = np.full((6, 160, 240), 225, np.uint8)
     stack[1:3] = pixels[..., 1]
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
     like = [

@@ -44,6 +44,8 @@ _MOST_AROUND = 200
 # How quickly, in units of that distance, a region is known the surer; and how much likelier, as a
 # logarithm, it is known than not where names end: people mostly draw what they have taught.
 _SOFT, _KNOWN = 1 / 12, 1.5
+# In photographs, where likeness says less, a name is given only if it is likelier right than wrong.
+_LIKELIER = 0.5
 # Factors on the scores that make chances honest, and the usual one in both kinds of pictures.
 _FACTORS, _FACTOR_PULL = 2.0 ** np.arange(-2, 3.25, 0.25), 0.3
 _FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH = 0.8, 1.3
@@ -232,7 +234,7 @@ class Classifier:
     rule : {"nearest examples", "nearest mean"}
         How classes are compared; leaving examples out has chosen it.
     threshold : float
-        Score below which a region is left without a name.
+        Likeness below which a region is left without a name.
     confusion : Confusion
         What leaving examples out has shown.
     """
@@ -325,13 +327,14 @@ class Classifier:
         steps = np.clip((top - self.threshold) / self._choice.softness, -30, 30)
         chances = np.exp(_log_softmax(self._choice.sharpness * scores)).max(axis=1)
         chances /= 1 + np.exp(-_KNOWN - steps)
+        known = (top >= self.threshold) & (chances >= self._choice.least)
         nearest = self._order[likeness.argmax(axis=1)]
         return [
             Naming(
                 self.names[label] if is_known else None, float(chance), self.names[label], int(near)
             )
             for label, is_known, chance, near in zip(
-                best.tolist(), top >= self.threshold, chances, nearest, strict=True
+                best.tolist(), known, chances, nearest, strict=True
             )
         ]
 
@@ -378,6 +381,7 @@ class _Choice:
     threshold: float
     softness: float
     sharpness: float
+    least: float
     confusion: Confusion
 
     @classmethod
@@ -405,7 +409,8 @@ class _Choice:
         factor = _mixed(_FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH, photograph)
         sharpness = _sharpness(left_out, scores, factor)
         confusion = left_out.confusion(scores, names)
-        return cls(rule, weights, threshold, softness, sharpness, confusion)
+        least = _LIKELIER * photograph
+        return cls(rule, weights, threshold, softness, sharpness, least, confusion)
 
 
 class Likeness:
