@@ -111,7 +111,9 @@ def test_the_embedded_model_says_the_same_there(pictures, tmp_path, no_workers, 
         assert (one.caption, one.score) == (alone.text, round(alone.score, 4))
 
 
-def test_names_that_were_taught_are_the_same_everywhere(pictures, tmp_path, two_workers, caption):
+def test_names_that_were_taught_are_the_same_everywhere(
+    pictures, tmp_path, two_workers, caption, capsys
+):
     folder = pictures(8, height=32)
     named = [
         Annotation("1", f"{number:04}.png", Box(0.0, 0.0, 15.0, 15.0), name, None, "human")
@@ -121,10 +123,11 @@ def test_names_that_were_taught_are_the_same_everywhere(pictures, tmp_path, two_
     lexicon = str(tmp_path / "lexicon")
     taught = ["teach", str(folder), "--regions", str(tmp_path / "names.csv"), "--out", lexicon]
     assert main(taught, load=colours.load) == 0
+    capsys.readouterr()
     asked = (folder, "--regions", "grid:2", "--lexicon", lexicon, "--join", "--out")
     assert caption(*asked, tmp_path / "alone.csv", load=colours.load)[0] == 0
     for name, how in (("pool", ("--workers", 2)), ("there", ("--scheduler", two_workers.address))):
-        assert caption(*asked, tmp_path / f"{name}.csv", *how)[0] == 0
+        assert caption(*asked, tmp_path / f"{name}.csv", *how)[0] == 0, name
         assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
     said = read_annotations(tmp_path / "alone.csv")
     assert {"taught"} <= {one.source for one in said} <= {"taught", "model"}
@@ -132,6 +135,7 @@ def test_names_that_were_taught_are_the_same_everywhere(pictures, tmp_path, two_
         assert ("model_caption" in one.extra) == (one.source == "taught")
     # Workers that have read it read it again when it is another one.
     assert main(["lexicon", "rename", lexicon, "one", "first"]) == 0
+    capsys.readouterr()
     assert caption(*asked, tmp_path / "there.csv", "--scheduler", two_workers.address)[0] == 0
     renamed = {one.caption.partition(":")[0] for one in read_annotations(tmp_path / "there.csv")}
     assert "one" not in renamed

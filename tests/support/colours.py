@@ -27,13 +27,13 @@ class PixelBackbone:
     def __init__(self) -> None:
         self.passes = 0
 
-    def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
+    def encode(self, image: Any, *, key: str = "pixels", progress: Any = None) -> FeatureGrid:
         self.passes += 1
         pixels = as_rgb(image).astype(np.float32)
         rows, columns = pixels.shape[0] // 16, pixels.shape[1] // 16
         embeddings = pixels.reshape(rows, 16, columns, 16, 3).mean(axis=(1, 3))
         transform = GridTransform(pixels.shape[:2], (rows, columns))
-        return FeatureGrid(embeddings, transform, "pixels")
+        return FeatureGrid(embeddings, transform, key)
 
 
 class StraightBridge:

@@ -36,11 +36,13 @@ _DOUBT = 2.0
 # things of a class are on that scale before a second example shows it, in both kinds of pictures,
 # which counts as so many examples.
 _STRICT, _LEAST_GAP = 0.65, 0.1
-_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.66, 0.87, 2
-# In micrographs, how much what nobody named says of how far different things are apart, how much
-# farther apart they are than it is from the nearest class, and how far that may move it at most.
-_AROUND, _FARTHER, _MOST_FARTHER = 0.35, 1.4, 1.06
+_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.7, 0.87, 2
+# In micrographs, how much what nobody named says of how far different things are apart, and how
+# much farther apart they are than it is from the nearest class.
+_AROUND, _FARTHER = 0.35, 1.33
 _MOST_AROUND = 200
+# Examples closer than this share of the weights are the same thing.
+_SAME = 1e-3
 # How quickly, in units of that distance, a region is known the surer; and how much likelier, as a
 # logarithm, it is known than not where names end: people mostly draw what they have taught.
 _SOFT, _KNOWN = 1 / 12, 1.5
@@ -582,13 +584,15 @@ def _threshold(
     others = scores.copy()
     others[np.arange(len(others)), left_out.labels] = -np.inf
     best_other = others.max(axis=1)
-    best_other = best_other[np.isfinite(best_other)]
+    # The very same thing under two names says nothing of how far different ones are apart.
+    is_apart = np.isfinite(best_other) & (best_other < -_SAME * weights.sum())
+    best_other = best_other[is_apart]
     far = -np.median(best_other) if len(best_other) else 0.5 * weights.sum()
     far = max(far, _TINY)
     if len(nearest):
         usual = max(-_FARTHER * np.median(nearest), _TINY)
         blended = _mixed(far, usual, _AROUND * (1 - photograph))
-        far = min(blended, _MOST_FARTHER * far) if len(best_other) else blended
+        far = min(blended, far) if len(best_other) else blended
     # As if there were a few more examples, as far from the others as is usual.
     guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
     mean = (own.sum() - _GUESSES * guess * far) / (len(own) + _GUESSES)
