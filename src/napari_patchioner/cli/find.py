@@ -109,13 +109,13 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
             bar(start, f"{done} of {len(paths)} images, {len(proposals)} proposals")
             try:
                 with open_image(path) as image:
-                    found, photograph = _found(
+                    own, photograph = _searched(
                         captioner, finders, image, name, known[path], arguments, step
                     )
             except ImageError as error:
                 failures.append(str(error) if path.name in str(error) else f"{name}: {error}")
                 continue
-            proposals += found
+            proposals += own
             photographs += photograph
             infos[name] = ImageInfo(name, *image.shape, path)
         bar(1.0, f"{len(paths)} images")
@@ -197,7 +197,7 @@ def _finder(captioner: Captioner, name: str, examples: Examples) -> Finder:
     return Finder(captioner, samples)
 
 
-def _found(
+def _searched(
     captioner: Captioner,
     finders: Mapping[str, Finder],
     image: StoredImage,
@@ -211,7 +211,7 @@ def _found(
     likely: list[float] = []
     planes = list(_planes(image, arguments.every_plane))
     for row, index in enumerate(planes):
-        found = search_image(
+        result = search_image(
             captioner,
             finders,
             image.levels(dict(index)),
@@ -219,7 +219,7 @@ def _found(
             known=known.get(index, ()),
             progress=part(progress, row / len(planes), (row + 1) / len(planes)),
         )
-        likely += [] if found.photograph is None else [found.photograph]
+        likely += [] if result.photograph is None else [result.photograph]
         extra = {"plane": " ".join(str(position) for _, position in index)} if index else {}
         proposals += [
             Annotation(
@@ -232,7 +232,7 @@ def _found(
                 captioner.name,
                 extra,
             )
-            for number, (box, caption, score) in enumerate(found.proposals, start=1)
+            for number, (box, caption, score) in enumerate(result.proposals, start=1)
         ]
     return proposals, bool(likely) and sum(likely) > 0.5 * len(likely)
 
