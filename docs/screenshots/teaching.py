@@ -33,11 +33,12 @@ def teaching(folder: Path) -> None:
             hand.drag([(top, left), (bottom, right)])
         window.wait_for_captions(len(boxes))
         use(dock, "Select")
-        for name, taught in TAUGHT.items():
-            for top, left, bottom, right in taught:
-                hand.click((top + bottom) / 2, (left + right) / 2)
-                teach(dock, hand, name)
         session = dock.controller.session
+        uids = dict(zip(boxes, session.uids("regions"), strict=True))
+        for name, taught in TAUGHT.items():
+            for box in taught:
+                select(dock, hand, box, uids[box])
+                teach(dock, hand, name)
         wait(
             lambda: sum(r.source == "taught" for r in session.records.values()) >= 4,
             20,
@@ -45,13 +46,20 @@ def teaching(folder: Path) -> None:
         )
         dock.teach.fold.expand(animate=False)
         dock.teach.coloured.click()
-        top, left, bottom, right = GLAND[2]
-        hand.click((top + bottom) / 2, (left + right) / 2)
+        select(dock, hand, GLAND[2], uids[GLAND[2]])
         wait(seconds=0.5)
         dock.verticalScrollBar().setValue(dock.teach.y() - 120)
         window.shoot(folder / "teaching.png")
     finally:
         window.close()
+
+
+def select(dock, hand, box: tuple[int, int, int, int], uid: str) -> None:
+    """Click into a box, and wait until it is selected."""
+    top, left, bottom, right = box
+    hand.click((top + bottom) / 2, (left + right) / 2)
+    wait(lambda: dock.controller.selected() == [uid], 5, needed=True)
+    wait(seconds=0.2)
 
 
 def teach(dock, hand, name: str) -> None:

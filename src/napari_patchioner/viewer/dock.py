@@ -263,6 +263,8 @@ class Actions:
         except FormatError as error:
             self._say(str(error))
             return
+        # Names that are offered would take the next click.
+        field.completer().popup().hide()
         field.clearFocus()
 
     @on_image
