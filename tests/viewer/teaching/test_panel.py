@@ -61,6 +61,7 @@ def test_a_name_is_worded_anew_and_joined_with_another(quiet, taught):
     taught.until(lambda: [line.name for line in panel.names.lines] == ["green leaf", "nucleus"])
     assert taught.captions()[1::2][:2] == ["green leaf"] * 2
     rename(panel, 0, "nucleus")
+    taught.until(lambda: panel.question is not None)
     assert "nucleus" in panel.question.text()
     panel.question.answers["Join"][0].click()
     taught.until(lambda: panel.lexicon.counts == {"nucleus": 4})
