@@ -30,11 +30,11 @@ from napari_patchioner.viewer.widgets import throttled
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (
     Described,
-    Lesson,
-    News,
+    LearningTask,
     Picture,
-    Spot,
     Stamp,
+    Target,
+    Update,
     digest_of,
     fit,
     is_fitted,
@@ -61,7 +61,7 @@ Place = tuple[Plane, Picture, Stamp]
 
 
 @dataclass(eq=False)
-class Pupil:
+class ImageState:
     """One open image: what of it is taught, and what is known of its regions."""
 
     controller: Controller
@@ -79,7 +79,7 @@ class Pupil:
     # What has been shown to be labelled, and was left as it was.
     passed: set[str] = field(default_factory=set)
     # Whether what was saved of it has been taken over.
-    met: bool = False
+    restored: bool = False
 
     @cached_property
     def content(self) -> str:
@@ -137,7 +137,7 @@ class Pupil:
         known = self.described.get(uid)
         return known is not None and known.stamp == stamp and bool(known.thumbnail or not pictured)
 
-    def spot(self, record: Record, *, pictured: bool) -> Spot | None:
+    def target(self, record: Record, *, pictured: bool) -> Target | None:
         """Return what a worker needs to describe a record that is not described as it is now."""
         placed = self.place(record)
         if placed is None:
@@ -148,10 +148,10 @@ class Pupil:
             return None
         union = bool(self.controller.queue.options.get("union"))
         outline = record_outline(record, self.controller.session, plane.axes, union=union)
-        return Spot(record.uid, stamp, picture, outline)
+        return Target(record.uid, stamp, picture, outline)
 
 
-Lessons = Sequence[tuple[Pupil, Lesson]]
+Tasks = Sequence[tuple[ImageState, LearningTask]]
 
 
 def is_example(record: Record, every: bool) -> bool:
@@ -173,7 +173,7 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.pupils: dict[Controller, Pupil] = {}
+        self.states: dict[Controller, ImageState] = {}
         self.lexicons: dict[Origin, Lexicon] = {}
         # Of the folder that was opened or saved last
         self.path: Path | None = None
@@ -199,18 +199,18 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def follow(self, controller: Controller, project: ProjectFile) -> None:
         """Learn from an image and name its regions from now on."""
-        pupil = self.pupils[controller] = Pupil(controller, project)
+        state = self.states[controller] = ImageState(controller, project)
         controller.session.joined = self.joined
         controller.session.changed.append(self.touch)
         controller.encoder.changed.connect(self.touch)
         project.changed.connect(self.touch)
-        if pupil.project.searched:
+        if state.project.searched:
             self.touch()
 
     def leave(self, controller: Controller) -> None:
         """Let go of an image; what was taught there stays."""
-        if controller in self.pupils:
-            del self.pupils[controller]
+        if controller in self.states:
+            del self.states[controller]
             if self.touch in controller.session.changed:
                 controller.session.changed.remove(self.touch)
             controller.encoder.changed.disconnect(self.touch)
@@ -222,7 +222,7 @@ class Teacher(QObject):  # type: ignore[misc]
         self._closed = True
         for timer in (self._pace, self._typed, self._rest):
             timer.cancel()
-        for controller in list(self.pupils):
+        for controller in list(self.states):
             self.leave(controller)
         for job in (self._job, self._loading, *self._files):
             if job is not None:
@@ -251,13 +251,13 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def is_here(self, controller: Controller, example: Example) -> bool:
         """Whether an example is of this image, though its shape may have been deleted."""
-        pupil = self.pupils.get(controller)
-        return pupil is not None and pupil.met and example.content == pupil.content
+        state = self.states.get(controller)
+        return state is not None and state.restored and example.content == state.content
 
     def naming(self, controller: Controller, uid: str) -> Naming | None:
         """Return what the lexicon says of a region, named by it or not."""
-        pupil = self.pupils.get(controller)
-        known = pupil.names.get(uid) if pupil is not None else None
+        state = self.states.get(controller)
+        known = state.names.get(uid) if state is not None else None
         return known[2] if known is not None else None
 
     def most_doubtful(self, controller: Controller, passed: Collection[str] = ()) -> str:
@@ -265,8 +265,8 @@ class Teacher(QObject):  # type: ignore[misc]
 
         That is the one whose name is as likely right as wrong, then those nobody knows.
         """
-        pupil = self.pupils.get(controller)
-        if pupil is None:
+        state = self.states.get(controller)
+        if state is None:
             return ""
         records = controller.session.records
         open_ones = [
@@ -281,8 +281,8 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def is_every(self, controller: Controller | None) -> bool:
         """Whether every caption that a person vouches for is taught on an image."""
-        pupil = self.pupils.get(controller) if controller is not None else None
-        return bool(pupil.facts.get(EVERY)) if pupil is not None else self.every
+        state = self.states.get(controller) if controller is not None else None
+        return bool(state.facts.get(EVERY)) if state is not None else self.every
 
     @property
     def active(self) -> bool:
@@ -293,11 +293,11 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def prepare(self, controller: Controller) -> None:
         """Get ready to learn from the plane at hand: somebody is about to teach."""
-        pupil, here = self.pupils.get(controller), controller.encoder.here()
-        if pupil is None or here is None or self._job is not None:
+        state, here = self.states.get(controller), controller.encoder.here()
+        if state is None or here is None or self._job is not None:
             return
-        pupil.refresh()
-        self._background(prepare, pupil.pictures[here[0]])
+        state.refresh()
+        self._background(prepare, state.pictures[here[0]])
 
     def teach(self, controller: Controller, uids: Sequence[str], name: str) -> None:
         """Make regions examples of a name; a FormatError where that is no name."""
@@ -327,34 +327,34 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def next_doubtful(self, controller: Controller) -> str:
         """Return what to label next: not what was passed on the way, as long as there is more."""
-        pupil = self.pupils.get(controller)
-        if pupil is None:
+        state = self.states.get(controller)
+        if state is None:
             return ""
-        uid = self.most_doubtful(controller, pupil.passed)
-        if not uid and pupil.passed:
-            pupil.passed.clear()
+        uid = self.most_doubtful(controller, state.passed)
+        if not uid and state.passed:
+            state.passed.clear()
             uid = self.most_doubtful(controller)
-        pupil.passed.add(uid)
+        state.passed.add(uid)
         return uid
 
     def set_every(self, on: bool) -> None:
         """Let every caption that a person vouches for be an example, on all open images."""
         self.every = on
-        for pupil in self.pupils.values():
-            if pupil.facts.get(EVERY, False) != on:
-                pupil.facts[EVERY] = on
-                pupil.controller.session.notify()
+        for state in self.states.values():
+            if state.facts.get(EVERY, False) != on:
+                state.facts[EVERY] = on
+                state.controller.session.notify()
         self._now()
 
     def set_joined(self, on: bool) -> None:
         """Let what the model says follow the names, or not."""
         self.joined = on
-        for pupil in self.pupils.values():
-            pupil.controller.session.joined = on
-            if pupil.facts.get(JOINED, False) != on:
-                pupil.facts[JOINED] = on
-                pupil.controller.session.notify()
-            self._show_names(pupil, list(pupil.names))
+        for state in self.states.values():
+            state.controller.session.joined = on
+            if state.facts.get(JOINED, False) != on:
+                state.facts[JOINED] = on
+                state.controller.session.notify()
+            self._show_names(state, list(state.names))
         self.changed.emit()
 
     def rename(self, old: str, new: str) -> None:
@@ -362,42 +362,42 @@ class Teacher(QObject):  # type: ignore[misc]
         new = checked_name(new)
         if new == old:
             return
-        for pupil in self._met():
-            uids = [uid for uid, name in pupil.wanted().items() if name == old]
-            pupil.learned |= {uid: new for uid, name in pupil.learned.items() if name == old}
+        for state in self._restored():
+            uids = [uid for uid, name in state.wanted().items() if name == old]
+            state.learned |= {uid: new for uid, name in state.learned.items() if name == old}
             if uids:
-                pupil.controller.session.retitle(uids, new)
-                pupil.controller.show()
+                state.controller.session.retitle(uids, new)
+                state.controller.show()
         self._change(lambda lexicon: lexicon.renamed(old, new))
 
     def forget_name(self, name: str) -> None:
         """Forget a name with all its examples; texts that people wrote stay."""
         examples = (e for lexicon in self.lexicons.values() for e in lexicon.examples)
         keys = {(example.content, example.uid) for example in examples if example.name == name}
-        for pupil in self._met():
-            own = pupil.wanted().items()
-            self._unmark(pupil, [u for u, n in own if n == name or (pupil.content, u) in keys])
+        for state in self._restored():
+            own = state.wanted().items()
+            self._unmark(state, [u for u, n in own if n == name or (state.content, u) in keys])
         self._change(lambda lexicon: _kept(lexicon, lambda example: example.name != name))
 
     def forget(self, examples: Iterable[Example]) -> None:
         """Forget examples; texts that people wrote stay."""
         keys = {(example.content, example.uid) for example in examples}
-        for pupil in self._met():
-            own = [uid for uid in pupil.wanted() if (pupil.content, uid) in keys]
-            self._unmark(pupil, own)
+        for state in self._restored():
+            own = [uid for uid in state.wanted() if (state.content, uid) in keys]
+            self._unmark(state, own)
         self._change(lambda lexicon: _kept(lexicon, lambda e: (e.content, e.uid) not in keys))
 
     def clear(self) -> None:
         """Forget everything, and begin a lexicon anew."""
         self.set_every(False)
-        for pupil in self.pupils.values():
-            self._unmark(pupil, list(pupil.wanted()))
+        for state in self.states.values():
+            self._unmark(state, list(state.wanted()))
         self._change(lambda lexicon: None)
         self.path = None
 
     def open(self, path: Path, model: str) -> None:
         """Add the names of a lexicon folder to those in use; one of another backbone is refused."""
-        registry = next((p.controller.encoder.registry for p in self.pupils.values()), None)
+        registry = next((p.controller.encoder.registry for p in self.states.values()), None)
 
         def read(progress: Progress) -> Lexicon:
             progress(0.0, "opening the lexicon")
@@ -480,13 +480,13 @@ class Teacher(QObject):  # type: ignore[misc]
         """Have the projects of all open images name the lexicon."""
         self._ids.add(self._store.id)
         name = self._store.id if self.lexicons else None
-        for pupil in self.pupils.values():
-            if pupil.met and pupil.facts.get(LEXICON) != name:
+        for state in self.states.values():
+            if state.restored and state.facts.get(LEXICON) != name:
                 if name is None:
-                    pupil.facts.pop(LEXICON, None)
+                    state.facts.pop(LEXICON, None)
                 else:
-                    pupil.facts[LEXICON] = name
-                pupil.controller.session.notify()
+                    state.facts[LEXICON] = name
+                state.controller.session.notify()
 
     def _load(self, name: str) -> None:
         """Read the lexicon that a project names, and add it to what there is."""
@@ -543,108 +543,108 @@ class Teacher(QObject):  # type: ignore[misc]
         self._urgent = True
         self.touch()
 
-    def _meet(self, pupil: Pupil) -> bool:
+    def _restore(self, state: ImageState) -> bool:
         """Take over what is saved of an image; whether that is done."""
-        if not pupil.project.searched:
+        if not state.project.searched:
             return False
         try:
             # Its pixels may have turned out to be unreadable.
-            _ = pupil.content
+            _ = state.content
         except (OSError, ValueError, RuntimeError):
             return False
-        named = pupil.facts.get(LEXICON)
+        named = state.facts.get(LEXICON)
         if isinstance(named, str) and named not in self._ids:
             if self._loading is None:
                 self._load(named)
             return False
-        if not pupil.met:
+        if not state.restored:
             if self._loading is not None:
                 return False
-            pupil.met = True
+            state.restored = True
             # How it was set here last holds for images that say nothing of it.
-            if self.every and EVERY not in pupil.facts:
-                pupil.facts[EVERY] = True
-            if self.joined or pupil.facts.get(JOINED):
+            if self.every and EVERY not in state.facts:
+                state.facts[EVERY] = True
+            if self.joined or state.facts.get(JOINED):
                 self.set_joined(True)
             # What lexicons call these stays, however it was renamed when this image was closed.
             kept = {
                 example.uid
                 for lexicon in self.lexicons.values()
                 for example in lexicon.examples
-                if example.content == pupil.content
+                if example.content == state.content
             }
-            records = pupil.controller.session.records
-            pupil.learned = {uid: name for uid, name in pupil.wanted().items() if uid in kept}
-            pupil.shapes = {uid: records[uid].fingerprint for uid in pupil.learned}
+            records = state.controller.session.records
+            state.learned = {uid: name for uid, name in state.wanted().items() if uid in kept}
+            state.shapes = {uid: records[uid].fingerprint for uid in state.learned}
             if self.lexicons:
                 self._note_id()
         return True
 
-    def _sync(self) -> list[tuple[Pupil, Lesson]]:
+    def _sync(self) -> list[tuple[ImageState, LearningTask]]:
         """Compare what the lexicons hold with what is taught on the open images."""
-        lessons = []
+        tasks = []
         self.unread = 0
-        for pupil in self.pupils.values():
-            if self._meet(pupil):
-                pupil.refresh()
-                lessons.append((pupil, self._lesson(pupil)))
-        return lessons
+        for state in self.states.values():
+            if self._restore(state):
+                state.refresh()
+                tasks.append((state, self._lesson(state)))
+        return tasks
 
-    def _lesson(self, pupil: Pupil) -> Lesson:
+    def _lesson(self, state: ImageState) -> LearningTask:
         """Return what is to be learned from an image, and what of it is to be named."""
-        controller, content = pupil.controller, pupil.content
-        records, wanted = controller.session.records, pupil.wanted()
+        controller, content = state.controller, state.content
+        records, wanted = controller.session.records, state.wanted()
         controller.session.awaited.clear()
-        if not (self.lexicons or wanted or pupil.learned):
+        if not (self.lexicons or wanted or state.learned):
             # Nobody has taught anything: nothing is to be found out of thousands of regions.
-            return Lesson("", image_title(controller.image), content)
+            return LearningTask("", image_title(controller.image), content)
         origin = self.origin_of(controller)
         lexicon = self.lexicons.get(origin) if origin is not None else None
         held = {e.uid for e in lexicon.examples if e.content == content} if lexicon else set()
         # Before it is known which lexicon is in use, those count that any of them has.
-        held = held if origin is not None else set(pupil.learned)
-        dropped = {uid for uid in pupil.learned if uid in records and uid not in wanted}
-        shapes = pupil.shapes.items()
+        held = held if origin is not None else set(state.learned)
+        dropped = {uid for uid in state.learned if uid in records and uid not in wanted}
+        shapes = state.shapes.items()
         moved = {u for u, shape in shapes if u in wanted and records[u].fingerprint != shape}
-        renamed = {u: n for u, n in wanted.items() if u in pupil.learned and pupil.learned[u] != n}
+        renamed = {u: n for u, n in wanted.items() if u in state.learned and state.learned[u] != n}
         missing = {u: name for u, name in wanted.items() if u in moved or u not in held}
         digest = digest_of(lexicon)
-        spots, ready, open_ones = [], {}, []
+        targets, ready, open_ones = [], {}, []
         for uid, record in records.items():
             is_open = not (record.protected or record.rejected)
-            placed = pupil.place(record) if uid in missing or is_open else None
+            placed = state.place(record) if uid in missing or is_open else None
             if placed is None:
                 if uid in missing:
                     controller.session.awaited.add(uid)
                 continue
             stamp = placed[2]
-            spot = pupil.spot(record, pictured=uid in missing)
-            if spot is None and not pupil.is_described(uid, stamp):
+            target = state.target(record, pictured=uid in missing)
+            if target is None and not state.is_described(uid, stamp):
                 continue
-            if spot is not None and (uid in missing or self.lexicons or missing):
-                spots.append(spot)
+            if target is not None and (uid in missing or self.lexicons or missing):
+                targets.append(target)
             if uid in missing:
                 ready[uid] = missing[uid]
             elif (lexicon is not None or origin is None or missing) and (
-                pupil.names.get(uid, ("", "", None))[:2] != (stamp, digest)
+                state.names.get(uid, ("", "", None))[:2] != (stamp, digest)
             ):
                 open_ones.append(uid)
         self.unread += len(controller.session.awaited)
         if controller.session.awaited and controller.encoder.is_needed(controller.session):
             controller.settle()
         here = controller.encoder.here()
-        picture = pupil.pictures.get(here[0]) if here is not None else None
-        return Lesson(
-            controller.encoder.model if pupil.pictures else "",
+        picture = state.pictures.get(here[0]) if here is not None else None
+        return LearningTask(
+            controller.encoder.model if state.pictures else "",
             image_title(controller.image),
             content,
-            tuple(spots),
-            dict(pupil.described),
+            tuple(targets),
+            dict(state.described),
             ready,
             renamed,
             frozenset(dropped | moved),
             tuple(open_ones),
-            picture or next(iter(pupil.pictures.values()), None),
+            picture or next(iter(state.pictures.values()), None),
         )
 
     def _work(self) -> None:
@@ -655,65 +655,65 @@ class Teacher(QObject):  # type: ignore[misc]
         if self._job is not None:
             self._again = True
             return
-        lessons = self._sync()
-        news = any(lesson.is_news for _, lesson in lessons)
+        tasks = self._sync()
+        has_changes = any(task.changes_lexicons for _, task in tasks)
         # A name that is being typed is not learned letter by letter.
-        if not self._urgent and any(_is_typed(pupil, lesson) for pupil, lesson in lessons):
+        if not self._urgent and any(_is_typed(state, task) for state, task in tasks):
             self._is_due = True
             self._typed.throttle()
             return
         self._urgent = False
-        models = {lesson.model for _, lesson in lessons if lesson.model}
-        named = models - self._origins.keys() or any(lesson.open for _, lesson in lessons)
+        models = {task.model for _, task in tasks if task.model}
+        named = models - self._origins.keys() or any(task.open for _, task in tasks)
         unfitted = not all(map(is_fitted, self.lexicons.values()))
-        if not (news or (self.lexicons and named) or unfitted):
-            self._unname(lessons)
+        if not (has_changes or (self.lexicons and named) or unfitted):
+            self._unname(tasks)
             return
-        if news:
+        if has_changes:
             self._generation += 1
-        delivered = partial(self._on_news, lessons, self._generation)
+        delivered = partial(self._on_update, tasks, self._generation)
         registry = self._registry()
-        work = (learn, registry, dict(self.lexicons), [lesson for _, lesson in lessons])
+        work = (learn, registry, dict(self.lexicons), [task for _, task in tasks])
         self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
 
     def _registry(self) -> Any:
-        return next((p.controller.encoder.registry for p in self.pupils.values()), None)
+        return next((p.controller.encoder.registry for p in self.states.values()), None)
 
-    def _on_news(self, lessons: Lessons, generation: int, news: News) -> None:
+    def _on_update(self, tasks: Tasks, generation: int, update: Update) -> None:
         """Take over a part of what a worker has found out, as far as it is still of use."""
-        for model, origin in news.origins.items():
+        for model, origin in update.origins.items():
             if model not in self._origins:
                 self._origins[model] = origin
                 self._on_model(model, origin)
-        if news.lesson >= 0:
-            pupil, lesson = lessons[news.lesson]
-            stamps = {spot.uid: spot.stamp for spot in lesson.spots}
-            pupil.described |= news.described
-            pupil.faults |= {uid: stamps[uid] for uid in news.faults if uid in stamps}
-            for uid in news.faults.keys() & lesson.wanted.keys():
-                self.messaged.emit(f"A region could not be learned: {news.faults[uid]}")
+        if update.task >= 0:
+            state, task = tasks[update.task]
+            stamps = {target.uid: target.stamp for target in task.targets}
+            state.described |= update.described
+            state.faults |= {uid: stamps[uid] for uid in update.faults if uid in stamps}
+            for uid in update.faults.keys() & task.wanted.keys():
+                self.messaged.emit(f"A region could not be learned: {update.faults[uid]}")
         if generation != self._generation:
             self._again = True
             return
-        if news.lexicons is not None:
-            self._on_lexicons(lessons, news.lexicons)
-        if news.names:
-            pupil, lesson = lessons[news.lesson]
-            self._on_names(pupil, news.names)
+        if update.lexicons is not None:
+            self._on_lexicons(tasks, update.lexicons)
+        if update.names:
+            state, task = tasks[update.task]
+            self._on_names(state, update.names)
 
-    def _on_lexicons(self, lessons: Lessons, lexicons: Mapping[Origin, Lexicon]) -> None:
+    def _on_lexicons(self, tasks: Tasks, lexicons: Mapping[Origin, Lexicon]) -> None:
         """Take over what was learned."""
-        for pupil, lesson in lessons:
-            records = pupil.controller.session.records
-            for uid in lesson.dropped:
-                pupil.learned.pop(uid, None)
-                pupil.shapes.pop(uid, None)
-            pupil.learned |= {u: n for u, n in lesson.renamed.items() if u in pupil.learned}
-            stamps = {spot.uid: spot.stamp[0] for spot in lesson.spots}
-            for uid, name in lesson.wanted.items():
-                if uid in pupil.described and uid in records:
-                    pupil.learned[uid] = name
-                    pupil.shapes[uid] = stamps.get(uid, pupil.described[uid].stamp[0])
+        for state, task in tasks:
+            records = state.controller.session.records
+            for uid in task.dropped:
+                state.learned.pop(uid, None)
+                state.shapes.pop(uid, None)
+            state.learned |= {u: n for u, n in task.renamed.items() if u in state.learned}
+            stamps = {target.uid: target.stamp[0] for target in task.targets}
+            for uid, name in task.wanted.items():
+                if uid in state.described and uid in records:
+                    state.learned[uid] = name
+                    state.shapes[uid] = stamps.get(uid, state.described[uid].stamp[0])
         changed = dict(lexicons) != self.lexicons
         self.lexicons = dict(lexicons)
         self._had |= self.lexicons.keys()
@@ -722,7 +722,7 @@ class Teacher(QObject):  # type: ignore[misc]
             self._again = True
             self._rest.throttle()
             self._note_id()
-        self._unname(lessons)
+        self._unname(tasks)
         self.changed.emit()
 
     def _on_model(self, model: str, origin: Origin) -> None:
@@ -731,47 +731,47 @@ class Teacher(QObject):  # type: ignore[misc]
         if not self.lexicons or origin in self.lexicons:
             return
         other = max(self.lexicons.values(), key=len)
-        own = sum(len(pupil.wanted()) for pupil in self.pupils.values())
+        own = sum(len(state.wanted()) for state in self.states.values())
         anew = f"{counted(own, 'example')} of the open images are learned anew" if own else ""
         self.messaged.emit(
             f"What was taught with {other.origin.backbone} does not fit {model}: "
             f"{anew or 'nothing is named'}, and it all waits until that model is used again."
         )
 
-    def _unname(self, lessons: Lessons) -> None:
+    def _unname(self, tasks: Tasks) -> None:
         """Take names away where the lexicon that gave them is empty now."""
-        for pupil, _ in lessons:
-            origin = self.origin_of(pupil.controller)
+        for state, _ in tasks:
+            origin = self.origin_of(state.controller)
             is_empty = origin in self._had and origin not in self.lexicons
-            if not is_empty or self.pupils.get(pupil.controller) is not pupil:
+            if not is_empty or self.states.get(state.controller) is not state:
                 continue
-            pupil.names.clear()
-            records = pupil.controller.session.records.values()
+            state.names.clear()
+            records = state.controller.session.records.values()
             named = [record.uid for record in records if record.source == "taught"]
-            if pupil.controller.session.name(dict.fromkeys(named), ""):
-                pupil.controller.show()
+            if state.controller.session.name(dict.fromkeys(named), ""):
+                state.controller.show()
 
-    def _on_names(self, pupil: Pupil, names: Mapping[str, Naming]) -> None:
+    def _on_names(self, state: ImageState, names: Mapping[str, Naming]) -> None:
         """Give regions their names, unless they have changed meanwhile."""
-        lexicon = self.lexicon_of(pupil.controller)
-        if lexicon is None or self.pupils.get(pupil.controller) is not pupil:
+        lexicon = self.lexicon_of(state.controller)
+        if lexicon is None or self.states.get(state.controller) is not state:
             return
         for uid, naming in names.items():
-            if uid in pupil.described:
-                stamp = pupil.described[uid].stamp
-                pupil.names[uid] = (stamp, digest_of(lexicon), naming)
-        self._show_names(pupil, list(names))
+            if uid in state.described:
+                stamp = state.described[uid].stamp
+                state.names[uid] = (stamp, digest_of(lexicon), naming)
+        self._show_names(state, list(names))
         self.changed.emit()
 
-    def _show_names(self, pupil: Pupil, uids: Iterable[str]) -> None:
+    def _show_names(self, state: ImageState, uids: Iterable[str]) -> None:
         """Write what the lexicon says of regions into their records."""
-        controller, lexicon = pupil.controller, self.lexicon_of(pupil.controller)
+        controller, lexicon = state.controller, self.lexicon_of(state.controller)
         if lexicon is None:
             return
         names: dict[str, TaughtName | None] = {}
         for uid in uids:
-            record, known = controller.session.records.get(uid), pupil.names.get(uid)
-            placed = pupil.place(record) if record is not None else None
+            record, known = controller.session.records.get(uid), state.names.get(uid)
+            placed = state.place(record) if record is not None else None
             if known is None or placed is None or known[0] != placed[2]:
                 continue
             naming = known[2]
@@ -799,10 +799,10 @@ class Teacher(QObject):  # type: ignore[misc]
     def _report(self) -> None:
         """Say what came of teaching."""
         name, number, regions = self._taught, 0, 0
-        for pupil in self.pupils.values():
-            lexicon = self.lexicon_of(pupil.controller)
+        for state in self.states.values():
+            lexicon = self.lexicon_of(state.controller)
             number = max(number, lexicon.counts.get(name, 0) if lexicon is not None else 0)
-            for record in pupil.controller.session.records.values():
+            for record in state.controller.session.records.values():
                 taught = record.taught_name
                 regions += taught is not None and taught.name == name
         if number:
@@ -812,18 +812,18 @@ class Teacher(QObject):  # type: ignore[misc]
 
     # changes to what there is
 
-    def _met(self) -> list[Pupil]:
+    def _restored(self) -> list[ImageState]:
         """Return the open images whose saved work is there."""
-        return [pupil for pupil in self.pupils.values() if pupil.met]
+        return [state for state in self.states.values() if state.restored]
 
-    def _unmark(self, pupil: Pupil, uids: Sequence[str]) -> None:
+    def _unmark(self, state: ImageState, uids: Sequence[str]) -> None:
         """Let regions of an image be no examples any more, as a step of a person's."""
         if uids:
-            pupil.controller.session.mark_examples(uids, False)
+            state.controller.session.mark_examples(uids, False)
             for uid in uids:
-                pupil.learned.pop(uid, None)
-                pupil.shapes.pop(uid, None)
-            pupil.controller.show()
+                state.learned.pop(uid, None)
+                state.shapes.pop(uid, None)
+            state.controller.show()
 
     def _change(self, change: Callable[[Lexicon], Lexicon | None]) -> None:
         """Change all lexicons at once."""
@@ -864,11 +864,11 @@ class Teacher(QObject):  # type: ignore[misc]
         job.start()
 
 
-def _is_typed(pupil: Pupil, lesson: Lesson) -> bool:
+def _is_typed(state: ImageState, task: LearningTask) -> bool:
     """Whether what is to be learned may be a text that somebody is in the middle of typing."""
-    records = pupil.controller.session.records
-    emptied = any(not records[uid].caption for uid in lesson.dropped if uid in records)
-    return bool(lesson.renamed or emptied or (lesson.wanted and pupil.facts.get(EVERY)))
+    records = state.controller.session.records
+    emptied = any(not records[uid].caption for uid in task.dropped if uid in records)
+    return bool(task.renamed or emptied or (task.wanted and state.facts.get(EVERY)))
 
 
 def _kept(lexicon: Lexicon, keeps: Callable[[Example], bool]) -> Lexicon | None:

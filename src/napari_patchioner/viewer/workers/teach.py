@@ -60,7 +60,7 @@ class Picture:
         return self._measures
 
 
-class Spot(NamedTuple):
+class Target(NamedTuple):
     """A region to describe, outlined by the worker."""
 
     uid: str
@@ -70,7 +70,7 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Lesson:
+class LearningTask:
     """What is to be learned from one image, and which of its regions are to be named.
 
     Attributes
@@ -79,7 +79,7 @@ class Lesson:
         What its grids were encoded with; empty where there are none.
     image, content : str
         What lexicons call the image.
-    spots : tuple of Spot
+    targets : tuple of Target
         Regions nobody has described yet.
     known : mapping of str to Described
         Those that were, by uid.
@@ -98,7 +98,7 @@ class Lesson:
     model: str
     image: str
     content: str
-    spots: tuple[Spot, ...] = ()
+    targets: tuple[Target, ...] = ()
     known: Mapping[str, Described] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -107,19 +107,19 @@ class Lesson:
     picture: Picture | None = None
 
     @property
-    def is_news(self) -> bool:
+    def changes_lexicons(self) -> bool:
         """Whether lexicons change by it."""
         return bool(self.wanted or self.renamed or self.dropped)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class News:
-    """A part of what came of lessons, given over as soon as it is known.
+class Update:
+    """A part of what came of tasks, given over as soon as it is known.
 
     Attributes
     ----------
-    lesson : int
-        Position of the lesson that it is about; -1 for all of them.
+    task : int
+        Position of the task that it is about; -1 for all of them.
     described : mapping of str to Described
         By uid.
     faults : mapping of str to str
@@ -132,7 +132,7 @@ class News:
         By uid.
     """
 
-    lesson: int = -1
+    task: int = -1
     described: Mapping[str, Described] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -167,58 +167,58 @@ def digest_of(lexicon: Lexicon | None) -> str:
 def learn(
     registry: ModelRegistry,
     lexicons: Mapping[Origin, Lexicon],
-    lessons: Sequence[Lesson],
+    tasks: Sequence[LearningTask],
     progress: Progress,
-) -> Iterator[News]:
+) -> Iterator[Update]:
     """Describe examples, learn from them, then name what is like them, a part at a time."""
-    known = [dict(lesson.known) for lesson in lessons]
+    known = [dict(task.known) for task in tasks]
     learned = dict(lexicons)
-    for lesson in lessons:
+    for task in tasks:
         for origin, lexicon in list(learned.items()):
-            changed = without(lexicon, lesson.content, lesson.dropped)
+            changed = without(lexicon, task.content, task.dropped)
             if changed is not None:
-                changed = renamed(changed, lesson.content, lesson.renamed)
+                changed = renamed(changed, task.content, task.renamed)
             _put(learned, origin, changed)
     origins: dict[str, Origin] = {}
-    for number, lesson in enumerate(lessons):
-        if not lesson.model:
+    for number, task in enumerate(tasks):
+        if not task.model:
             continue
-        with registry.using(lesson.model, progress) as captioner:
-            origin = origins[lesson.model] = Origin.of(captioner)
-            own = [spot for spot in lesson.spots if spot.uid in lesson.wanted]
+        with registry.using(task.model, progress) as captioner:
+            origin = origins[task.model] = Origin.of(captioner)
+            own = [target for target in task.targets if target.uid in task.wanted]
             described, faults = _described(captioner, own, progress, thumbnails=True)
             known[number] |= described
             if described or faults:
-                yield News(number, described, faults)
-            _put(learned, origin, taught(captioner, lesson, known[number], learned.get(origin)))
+                yield Update(number, described, faults)
+            _put(learned, origin, taught(captioner, task, known[number], learned.get(origin)))
     for lexicon in learned.values():
         if not is_fitted(lexicon):
             progress(0.0, "learning")
             fit(lexicon)
-    yield News(origins=origins, lexicons=learned)
-    for number, lesson in enumerate(lessons):
-        if not lesson.model:
+    yield Update(origins=origins, lexicons=learned)
+    for number, task in enumerate(tasks):
+        if not task.model:
             continue
-        others = [spot for spot in lesson.spots if spot.uid not in lesson.wanted]
-        names = learned.get(origins[lesson.model])
-        yield from _named(names, number, [u for u in lesson.open if u in known[number]], known)
+        others = [target for target in task.targets if target.uid not in task.wanted]
+        names = learned.get(origins[task.model])
+        yield from _named(names, number, [u for u in task.open if u in known[number]], known)
         for start in range(0, len(others), BATCH):
             batch = others[start : start + BATCH]
             progress(start / len(others), f"comparing: {start} of {len(others)}")
-            with registry.using(lesson.model, progress) as captioner:
+            with registry.using(task.model, progress) as captioner:
                 described, faults = _described(captioner, batch, progress)
             known[number] |= described
-            yield News(number, described, faults)
-            yield from _named(names, number, [u for u in described if u in lesson.open], known)
+            yield Update(number, described, faults)
+            yield from _named(names, number, [u for u in described if u in task.open], known)
 
 
 def _named(
     lexicon: Lexicon | None, number: int, uids: Sequence[str], known: Sequence[dict[str, Described]]
-) -> Iterator[News]:
+) -> Iterator[Update]:
     """Yield the names of regions that are described."""
     if lexicon is not None and uids:
         rows = Descriptions.joined([known[number][uid].row for uid in uids])
-        yield News(number, names=dict(zip(uids, lexicon.classifier(rows), strict=True)))
+        yield Update(number, names=dict(zip(uids, lexicon.classifier(rows), strict=True)))
 
 
 def _put(lexicons: dict[Origin, Lexicon], origin: Origin, lexicon: Lexicon | None) -> None:
@@ -251,20 +251,23 @@ def renamed(lexicon: Lexicon, content: str, names: Mapping[str, str]) -> Lexicon
 
 
 def taught(
-    captioner: Captioner, lesson: Lesson, known: Mapping[str, Described], lexicon: Lexicon | None
+    captioner: Captioner,
+    task: LearningTask,
+    known: Mapping[str, Described],
+    lexicon: Lexicon | None,
 ) -> Lexicon | None:
-    """Return a lexicon with the examples of a lesson that are described; itself without any."""
-    names = {uid: name for uid, name in lesson.wanted.items() if uid in known}
+    """Return a lexicon with the examples of a task that are described; itself without any."""
+    names = {uid: name for uid, name in task.wanted.items() if uid in known}
     if not names:
         return lexicon
     images = [] if lexicon is None else lexicon.images
-    own = [image for image in images if image.content == lesson.content]
-    if not own and lesson.picture is not None:
-        regions = [spot.outline for spot in lesson.spots if spot.uid in names]
-        own = [_image(captioner, lesson.picture, lesson, regions[:1])]
+    own = [image for image in images if image.content == task.content]
+    if not own and task.picture is not None:
+        regions = [target.outline for target in task.targets if target.uid in names]
+        own = [_image(captioner, task.picture, task, regions[:1])]
     rows = Descriptions.joined([known[uid].row for uid in names])
     examples = [
-        Example(name, own[0].name, uid, lesson.content, known[uid].thumbnail)
+        Example(name, own[0].name, uid, task.content, known[uid].thumbnail)
         for uid, name in names.items()
     ]
     more = Lexicon(Origin.of(captioner), examples, rows, own[:1])
@@ -272,7 +275,10 @@ def taught(
 
 
 def _image(
-    captioner: Captioner, picture: Picture, lesson: Lesson, regions: Sequence[Callable[[], Region]]
+    captioner: Captioner,
+    picture: Picture,
+    task: LearningTask,
+    regions: Sequence[Callable[[], Region]],
 ) -> TaughtImage:
     """Return what lexicons know of an image besides its examples, seen as closely as those."""
     grid = whole = picture.grid
@@ -280,28 +286,28 @@ def _image(
         for outline in regions:
             grid = captioner.pyramid(whole.levels, store=whole.store).grid(outline())
     around = background(captioner, grid, picture.measures)
-    return TaughtImage(lesson.image, lesson.content, around, grid.measures.get("photograph"))
+    return TaughtImage(task.image, task.content, around, grid.measures.get("photograph"))
 
 
 def _described(
-    captioner: Captioner, spots: Sequence[Spot], progress: Progress, *, thumbnails: bool = False
+    captioner: Captioner, targets: Sequence[Target], progress: Progress, *, thumbnails: bool = False
 ) -> tuple[dict[str, Described], dict[str, str]]:
     """Describe regions; return those that could be, and why others could not."""
     described: dict[str, Described] = {}
     faults: dict[str, str] = {}
-    groups: dict[int, list[tuple[Spot, Region]]] = defaultdict(list)
-    for spot in spots:
+    groups: dict[int, list[tuple[Target, Region]]] = defaultdict(list)
+    for target in targets:
         try:
-            groups[id(spot.picture)].append((spot, untangled(spot.outline())))
+            groups[id(target.picture)].append((target, untangled(target.outline())))
         except PatchionerError as error:
-            faults[spot.uid] = str(error)
+            faults[target.uid] = str(error)
     for members in groups.values():
         picture = members[0][0].picture
         pictured = picture.measures.thumbnail if thumbnails else _no_thumbnail
 
-        def put(group: Sequence[tuple[Spot, Region]], rows: Descriptions, of=pictured) -> None:  # type: ignore[no-untyped-def]
-            for number, (spot, region) in enumerate(group):
-                described[spot.uid] = Described(spot.stamp, rows.take([number]), of(region))
+        def put(group: Sequence[tuple[Target, Region]], rows: Descriptions, of=pictured) -> None:  # type: ignore[no-untyped-def]
+            for number, (target, region) in enumerate(group):
+                described[target.uid] = Described(target.stamp, rows.take([number]), of(region))
 
         for group, grid in _with_grids(captioner, picture, members, faults, progress):
             regions = [region for _, region in group]
@@ -309,12 +315,12 @@ def _described(
                 put(group, describe(captioner, grid, picture.measures, regions))
             except PatchionerError:
                 # One at fault does not keep the others from it.
-                for spot, region in group:
+                for target, region in group:
                     try:
                         rows = describe(captioner, grid, picture.measures, [region])
-                        put([(spot, region)], rows)
+                        put([(target, region)], rows)
                     except PatchionerError as error:
-                        faults[spot.uid] = str(error)
+                        faults[target.uid] = str(error)
     return described, faults
 
 
@@ -325,10 +331,10 @@ def _no_thumbnail(_region: Region) -> bytes:
 def _with_grids(
     captioner: Captioner,
     picture: Picture,
-    members: Sequence[tuple[Spot, Region]],
+    members: Sequence[tuple[Target, Region]],
     faults: dict[str, str],
     progress: Progress,
-) -> Iterator[tuple[list[tuple[Spot, Region]], FeatureGrid]]:
+) -> Iterator[tuple[list[tuple[Target, Region]], FeatureGrid]]:
     """Yield regions with the grid to see them in: of a large plane, as closely as they ask for."""
     grid = picture.grid
     if not isinstance(grid, Overview):
@@ -336,15 +342,15 @@ def _with_grids(
         return
     pyramid = captioner.pyramid(grid.levels, store=grid.store)
     sound = []
-    for spot, region in members:
+    for target, region in members:
         try:
             pyramid.plan(region)
-            sound.append((spot, region))
+            sound.append((target, region))
         except PatchionerError as error:
-            faults[spot.uid] = str(error)
+            faults[target.uid] = str(error)
     for plan, rows in pyramid.plans([region for _, region in sound]):
         group = [sound[row] for row in rows]
         try:
             yield group, pyramid.encode(plan, progress=progress)
         except ImageError as error:
-            faults.update({spot.uid: str(error) for spot, _ in group})
+            faults.update({target.uid: str(error) for target, _ in group})
