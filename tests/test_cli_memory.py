@@ -73,6 +73,7 @@ def test_a_vocabulary_from_a_table_to_captions(run, tmp_path):
 def test_a_memory_as_a_folder(run, tmp_path):
     (tmp_path / "lines.txt").write_text("a tabby cat\n")
     assert run("memory", "build", "lines.txt", "--out", "bank")[0] == 0
+    assert "a folder of yours" in run("memory", "remove", "bank")[2]
     assert captions(run("caption", "cat.png", "--regions", "whole", "--memory", "bank")[1])
     # Its sentences can be embedded once more.
     assert run("memory", "build", "bank", "lines.txt", "--name", "again")[0] == 0
@@ -106,6 +107,7 @@ WHOLE = ("caption", "cat.png", "--regions", "whole")
         (("memory", "build", "a.csv", "--name", "x", "--column", "y"), "has no column 'y'"),
         (("memory", "build", "a.csv", "--name", "a/b"), "A memory cannot be called 'a/b'"),
         (("memory", "info", "nothing"), "There is no memory 'nothing'"),
+        (("memory", "build", "boxes.csv", "--name", "x"), "a table of regions without captions"),
         (("memory", "remove", "microscopy"), "comes with the package"),
         (
             ("caption", "cat.png", "--regions", "whole", "--memory", "nothing"),
@@ -116,6 +118,7 @@ WHOLE = ("caption", "cat.png", "--regions", "whole")
 )
 def test_what_cannot_be_done_is_one_sentence(run, tmp_path, arguments, sentence):
     (tmp_path / "a.csv").write_text("caption,n\na cell,1\n")
+    (tmp_path / "boxes.csv").write_text('uid,kind,wkt\n1,box,"POLYGON ((0 0, 0 9, 9 9, 0 0))"\n')
     status, out, said = run(*arguments)
     assert (status, out) == (2, "")
     assert sentence in said.splitlines()[-1]

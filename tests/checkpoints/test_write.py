@@ -19,6 +19,17 @@ def test_weights_and_notes_come_back(tmp_path):
     assert all(torch.equal(found[name], value) for name, value in weights.items())
 
 
+def test_the_same_content_is_the_same_bytes(tmp_path):
+    notes = {f"note {number}": 'ünot "quoted"' for number in range(9)}
+    made = [
+        write_state(tmp_path / f"{n}.safetensors", {"b": torch.ones(3), "a": torch.eye(2)}, **notes)
+        for n in range(4)
+    ]
+    assert len({path.read_bytes() for path in made}) == 1
+    assert read_notes(made[0]) == notes
+    assert torch.equal(read_state(made[0])["a"], torch.eye(2))
+
+
 def test_no_notes_are_no_notes(tmp_path):
     assert read_notes(write_state(tmp_path / "made.safetensors", {"a": torch.ones(1)})) == {}
 

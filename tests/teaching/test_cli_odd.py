@@ -186,7 +186,7 @@ def test_an_image_of_one_pixel_and_regions_outside_are_told(
         )
         for words in (["teach", "--regions"], ["find", "--like"]):
             asked = [words[0], tmp_path / image, words[1], tmp_path / "names.csv"]
-            status = run(*asked, "--out", tmp_path / f"{words[0]}.csv")
+            status = run(*asked, "--out", tmp_path / f"{words[0]}-{image}.csv")
             err = capsys.readouterr().err
             assert status in (0, 1, 2)
             assert "Traceback" not in err

@@ -153,7 +153,12 @@ def test_the_command_writes_a_row_for_each_proposal(
     assert all(0.5 <= float(row["score"]) <= 1 for row in rows)
     # In their own image the examples themselves are not found again.
     asked[1] = str(tmp_path / "a.png")
-    assert main(asked, load=lambda _: mini) == 0
+    before = out.read_bytes(), like.read_bytes()
+    for more in ([], ["--out", str(like)], ["--out", str(like), "--overwrite"]):
+        assert main([*asked, *more], load=lambda _: mini) == 2
+        assert "choose another" in capsys.readouterr().err
+    assert (out.read_bytes(), like.read_bytes()) == before
+    assert main([*asked, "--overwrite"], load=lambda _: mini) == 0
     assert {row["image"] for row in rows_of(out)} <= {"a.png"}
 
 
@@ -244,7 +249,7 @@ def test_planes_of_a_stack_are_searched_one_by_one(tmp_path: Path, mini: Caption
     for box in boxes[::2]:
         assert overlap(corners(box), np.array([corners(a.region) for a in on_last])).max() > 0.3
     assert len({a.uid for a in found}) == len(found)
-    assert main(asked, load=lambda _: mini) == 0
+    assert main([*asked, "--overwrite"], load=lambda _: mini) == 0
     assert {a.extra["plane"] for a in read_annotations(tmp_path / "out.csv")} <= {"0"}
 
 

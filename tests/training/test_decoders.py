@@ -188,10 +188,17 @@ def test_from_a_file_of_texts_to_captions_of_regions(kind, tmp_path, monkeypatch
     out = tmp_path / "My cells"
     small = "--steps 20 --width 16 --heads 2 --layers 1 --pieces 300 --longest 12 --batch 16"
     command = ["train", kind, str(tmp_path / "cells.txt"), "--tower", "mini", "--out", str(out)]
+    (tmp_path / "none.txt").write_text("\n")
+    for arguments in (
+        [*command, "--heads", "3"],
+        [*command[:2], str(tmp_path / "none.txt"), *command[3:]],
+    ):
+        assert main(arguments) == 2
+    assert not list(tmp_path.glob("*.training"))
     assert main([*command, *small.split(), "--licence", "CC0-1.0"]) == 0
     told = capsys.readouterr()
     assert "next token right" in told.out
-    assert "models add" in told.err
+    assert f"models add '{out}'" in told.err
     assert main([*command, *small.split()]) == 2
     assert "is there" in capsys.readouterr().err
     assert main(["models", "add", str(out)]) == 0

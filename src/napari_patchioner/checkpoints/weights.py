@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,6 +153,7 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> 
     tensors = {name: value.detach().contiguous().clone() for name, value in state.items()}
     try:
         save_file(tensors, beside, metadata=dict(notes))
+        _sort_notes(beside)
         beside.replace(path)
     except SafetensorError as error:
         # The library wraps what the system said in words of its own.
@@ -161,6 +163,19 @@ def write_state(path: str | Path, state: Mapping[str, Tensor], **notes: str) -> 
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def _sort_notes(path: Path) -> None:
+    """Put the notes of a safetensors file in order, so that the same content is the same bytes."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        # As long as it was: the weights begin where they did.
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def read_notes(path: str | Path) -> dict[str, str]:

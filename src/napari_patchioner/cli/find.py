@@ -66,6 +66,7 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         metavar="FOUND",
         help="file to write, its format by its ending: a row per proposal with its score",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace FOUND if it is there")
     parser.add_argument(
         "--least",
         type=share_of_one,
@@ -91,6 +92,10 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     format_named(out, None)
     check_folder(out.absolute().parent)
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
+    if out.exists() and any(out.samefile(path) for path in (Path(arguments.like), *paths)):
+        raise FormatError(f"{out}: holds what is searched or looked for; choose another --out")
+    if out.exists() and not arguments.overwrite:
+        raise FormatError(f"{out}: is there; choose another name, or replace it with --overwrite")
     examples = _examples(Path(arguments.like), paths)
     captioner = load(arguments.model)
     known: dict[Path, dict[Index, list[Box]]] = defaultdict(lambda: defaultdict(list))

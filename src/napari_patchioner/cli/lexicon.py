@@ -102,4 +102,5 @@ def _rename(arguments: argparse.Namespace, _: object) -> None:
     if arguments.old not in lexicon.counts:
         raise FormatError(f"{arguments.lexicon}: holds no name {arguments.old!r}")
     write_lexicon(arguments.lexicon, lexicon.renamed(arguments.old, arguments.new))
-    say(f"{lexicon.counts[arguments.old]} examples are {arguments.new!r} now")
+    count = lexicon.counts[arguments.old]
+    say(f"{count} example{'s are' if count != 1 else ' is'} {arguments.new!r} now")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -254,7 +255,7 @@ def _train_decoder(arguments: argparse.Namespace, *_: object) -> None:
         )
     print(text_table(["held out", "score"], [[name, f"{it}"] for name, it in card.scores.items()]))
     if (out / "preset.toml").is_file():
-        say(f"{out}: add it with: napari-patchioner models add {out}")
+        say(f"{out}: add it with: napari-patchioner models add {shlex.quote(str(out))}")
     else:
         say(f"{out}: a decoder behind a text encoder alone, without a backbone for pictures")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -345,7 +346,7 @@ def _finish(
     rows = [[name.replace("_", " "), f"{value}"] for name, value in _rounded(scores).items()]
     print(text_table(["held out", "score"], rows))
     if (out / "preset.toml").is_file():
-        say(f"{out}: add it with: napari-patchioner models add {out}")
+        say(f"{out}: add it with: napari-patchioner models add {shlex.quote(str(out))}")
     else:
         say(f"{out}: no model of its own, as what goes with it lies in a folder or has no decoder")
 

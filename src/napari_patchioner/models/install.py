@@ -47,7 +47,9 @@ def added_presets() -> dict[str, Preset]:
 def find_preset(name: str) -> Preset:
     """Return a preset by its id."""
     if name in embedded.HEADS:
-        raise ModelError(f"The model {name!r} is part of the package: it is always there.")
+        raise ModelError(
+            f"The model {name!r} is part of the package: always there, without parts of its own."
+        )
     known = known_presets()
     if name not in known:
         choices = ", ".join([*embedded.HEADS, *known])

@@ -263,6 +263,10 @@ def build_memory(
 
 def remove_memory(name: str) -> int:
     """Delete a memory from the store, for all models; return how many bytes that freed."""
+    if _is_path(name) and (Path(name).expanduser() / META).is_file():
+        raise ModelError(
+            f"{name} is no memory of the store but a folder of yours; delete it yourself."
+        )
     folders = [] if _is_path(name) else _folders(name)
     if not folders:
         if name in SHIPPED:

@@ -291,6 +291,12 @@ class TextFile:
             return list(header).index(usual)
         if len(header) < 2:
             return None
+        if "wkt" in (name.strip().casefold() for name in header):
+            # Outlines are the longest texts of a table of regions, and none.
+            raise FormatError(
+                f"{self.name}: is a table of regions without captions; name a column of texts, it "
+                f"has {_listed(header)}"
+            )
         lengths = [
             sum(len(row[place]) for row in sample if place < len(row))
             for place in range(len(header))

@@ -72,7 +72,7 @@ def claim(folder: str | Path, request: Mapping[str, Any]) -> None:
     if other is not None:
         raise ModelError(
             f"{folder} holds an interrupted training with other {other}; go on with the same, "
-            "start afresh, or choose another name."
+            "start afresh (--fresh), or choose another name."
         )
 
 

@@ -211,7 +211,7 @@ def train_decoder(
     if out.exists():
         raise FormatError(f"{out}: is there; choose another name")
     folder = unfinished(out)
-    lock = WriteLock(folder)
+    is_new, lock = not folder.exists(), WriteLock(folder)
     try:
         request = {
             **recipe.described(),
@@ -237,6 +237,11 @@ def train_decoder(
         data = _data(sources, held_out, corpus, about.licence)
         progress(1.0, f"writing {out}")
         card = work.export(out, about, outcome, scores, data)
+    except FormatError:
+        # Texts that cannot be read leave nothing to go on with.
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         lock.release()
     shutil.rmtree(folder, ignore_errors=True)

@@ -77,6 +77,13 @@ class Sizes:
     dropout: float = 0.1
     longest: int = 40
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ModelError(
+                f"A decoder {self.width} wide cannot be split into {self.heads} heads; "
+                "choose a number of heads that divides the width."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
