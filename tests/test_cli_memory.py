@@ -125,6 +125,14 @@ def test_what_cannot_be_done_is_one_sentence(run, tmp_path, arguments, sentence)
     assert "Traceback" not in said
 
 
+def test_a_run_that_built_what_comes_along_is_gone_on_with(run, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    files = ("caption", "cat.png", "bad.png", "--regions", "whole", "--out", "out.csv")
+    assert run(*files, "--memory", "microscopy")[0] == 1
+    (tmp_path / "bad.png").write_bytes((tmp_path / "cat.png").read_bytes())
+    assert run(*files, "--memory", "microscopy", "--resume")[0] == 0
+
+
 def test_a_run_with_another_memory_is_not_gone_on_with(run, tmp_path):
     for name, text in (("one", "a tabby cat"), ("two", "a red bus")):
         (tmp_path / f"{name}.txt").write_text(text)

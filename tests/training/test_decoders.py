@@ -191,6 +191,7 @@ def test_from_a_file_of_texts_to_captions_of_regions(kind, tmp_path, monkeypatch
     (tmp_path / "none.txt").write_text("\n")
     for arguments in (
         [*command, "--heads", "3"],
+        [*command, "--id", "My Model"],
         [*command[:2], str(tmp_path / "none.txt"), *command[3:]],
     ):
         assert main(arguments) == 2

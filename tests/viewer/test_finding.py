@@ -178,11 +178,12 @@ def test_every_key_of_the_list(quiet, searched, viewer, guide, qtbot):
     panel, listed = dock.find, dock.find.list
     listed.setFocus()
     boxes = viewer.layers["proposals [stripes]"]
-    listed.setCurrentRow(0)
     total = listed.count()
     assert total >= 3
 
     def up_and_down():
+        QTest.keyClick(listed, Qt.Key.Key_Down)
+        assert listed.numbers() == [search.proposals.shown()[0].number]
         QTest.keyClick(listed, Qt.Key.Key_Down)
         assert listed.numbers() == [search.proposals.shown()[1].number]
         assert search.selected == listed.numbers()[0]

@@ -116,10 +116,7 @@ def summary(lexicon: Lexicon) -> str:
         right = f"{row.get(name, 0)} of {total}" if total else ""
         rows.append([name, str(count), right])
     lines = [text_table(["name", "examples", "right when left out"], rows)]
-    if (accuracy := confusion.accuracy) is not None:
-        lines.append(
-            f"left out one by one, {accuracy:.0%} are named rightly, each name counting alike"
-        )
+    lines += filter(None, [confusion.summary()])
     lines += confusion.sentences()
     for names in lexicon.contradictions:
         shown = " and ".join(map(repr, names))

@@ -125,13 +125,18 @@ def _toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
+def check_id(model: str) -> None:
+    """Raise a ModelError where a model cannot have this id."""
+    if not _ID.fullmatch(model):
+        raise ModelError(
+            f"The id {model!r} must be lower-case letters, digits and dashes, at most 64, and no "
+            "name that Windows keeps for itself."
+        )
+
+
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     fields = _fields(table, "preset", _PRESET)
-    if not _ID.fullmatch(fields["id"]):
-        raise ModelError(
-            f"The id {fields['id']!r} must be lower-case letters, digits and dashes, at most 64, "
-            "and no name that Windows keeps for itself."
-        )
+    check_id(fields["id"])
     files = {}
     for role, entries in fields.pop("files").items():
         listed = entries if isinstance(entries, list) else [entries]

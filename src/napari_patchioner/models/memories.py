@@ -125,7 +125,9 @@ class MemoryChoice:
         folders = _folders(self.memory)
         if not folders and self.memory not in SHIPPED:
             raise _unknown(self.memory)
-        hashes = [_meta(folder).get("sha256", "") for folder in folders]
+        # What comes along is the same, built already or on first use.
+        known = [] if self.memory in SHIPPED else folders
+        hashes = [_meta(folder).get("sha256", "") for folder in known]
         return json.dumps([self.memory, self.weight, self.quote, *sorted(hashes)])
 
 
@@ -158,13 +160,18 @@ def memory_notes(memory: str) -> list[tuple[Path, int, dict[str, str]]]:
     ]
 
 
-def memory_folder(name: str, captioner: Captioner) -> Path:
-    """Return where the memory of this name lies, or is to lie, for a captioner's text tower."""
+def check_memory_name(name: str) -> None:
+    """Raise a ModelError where a memory cannot be called so."""
     if not _NAME.fullmatch(name):
         raise ModelError(
             f"A memory cannot be called {name[:80]!r}; use up to 64 letters, digits, spaces and "
             "dashes."
         )
+
+
+def memory_folder(name: str, captioner: Captioner) -> Path:
+    """Return where the memory of this name lies, or is to lie, for a captioner's text tower."""
+    check_memory_name(name)
     stamp = json.dumps(tower_stamp(captioner), sort_keys=True)
     return _home() / name / hashlib.sha256(stamp.encode()).hexdigest()[:_DIGITS]
 

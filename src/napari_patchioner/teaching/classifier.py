@@ -94,6 +94,20 @@ class Confusion:
         shares = [row.get(name, 0) / sum(row.values()) for name, row in self.counts.items() if row]
         return sum(shares) / len(shares) if shares else None
 
+    def summary(self) -> str:
+        """Return in a sentence how many were named rightly; empty where nothing was counted.
+
+        >>> Confusion({"RBC": {"RBC": 3, "WBC": 1}, "WBC": {}}).summary()
+        '75% are named rightly when left out, of 1 of 2 names: the others have one example'
+        """
+        if self.accuracy is None:
+            return ""
+        judged = sum(bool(row) for row in self.counts.values())
+        scope = ", each name counting the same"
+        if judged < len(self.counts):
+            scope = f", of {judged} of {len(self.counts)} names: the others have one example"
+        return f"{self.accuracy:.0%} are named rightly when left out{scope}"
+
     def sentences(self) -> list[str]:
         """Return what was taken for what, the most frequent first.
 

@@ -11,7 +11,7 @@ from typing import Any
 from napari_patchioner.bridges import MemoryBank
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models.assemble import check_provenance
-from napari_patchioner.models.catalog import NAME, preset_text, read_preset
+from napari_patchioner.models.catalog import NAME, check_id, preset_text, read_preset
 from napari_patchioner.models.parts import open_part
 from napari_patchioner.models.preset import Conversion, Part, Preset, PresetFile
 
@@ -30,6 +30,9 @@ class Named:
     title: str
     note: str
     licence: str
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
 
 
 def check_decoder(decoder: Preset, target: Tower) -> None:

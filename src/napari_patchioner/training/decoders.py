@@ -27,6 +27,7 @@ from napari_patchioner.decoders import (
 from napari_patchioner.devices import CPU, Placement
 from napari_patchioner.errors import FormatError, ModelError
 from napari_patchioner.locking import WriteLock
+from napari_patchioner.models.catalog import check_id
 from napari_patchioner.models.preset import Part
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.texts import TextSource
@@ -150,6 +151,9 @@ class About:
     id: str
     title: str = ""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
 
 
 def train_decoder(

@@ -158,8 +158,15 @@ def test_what_people_wrote_becomes_a_vocabulary(started, qtbot, tmp_path):
     assert dock.vocabulary.dialog is None
 
 
-def test_a_name_that_is_there_is_said(started, qtbot):
+def test_a_name_that_cannot_be_is_said_and_the_texts_stay(started, qtbot):
     make(started, qtbot)
     make(started, qtbot)
-    assert "The memory pets is there already" in started.controller.message
+    dialog = started.vocabulary.dialog
+    for name, reason in (("pets", "already"), ("../x", "cannot be called"), ("CON", "cannot be")):
+        dialog.name.setText(name)
+        qtbot.mouseClick(dialog.build, Qt.MouseButton.LeftButton)
+        assert reason in dialog.report.text()
+        assert dialog.isVisible()
+        assert dialog.text.toPlainText() == PETS
+    dialog.close()
     wait_for_captions(started, qtbot)

@@ -65,6 +65,14 @@ def test_the_displayed_plane_of_a_stack_is_read():
     assert read(image, plane)[0, 0] == 255
 
 
+def test_the_viewer_may_have_units_for_fewer_axes_than_the_image():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((4, 5, 6)))
+    viewer.dims.set_point(0, 2)
+    viewer.dims.units = viewer.dims.units[1:]
+    assert displayed_plane(viewer, image) == Plane((1, 2), (2,))
+
+
 def test_a_stack_with_a_scale_is_sliced_where_it_is_seen():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((5, 6, 7)), scale=(10, 1, 1), translate=(100, 0, 0))

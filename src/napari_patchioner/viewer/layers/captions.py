@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import zlib
 from functools import lru_cache
 from string import Formatter
 from typing import Any
@@ -96,8 +97,13 @@ def shortened(caption: str, lines: int = LINES) -> str:
 
 
 def colour_of(name: str) -> str:
-    """Return the colour of a taught name, which it keeps as long as the program runs."""
-    return _colours.setdefault(name, NAME_COLOURS[len(_colours) % len(NAME_COLOURS)])
+    """Return the colour of a taught name: always the same, unless another name has it already."""
+    if name not in _colours:
+        first = zlib.crc32(name.encode()) % len(NAME_COLOURS)
+        order = (*NAME_COLOURS[first:], *NAME_COLOURS[:first])
+        taken = set(_colours.values())
+        _colours[name] = next((colour for colour in order if colour not in taken), order[0])
+    return _colours[name]
 
 
 def draw_captions(layer: Layer, colour: str) -> None:

@@ -171,8 +171,10 @@ def world_to_image(viewer: ViewerModel, image: Image, position: Sequence[float])
     """Return the pixel of an image, along all its axes, at a position in the viewer's world."""
     lead = viewer.dims.ndim - image.ndim
     point = np.asarray(position, float)[lead:]
-    if viewer.dims.units is not None:
-        point = point * unit_factors(viewer.dims.units[lead:], image.units)
+    units = viewer.dims.units
+    # While layers come and go, the viewer has units for fewer axes than it has axes.
+    if units is not None and len(units) == viewer.dims.ndim:
+        point = point * unit_factors(units[lead:], image.units)
     return np.asarray(image.world_to_data(point), float)
 
 

@@ -101,6 +101,9 @@ class ProposalList(qt.QListWidget):  # type: ignore[misc]
             self._actions.redo()
         elif plain and key in LIST_KEYS:
             getattr(self._actions, LIST_KEYS[key])()
+        elif key in ("Up", "Down") and self._items and not self._rows():
+            # Qt would go on from what is current, which nobody has chosen.
+            self.setCurrentRow(max(self.currentRow(), 0))
         else:
             super().keyPressEvent(event)
 

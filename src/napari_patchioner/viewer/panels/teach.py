@@ -135,10 +135,10 @@ def judged(lexicon: Lexicon) -> str:
     if not is_fitted(lexicon):
         return "Learning…"
     classifier = lexicon.classifier
-    accuracy, mistakes = classifier.confusion.accuracy, classifier.confusion.sentences()
+    mistakes = classifier.confusion.sentences()
     lines = ["Teach more examples of each name to see how well they are told apart."]
-    if accuracy is not None and len(classifier.names) > 1:
-        lines = [f"{accuracy:.0%} are named rightly when left out, each name counting the same."]
+    if len(classifier.names) > 1 and (summary := classifier.confusion.summary()):
+        lines = [f"{summary}."]
     lines += [f"{mistake}." for mistake in mistakes[:3]]
     if len(mistakes) > 3:
         lines[-1] += f" And {len(mistakes) - 3} more mistakes."

@@ -11,8 +11,8 @@ from qtpy import QtWidgets as qt
 from qtpy.QtCore import Qt, Signal
 from superqt.utils import signals_blocked
 
-from napari_patchioner.errors import Cancelled, PatchionerError
-from napari_patchioner.models.memories import MemoryChoice, memories
+from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
+from napari_patchioner.models.memories import MemoryChoice, check_memory_name, memories
 from napari_patchioner.texts import TextFile, TextList, TextSource
 from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
 from napari_patchioner.viewer.workers.job import Job, JobProgress, error_message
@@ -38,12 +38,17 @@ class VocabularyDialog(qt.QDialog):  # type: ignore[misc]
     # With the name and the source of the texts.
     wanted = Signal(str, object)
 
-    def __init__(self, parent: qt.QWidget, of_project: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        parent: qt.QWidget,
+        of_project: Callable[[], Sequence[str]],
+        is_taken: Callable[[str], bool],
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle("New vocabulary")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(640, 520)
-        self._of_project = of_project
+        self._of_project, self._is_taken = of_project, is_taken
         self._path: Path | None = None
         self._job: Job | None = None
         self.name = qt.QLineEdit(placeholderText="A name, such as cells", maxLength=64)
@@ -164,6 +169,14 @@ class VocabularyDialog(qt.QDialog):  # type: ignore[misc]
 
     def _on_build(self) -> None:
         name, source = self.name.text().strip(), self.source()
+        try:
+            check_memory_name(name)
+        except ModelError as error:
+            self.report.setText(str(error))
+            return
+        if self._is_taken(name):
+            self.report.setText(f"There is a vocabulary {name} already; choose another name.")
+            return
         self.accept()
         self.wanted.emit(name, source)
 
@@ -289,7 +302,7 @@ class VocabularyPanel(qt.QWidget):  # type: ignore[misc]
     def ask(self) -> None:
         """Ask for texts and a name."""
         if self.dialog is None:
-            self.dialog = VocabularyDialog(self, self._of_people)
+            self.dialog = VocabularyDialog(self, self._of_people, self._is_taken)
             self.dialog.wanted.connect(self.make)
             self.dialog.finished.connect(self._on_dialog_over)
         self.dialog.show()
@@ -330,6 +343,11 @@ class VocabularyPanel(qt.QWidget):  # type: ignore[misc]
         if self._job is not None:
             self.messaged.emit("one vocabulary is being built; wait for it, or press Cancel")
         return self._job is None
+
+    def _is_taken(self, name: str) -> bool:
+        """Whether the chosen model has a vocabulary of this name, or one comes along."""
+        model = self._model()
+        return any(c.name == name and (c.shipped or model in c.models) for c in self._cards)
 
     def _of_people(self) -> list[str]:
         """Return what people wrote or accepted on the image at hand."""
