@@ -37,7 +37,7 @@ def test_its_preset_of_ones_own_is_understood(text, tmp_path):
 def test_it_names_every_kind_of_part_and_every_role(text):
     for group, kinds in KINDS.items():
         [line] = [line for line in text.splitlines() if line.startswith(f"| {group} |")]
-        assert set(kinds) == set(re.findall(r"`(\w+)`", line)) - ({"retrieve"} - set(kinds))
+        assert set(kinds) == set(re.findall(r"`([\w-]+)`", line)) - ({"retrieve"} - set(kinds))
         for kind in kinds.values():
             assert all(role in line for role in (*kind.needs, *kind.may))
     assert all(f"`{make}`" in text for make in MAKERS)

@@ -103,8 +103,10 @@ def show_demo(
 
     load(viewer, images, annotations)
     viewer.window.add_plugin_dock_widget(*CAPTIONS)
-    # The dock takes its room from the canvas only when Qt lays the window out.
-    QApplication.processEvents()
+    # The dock takes its room from the canvas only when Qt lays the window out, and that of its
+    # scroll bar when it does so again.
+    for _ in range(3):
+        QApplication.processEvents()
     viewer.reset_view()
 
 
