@@ -44,17 +44,20 @@ def add_train(parser: argparse.ArgumentParser, more: Kinds) -> None:
         add(kinds.add_parser(name, help=text))
 
 
-def add_settings(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add what all kinds have in common; ``defaults`` are those of `Settings` that differ."""
+def add_result(parser: argparse.ArgumentParser, work: str) -> None:
+    """Add where the result goes and what it is called; ``work`` is what --fresh forgets."""
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="folder to write")
     parser.add_argument("--id", metavar="ID", help="id of the model (the name of the folder)")
     parser.add_argument("--title", metavar="TEXT", help="what people call it")
     parser.add_argument(
         "--licence", default="", metavar="TEXT", help="licence of the data, for the card"
     )
-    parser.add_argument(
-        "--fresh", action="store_true", help="forget what an interrupted training has learned"
-    )
+    parser.add_argument("--fresh", action="store_true", help=f"forget {work}")
+
+
+def add_settings(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add what trained kinds have in common; ``defaults`` are those of `Settings` that differ."""
+    add_result(parser, "what an interrupted training has learned")
     options: list[tuple[str, Any, str]] = [
         ("steps", positive, "batches to learn from at most"),
         ("batch", positive, "examples in a batch"),

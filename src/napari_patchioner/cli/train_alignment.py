@@ -17,7 +17,7 @@ from napari_patchioner.errors import FormatError, ModelError
 from napari_patchioner.limits import check_plain_file
 
 from .shared import Bar, above_zero, check_folder, say, text_table
-from .train import add_settings, settings_of
+from .train import add_result, add_settings, settings_of
 
 if TYPE_CHECKING:
     from napari_patchioner.backbones.base import Backbone
@@ -114,15 +114,7 @@ def add_bridge(parser: argparse.ArgumentParser) -> None:
         "--ridge", type=above_zero, metavar="R", help="cost of large weights (what holds best)"
     )
     ridge.add_argument("--no-ridge", action="store_true", help="let large weights cost nothing")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="folder to write")
-    parser.add_argument("--id", metavar="ID", help="id of the model (the name of the folder)")
-    parser.add_argument("--title", metavar="TEXT", help="what people call it")
-    parser.add_argument(
-        "--licence", default="", metavar="TEXT", help="licence of the data, for the card"
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="forget what an interrupted fit has summed up"
-    )
+    add_result(parser, "what an interrupted fit has summed up")
     parser.set_defaults(run=_train_bridge)
 
 

@@ -118,7 +118,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         inside = ", ".join(f"{_toml_key(name)} = {_toml(item)}" for name, item in value.items())
         return f"{{ {inside} }}"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _toml_key(name: str) -> str:
