@@ -30,7 +30,7 @@ from napari_patchioner.teaching import (
     search_image,
 )
 
-from .shared import Bar, check_folder, say, share_of_one
+from .shared import Bar, check_folder, counted, say, share_of_one
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -131,8 +131,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     left_out = write_annotations(out, proposals, infos)
     if left_out:
         say(f"{len(left_out)} proposals are left out, which this format cannot hold")
-    images = f"{len(infos)} image{'s' * (len(infos) != 1)}"
-    say(f"{out}: {len(proposals) - len(left_out)} proposals on {images}")
+    say(f"{out}: {len(proposals) - len(left_out)} proposals on {counted(len(infos), 'image')}")
     if photographs:
         some = "1 image looks" if photographs == 1 else f"{photographs} images look"
         say(

@@ -161,3 +161,8 @@ def check_folder(folder: Path) -> None:
         raise FormatError(f"{folder}: there is no such folder to write into")
     with os_errors(folder, "written"), tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def counted(count: int, word: str) -> str:
+    """Return a number with its word, in the plural where it has one."""
+    return f"{count} {word}{'s' * (count != 1)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import FormatError, ImageError
 
-from .shared import Bar, check_folder, say, text_table
+from .shared import Bar, check_folder, counted, say, text_table
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     for line in plan.notes.lines():
         say(line)
     if plan.others:
-        say(f"{_counted(len(plan.others), 'region')} of other images left out")
+        say(f"{counted(len(plan.others), 'region')} of other images left out")
     regions = [region for job in plan for region in job.regions]
     unnamed = sum(not batch.name_of(region) for region in regions)
     if unnamed == len(regions):
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
             f"{arguments.regions}: no region has a name by a person, which is its caption"
         )
     if unnamed:
-        say(f"{_counted(unnamed, 'region')} without a name by a person left out")
+        say(f"{counted(unnamed, 'region')} without a name by a person left out")
     captioner = load(arguments.model)
     if before is not None:
         before.check(captioner)
@@ -94,7 +94,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
                 continue
             failures += [f"{job.image}: {fault}" for fault in faults]
             lexicons += [] if taught is None else [taught]
-        bar(1.0, f"{_counted(len(plan), 'image')}")
+        bar(1.0, f"{counted(len(plan), 'image')}")
     for line in failures:
         say(f"  {line}")
     if len(lexicons) == (before is not None):
@@ -102,7 +102,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     lexicon = reduce(Lexicon.merged, lexicons)
     write_lexicon(out, lexicon)
     print(summary(lexicon))
-    say(f"{out}: {_counted(len(lexicon), 'example')} of {_counted(len(lexicon.counts), 'name')}")
+    say(f"{out}: {counted(len(lexicon), 'example')} of {counted(len(lexicon.counts), 'name')}")
     return _SOME_FAILED if failures else _DONE
 
 
@@ -122,8 +122,3 @@ def summary(lexicon: Lexicon) -> str:
         shown = " and ".join(map(repr, names))
         lines.append(f"the very same region is called {shown}; forget one of both")
     return "\n".join(lines)
-
-
-def _counted(count: int, word: str) -> str:
-    """Return a number with its word in the plural where it has one."""
-    return f"{count} {word}{'s' * (count != 1)}"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from .bpe import ClipTokenizer, Gpt2Tokenizer
     from .clipcap import ClipCapDecoder, prefix_gpt_from_clipcap
     from .decap import DeCapDecoder, prefix_gpt_from_decap
-    from .gpt import MapperConfig, MappingNetwork, PrefixGPT, PrefixGPTConfig, caption_loss
+    from .gpt import (
+        MapperConfig,
+        MappingNetwork,
+        PrefixGPT,
+        PrefixGPTConfig,
+        caption_loss,
+        check_heads,
+    )
     from .grounded import GroundedDecoder
     from .search import Hypothesis, LanguageModel, SearchOptions, caption_of, generate
     from .viecap import ViECapDecoder, hard_prompt, prefix_gpt_from_viecap
@@ -48,6 +55,7 @@ __all__ = [
     "ViECapDecoder",
     "caption_loss",
     "caption_of",
+    "check_heads",
     "generate",
     "hard_prompt",
     "prefix_gpt_from_clipcap",
@@ -75,7 +83,14 @@ _LAZY = {
     "bpe": ("ClipTokenizer", "Gpt2Tokenizer"),
     "clipcap": ("ClipCapDecoder", "prefix_gpt_from_clipcap"),
     "decap": ("DeCapDecoder", "prefix_gpt_from_decap"),
-    "gpt": ("MapperConfig", "MappingNetwork", "PrefixGPT", "PrefixGPTConfig", "caption_loss"),
+    "gpt": (
+        "MapperConfig",
+        "MappingNetwork",
+        "PrefixGPT",
+        "PrefixGPTConfig",
+        "caption_loss",
+        "check_heads",
+    ),
     "grounded": ("GroundedDecoder",),
     "search": ("Hypothesis", "LanguageModel", "SearchOptions", "caption_of", "generate"),
     "viecap": ("ViECapDecoder", "hard_prompt", "prefix_gpt_from_viecap"),

@@ -37,6 +37,15 @@ class MapperConfig:
     projected: int = 10  # how many tokens the vector becomes inside
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise a ModelError where the heads of a decoder do not divide its width."""
+    if width % heads:
+        raise ModelError(
+            f"A decoder {width} wide cannot be split into {heads} heads; "
+            "choose a number of heads that divides the width."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixGPTConfig:
     """The sizes of a :class:`PrefixGPT`."""
@@ -52,11 +61,7 @@ class PrefixGPTConfig:
     mapper: MapperConfig | None = None  # how it becomes them; by one linear layer where None
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ModelError(
-                f"A decoder {self.width} wide cannot be split into {self.heads} heads; "
-                "choose a number of heads that divides the width."
-            )
+        check_heads(self.width, self.heads)
 
 
 class PrefixGPT(nn.Module):

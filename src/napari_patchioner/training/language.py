@@ -19,6 +19,7 @@ from napari_patchioner.decoders import (
     PrefixGPT,
     PrefixGPTConfig,
     caption_loss,
+    check_heads,
     hard_prompt,
     prefix_gpt_from_viecap,
 )
@@ -78,11 +79,7 @@ class Sizes:
     longest: int = 40
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ModelError(
-                f"A decoder {self.width} wide cannot be split into {self.heads} heads; "
-                "choose a number of heads that divides the width."
-            )
+        check_heads(self.width, self.heads)
 
 
 @dataclass(frozen=True, slots=True)
