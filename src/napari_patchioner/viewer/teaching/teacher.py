@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 PACE_MS, TYPING_MS = 40, 700
 # So much later it is in a file.
 SAVE_MS = 300
+# Regions of a plane that are described before anybody teaches.
+MOST_AHEAD = 500
 # Fields of what a project says of teaching.
 LEXICON, EVERY, JOINED = "lexicon", "every_caption", "joined"
 
@@ -297,7 +299,12 @@ class Teacher(QObject):  # type: ignore[misc]
         if state is None or here is None or self._job is not None:
             return
         state.refresh()
-        self._background(prepare, state.pictures[here[0]])
+        records = controller.session.records.values()
+        targets = (state.target(record, pictured=False) for record in records)
+        picture = state.pictures[here[0]]
+        ahead = [target for target in targets if target is not None and target.picture is picture]
+        work = prepare, controller.encoder.registry, controller.encoder.model, picture
+        self._background(*work, ahead[:MOST_AHEAD], delivered=state.described.update)
 
     def teach(self, controller: Controller, uids: Sequence[str], name: str) -> None:
         """Make regions examples of a name; a FormatError where that is no name."""
@@ -609,7 +616,7 @@ class Teacher(QObject):  # type: ignore[misc]
         renamed = {u: n for u, n in wanted.items() if u in state.learned and state.learned[u] != n}
         missing = {u: name for u, name in wanted.items() if u in moved or u not in held}
         digest = digest_of(lexicon)
-        targets, ready, open_ones = [], {}, []
+        targets, ready, open_ones, stale = [], {}, [], set()
         for uid, record in records.items():
             is_open = not (record.protected or record.rejected)
             placed = state.place(record) if uid in missing or is_open else None
@@ -625,10 +632,10 @@ class Teacher(QObject):  # type: ignore[misc]
                 targets.append(target)
             if uid in missing:
                 ready[uid] = missing[uid]
-            elif (lexicon is not None or origin is None or missing) and (
-                state.names.get(uid, ("", "", None))[:2] != (stamp, digest)
-            ):
+            elif lexicon is not None or origin is None or missing:
                 open_ones.append(uid)
+                if state.names.get(uid, ("", "", None))[:2] != (stamp, digest):
+                    stale.add(uid)
         self.unread += len(controller.session.awaited)
         if controller.session.awaited and controller.encoder.is_needed(controller.session):
             controller.settle()
@@ -644,6 +651,7 @@ class Teacher(QObject):  # type: ignore[misc]
             renamed,
             frozenset(dropped | moved),
             tuple(open_ones),
+            frozenset(stale),
             picture or next(iter(state.pictures.values()), None),
         )
 
@@ -664,7 +672,7 @@ class Teacher(QObject):  # type: ignore[misc]
             return
         self._urgent = False
         models = {task.model for _, task in tasks if task.model}
-        named = models - self._origins.keys() or any(task.open for _, task in tasks)
+        named = models - self._origins.keys() or any(task.stale for _, task in tasks)
         unfitted = not all(map(is_fitted, self.lexicons.values()))
         if not (has_changes or (self.lexicons and named) or unfitted):
             self._unname(tasks)
@@ -835,13 +843,16 @@ class Teacher(QObject):  # type: ignore[misc]
         self._now()
         self.changed.emit()
 
-    def _background(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def _background(
+        self, function: Callable[..., Any], *arguments: Any, delivered: Callable[[Any], object]
+    ) -> None:
         """Run something whose outcome nobody waits for."""
 
         def ended(_error: Exception | None) -> None:
             self._files.discard(job)
 
         job = Job(function, *arguments, parent=self)
+        job.delivered.connect(delivered)
         job.ended.connect(ended)
         self._files.add(job)
         job.start()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from napari_patchioner.backbones import RegionEncoder
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ImageError, PatchionerError
 from napari_patchioner.grids import FeatureGrid
@@ -51,6 +52,7 @@ class Picture:
     grid: FeatureGrid
     sizes: tuple[PlaneSource, ...]
     _measures: ImageMeasures | None = None
+    _around: Descriptions | None = None
 
     @property
     def measures(self) -> ImageMeasures:
@@ -58,6 +60,12 @@ class Picture:
         if self._measures is None:
             self._measures = ImageMeasures(Levels(self.sizes))
         return self._measures
+
+    def around(self, captioner: Captioner) -> Descriptions:
+        """What surrounds examples, described once; a captioner of the grid's own backbone."""
+        if self._around is None:
+            self._around = background(captioner, self.grid, self.measures)
+        return self._around
 
 
 class Target(NamedTuple):
@@ -90,7 +98,9 @@ class LearningTask:
     dropped : frozenset of str
         Uids that are no examples any more, or of other things.
     open : tuple of str
-        Uids of regions to name.
+        Uids of all regions that may be named.
+    stale : frozenset of str
+        Those of them whose names are of another lexicon, or of another place.
     picture : Picture, optional
         One of its planes, where there is a grid.
     """
@@ -104,6 +114,7 @@ class LearningTask:
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
     open: tuple[str, ...] = ()
+    stale: frozenset[str] = frozenset()
     picture: Picture | None = None
 
     @property
@@ -140,13 +151,28 @@ class Update:
     names: Mapping[str, Naming] = field(default_factory=dict)
 
 
-def prepare(picture: Picture, progress: Progress) -> None:
-    """Measure a plane ahead, so that what is taught soon is learned at once."""
+def prepare(
+    registry: ModelRegistry,
+    model: str,
+    picture: Picture,
+    targets: Sequence[Target],
+    progress: Progress,
+) -> Iterator[Mapping[str, Described]]:
+    """Measure a plane and describe its regions ahead, so that what is taught is learned at once."""
     from scipy import optimize  # noqa: F401  # what learning takes longest to load
 
     progress(0.0, "measuring")
-    if max(picture.measures.shape) <= 1024:
-        picture.measures.whole()
+    if max(picture.measures.shape) > 1024 or isinstance(picture.grid, Overview):
+        return
+    picture.measures.whole()
+    for start in range(0, len(targets) or 1, BATCH):
+        with registry.using(model, progress) as captioner:
+            # Such a one encodes every region anew, perhaps for nothing.
+            if isinstance(captioner.backbone, RegionEncoder):
+                return
+            picture.around(captioner)
+            described, _ = _described(captioner, targets[start : start + BATCH], progress)
+        yield described
 
 
 def fit(lexicon: Lexicon) -> None:
@@ -200,8 +226,11 @@ def learn(
         if not task.model:
             continue
         others = [target for target in task.targets if target.uid not in task.wanted]
-        names = learned.get(origins[task.model])
-        yield from _named(names, number, [u for u in task.open if u in known[number]], known)
+        origin = origins[task.model]
+        names = learned.get(origin)
+        is_new = names is not lexicons.get(origin)
+        own = [u for u in task.open if u in known[number] and (is_new or u in task.stale)]
+        yield from _named(names, number, own, known)
         for start in range(0, len(others), BATCH):
             batch = others[start : start + BATCH]
             progress(start / len(others), f"comparing: {start} of {len(others)}")
@@ -285,7 +314,10 @@ def _image(
     if isinstance(whole, Overview):
         for outline in regions:
             grid = captioner.pyramid(whole.levels, store=whole.store).grid(outline())
-    around = background(captioner, grid, picture.measures)
+    if grid is whole:
+        around = picture.around(captioner)
+    else:
+        around = background(captioner, grid, picture.measures)
     return TaughtImage(task.image, task.content, around, grid.measures.get("photograph"))
 
 
