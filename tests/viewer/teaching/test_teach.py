@@ -31,10 +31,10 @@ def test_cells_are_taught_with_mouse_and_keys(quiet, started, hand, drawn_boxes,
         hand.click(*middle(box))
         hand.key(Qt.Key.Key_T, SHIFT)
         assert viewer.window._qt_window.focusWidget() is field
+        QTest.keyClicks(field, name)
         # All regions are described before anything is taught.
         state = dock.teacher.states[dock.controller]
         qtbot.waitUntil(lambda state=state: len(state.described) == 7, timeout=10_000)
-        QTest.keyClicks(field, name)
         QTest.keyClick(field, Qt.Key.Key_Return)
     names = ["nucleus", "leaf"] * 3
     qtbot.waitUntil(lambda: captions()[:6] == names, timeout=10_000)

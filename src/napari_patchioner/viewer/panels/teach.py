@@ -250,7 +250,9 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         stack(self, (self.name, self.teach), self.fold, wide=[self.name])
         self._soon = throttled(self.refresh, WAIT_MS, self)
         self.name.returnPressed.connect(actions.teach)
-        self.name.entered.connect(self._prepare)
+        # Not every window manager says that a field has the focus.
+        for hint in (self.name.entered, self.name.textEdited):
+            hint.connect(self._prepare)
         self.names.renamed.connect(self._on_renamed)
         self.table.itemDelegate().closeEditor.connect(lambda *_: self._soon.throttle())
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
@@ -373,7 +375,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
 
     # what a person does
 
-    def _prepare(self) -> None:
+    def _prepare(self, *_: object) -> None:
         current = self._current()
         if current is not None:
             self._teacher.prepare(current)

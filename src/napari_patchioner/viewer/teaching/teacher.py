@@ -189,6 +189,7 @@ class Teacher(QObject):  # type: ignore[misc]
         self._job: Job | None = None
         self._loading: Job | None = None
         self._saving: Job | None = None
+        self._ahead: Job | None = None
         self._files: set[Job] = set()
         self._generation = 0
         self._again = self._urgent = self._is_due = self._closed = False
@@ -226,7 +227,7 @@ class Teacher(QObject):  # type: ignore[misc]
             timer.cancel()
         for controller in list(self.states):
             self.leave(controller)
-        for job in (self._job, self._loading, *self._files):
+        for job in (self._job, self._loading, self._ahead, *self._files):
             if job is not None:
                 job.drop()
         self.flush()
@@ -296,15 +297,23 @@ class Teacher(QObject):  # type: ignore[misc]
     def prepare(self, controller: Controller) -> None:
         """Get ready to learn from the plane at hand: somebody is about to teach."""
         state, here = self.states.get(controller), controller.encoder.here()
-        if state is None or here is None or self._job is not None:
+        if state is None or here is None or self._ahead is not None:
             return
         state.refresh()
         records = controller.session.records.values()
         targets = (state.target(record, pictured=False) for record in records)
         picture = state.pictures[here[0]]
         ahead = [target for target in targets if target is not None and target.picture is picture]
+        if not ahead and picture.prepared:
+            return
+
+        def ended(_error: Exception | None) -> None:
+            self._ahead = None
+
         work = prepare, controller.encoder.registry, controller.encoder.model, picture
-        self._background(*work, ahead[:MOST_AHEAD], delivered=state.described.update)
+        delivered = state.described.update
+        arguments = (*work, ahead[:MOST_AHEAD])
+        self._ahead = Job.run(*arguments, delivered=delivered, ended=ended, parent=self)
 
     def teach(self, controller: Controller, uids: Sequence[str], name: str) -> None:
         """Make regions examples of a name; a FormatError where that is no name."""
@@ -842,20 +851,6 @@ class Teacher(QObject):  # type: ignore[misc]
         self._rest.throttle()
         self._now()
         self.changed.emit()
-
-    def _background(
-        self, function: Callable[..., Any], *arguments: Any, delivered: Callable[[Any], object]
-    ) -> None:
-        """Run something whose outcome nobody waits for."""
-
-        def ended(_error: Exception | None) -> None:
-            self._files.discard(job)
-
-        job = Job(function, *arguments, parent=self)
-        job.delivered.connect(delivered)
-        job.ended.connect(ended)
-        self._files.add(job)
-        job.start()
 
     def _file(
         self, function: Callable[[Progress], Any], delivered: Callable[[Any], None], failure: str

@@ -51,6 +51,8 @@ class Picture:
 
     grid: FeatureGrid
     sizes: tuple[PlaneSource, ...]
+    # Whether all that can be known before anybody teaches is.
+    prepared: bool = False
     _measures: ImageMeasures | None = None
     _around: Descriptions | None = None
 
@@ -62,7 +64,7 @@ class Picture:
         return self._measures
 
     def around(self, captioner: Captioner) -> Descriptions:
-        """What surrounds examples, described once; a captioner of the grid's own backbone."""
+        """Return what surrounds examples, described once, by a captioner of the grid's backbone."""
         if self._around is None:
             self._around = background(captioner, self.grid, self.measures)
         return self._around
@@ -162,6 +164,7 @@ def prepare(
     from scipy import optimize  # noqa: F401  # what learning takes longest to load
 
     progress(0.0, "measuring")
+    picture.prepared = True
     if max(picture.measures.shape) > 1024 or isinstance(picture.grid, Overview):
         return
     picture.measures.whole()
@@ -229,8 +232,8 @@ def learn(
         origin = origins[task.model]
         names = learned.get(origin)
         is_new = names is not lexicons.get(origin)
-        own = [u for u in task.open if u in known[number] and (is_new or u in task.stale)]
-        yield from _named(names, number, own, known)
+        uids = [u for u in task.open if u in known[number] and (is_new or u in task.stale)]
+        yield from _named(names, number, uids, known)
         for start in range(0, len(others), BATCH):
             batch = others[start : start + BATCH]
             progress(start / len(others), f"comparing: {start} of {len(others)}")
