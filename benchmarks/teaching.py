@@ -1,6 +1,6 @@
 """How well regions are named and found after examples, on a folder of images with named boxes.
 
-``python benchmarks/teaching.py FOLDER [--draws N] [--model ID] [--only TABLE]``
+``python benchmarks/teaching.py FOLDER [--draws N] [--model ID] [--only TABLE] [--pictures OUT]``
 
 The folder holds ``images/`` and ``boxes.csv`` with the columns ``image, name, x1, y1, x2, y2``, in
 pixels from 1 with both ends in the box. Examples come from the first images of a random order that
@@ -12,6 +12,10 @@ boxes of a name are found by themselves; and times.
 ``FOLDER`` holds those that a file of COCO's instances is about: it teaches three examples of each
 of the ten categories that captions mention least, and prints how often captions mention these and
 all others before and after, on the images that no example is from.
+
+``--pictures OUT`` writes a picture for each name instead: examples in one image (white), what is
+found there (green where a box of that name lies, red elsewhere, with its score), what is missed
+(yellow), and the heat map.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from napari_patchioner import load_model
 from napari_patchioner.images import read_image
@@ -50,6 +55,9 @@ COUNTS = (1, 5, 10)
 # How much of the union boxes have to share to count as the same.
 OVERLAP, OTHER_IMAGES = 0.3, 20
 FIND_COUNTS = (1, 5)
+# Things beside the examples that an image for a picture has at least; and how much it is enlarged.
+MORE, ENLARGED = 3, 2
+EXAMPLE, GOOD, BAD, MISSED = "white", "#008000", "#d00000", "#e0c000"
 # Pixels of a box in a photograph, and boxes of a category that is counted.
 LEAST_AREA, LEAST_BOXES = 400, 8
 PEOPLE = ("people", "man", "men", "woman", "women", "boy", "girl", "child", "children", "player")
@@ -208,6 +216,60 @@ def find(data: BoxedImages, draws: int) -> None:
     table(f"More like this, {draws} draws, {OTHER_IMAGES} other images each", header, rows)
 
 
+def overlaps(box: Box, others: list[Box]) -> np.ndarray:
+    """Return how much of the union a box shares with each of others."""
+    corners = np.array([[b.top, b.left, b.bottom, b.right] for b in others]).reshape(-1, 4)
+    return overlap(np.array([box.top, box.left, box.bottom, box.right]), corners)
+
+
+def pictures(data: BoxedImages, out: Path) -> None:
+    """Draw for each name what is found from one or five examples in the image that has most."""
+    out.mkdir(parents=True, exist_ok=True)
+    for kind in data.kinds:
+        numbers = {image: int((data.names[image] == kind).sum()) for image in data.images}
+        image = max(numbers, key=lambda name: (numbers[name], name))
+        count = max(c for c in FIND_COUNTS if c == 1 or numbers[image] >= c + MORE)
+        true = [data.boxes[image][row] for row in np.flatnonzero(data.names[image] == kind)]
+        examples, rest = true[:count], true[count:]
+        pixels = data.pixels(image)
+        grid, measures = data.captioner.encode(pixels), ImageMeasures(pixels)
+        start = time.process_time()
+        finder = Finder(data.captioner, [Sample(grid, measures, examples)])
+        proposals = finder.find(grid, measures)
+        heat = finder.heat(measures)
+        taken = time.process_time() - start
+        others = [p for p in proposals if overlaps(p.box, examples).max() < OVERLAP]
+        size = pixels.shape[1] * ENLARGED, pixels.shape[0] * ENLARGED
+        shown = Image.fromarray(pixels).convert("RGB").resize(size)
+        pen = ImageDraw.Draw(shown)
+        for box in examples:
+            outline(pen, box, EXAMPLE)
+        boxes = [proposal.box for proposal in others]
+        missed = [box for box in rest if overlaps(box, boxes).max(initial=0) < OVERLAP]
+        for box in missed:
+            outline(pen, box, MISSED)
+        for proposal in others:
+            is_right = overlaps(proposal.box, rest).max(initial=0) >= OVERLAP
+            outline(pen, proposal.box, GOOD if is_right else BAD, f"{proposal.score:.2f}")
+        warm = Image.fromarray((255 * heat).astype(np.uint8)).resize(size)
+        both = Image.new("RGB", (2 * size[0], size[1]))
+        both.paste(shown, (0, 0))
+        both.paste(Image.merge("RGB", (warm, warm, Image.new("L", size))), (size[0], 0))
+        both.save(out / f"{kind}.png")
+        print(
+            f"{kind}: {image}, {count} of {len(true)} are examples; {len(rest) - len(missed)} of "
+            f"the other {len(rest)} found by {len(others)} boxes, in {taken:.2f} s of CPU"
+        )
+
+
+def outline(pen: ImageDraw.ImageDraw, box: Box, colour: str, text: str = "") -> None:
+    """Draw a box, and a text at its corner."""
+    left, top = ENLARGED * (box.left + 0.5), ENLARGED * (box.top + 0.5)
+    right, bottom = ENLARGED * (box.right + 0.5), ENLARGED * (box.bottom + 0.5)
+    pen.rectangle((left, top, right, bottom), outline=colour, width=3)
+    pen.text((left + 5, top + 3), text, fill=colour, font_size=20)
+
+
 def times(data: BoxedImages) -> None:
     """Print how long teaching and naming take where the image is encoded already."""
     pixels = data.pixels(data.images[0])
@@ -231,6 +293,17 @@ def times(data: BoxedImages) -> None:
         many(some)
     rest = (time.perf_counter() - start) / 5
     rows = [f"first name after teaching three regions of a new image | {1000 * first:.0f}"]
+    kind = max(data.kinds, key=lambda kind: int((names == kind).sum()))
+    own = [boxes[row] for row in np.flatnonzero(names == kind)]
+    for count in FIND_COUNTS:
+        start = time.perf_counter()
+        measures = ImageMeasures(pixels)
+        finder = Finder(data.captioner, [Sample(grid, measures, own[:count])])
+        finder.find(grid, measures)
+        finder.heat(measures)
+        taken = time.perf_counter() - start
+        title = f"find more from {count} of {kind}, with a heat map"
+        rows.append(f"{title} | {1000 * taken:.0f}")
     rows.append(f"64 regions after 10,000 examples | {1000 * rest:.0f}")
     table("Times", "what | ms", rows)
 
@@ -318,6 +391,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--only", choices=TABLES, action="append")
     parser.add_argument("--coco", type=Path, metavar="INSTANCES.json")
+    parser.add_argument("--pictures", type=Path, metavar="OUT")
     arguments = parser.parse_args()
     if arguments.coco:
         model = load_model(arguments.model)
@@ -325,6 +399,9 @@ def main() -> None:
         return
     wanted = arguments.only or TABLES
     data = BoxedImages(arguments.folder, load_model(arguments.model))
+    if arguments.pictures:
+        pictures(data, arguments.pictures)
+        return
     if "teach" in wanted:
         teach(data, arguments.draws)
     if "open" in wanted:

@@ -182,6 +182,7 @@ def test_what_cannot_be_taught_is_told(
         Annotation("b", "a.png", Box(1, 60, 30, 90), "a leaf", None, "human"),
         Annotation("c", "b.png", Box(1, 60, 30, 90), "a leaf", None, "human"),
         Annotation("d", "a.png", Box(900, 900, 990, 990), "a leaf", None, "human"),
+        Annotation("e", "a.png", Box(20, 20, 20, 20), "a leaf", None, "human"),
     ]
     write_annotations(place / "drafts.csv", drafts, {})
     told = run("teach", place / "a.png", "--regions", place / "drafts.csv", "--out", place / "new")
@@ -190,6 +191,7 @@ def test_what_cannot_be_taught_is_told(
     assert "1 region of other images left out" in err
     assert "1 region without a name by a person left out" in err
     assert "region 'd'" in err
+    assert "region 'e': the box has no area" in err
     assert read_lexicon(place / "new").counts == {"a leaf": 1}
 
 

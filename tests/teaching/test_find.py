@@ -91,6 +91,10 @@ def test_the_heat_is_highest_on_the_things(mini: Captioner, first: Drawn, second
 def test_without_examples_there_is_nothing_to_look_for(mini: Captioner, first: Drawn) -> None:
     with pytest.raises(RegionError, match="no example"):
         Finder(mini, [sample(first, "leaf", 0)])
+    nothing = np.full(first.pixels.shape, 7, np.uint8)
+    blank = Sample(mini.encode(nothing), ImageMeasures(nothing), first.boxes[:1])
+    with pytest.raises(ImageError, match="looks the same everywhere"):
+        Finder(mini, [blank])
 
 
 def test_a_large_image_is_refused_before_it_is_read(mini: Captioner, first: Drawn) -> None:
@@ -266,7 +270,11 @@ def test_that_photographs_are_not_for_this_is_told(
 
 @pytest.mark.parametrize(
     ("region", "problem"),
-    [(Point(20.0, 20.0), "has no size"), (Box(900, 900, 950, 950), "outside the image")],
+    [
+        (Point(20.0, 20.0), "has no size"),
+        (Box(20, 20, 20, 20), "the box has no area"),
+        (Box(900, 900, 950, 950), "outside the image"),
+    ],
 )
 def test_what_has_no_size_or_place_is_no_example(
     region: Region, problem: str, tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture

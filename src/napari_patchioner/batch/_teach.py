@@ -16,7 +16,7 @@ from napari_patchioner.errors import PatchionerError, RegionError
 from napari_patchioner.grids import GridStore
 from napari_patchioner.images import Levels, StoredImage, open_image
 from napari_patchioner.regions import Region
-from napari_patchioner.teaching import Lexicon, checked_name
+from napari_patchioner.teaching import Lexicon, check_example, checked_name
 
 from ._job import OWN, Job, read_source
 
@@ -53,7 +53,13 @@ def teach_image(
     """
     faults: list[str] = []
     named = [region for region in job.regions if name_of(region)]
-    regions = _sound(named, lambda region: checked_name(name_of(region)), faults)
+
+    def check(annotation: Annotation) -> None:
+        """Raise an error where a region teaches nothing."""
+        checked_name(name_of(annotation))
+        check_example(annotation.region)
+
+    regions = _sound(named, check, faults)
     if not regions:
         return None, faults
     with ExitStack() as stack:

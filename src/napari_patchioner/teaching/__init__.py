@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .classifier import Classifier, Confusion, Naming
-from .describe import Descriptions, ImageMeasures, background, describe
+from .describe import Descriptions, ImageMeasures, background, check_example, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
 from .find import HEAT_CELLS, LONGEST, Finder, Proposal, Sample, overlap, peaks
 from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
@@ -28,6 +28,7 @@ __all__ = [
     "TaughtImage",
     "background",
     "box_in",
+    "check_example",
     "checked_name",
     "describe",
     "is_lexicon",

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from PIL import Image
 
 from napari_patchioner.backbones import RegionEncoder
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ImageError, RegionError
 from napari_patchioner.images import Levels
 from napari_patchioner.regions import Box, Region
 
@@ -50,6 +51,8 @@ _THUMBNAIL = 96
 _BACKGROUND, _BACKGROUND_ONE_BY_ONE = 40, 8
 # Sides of boxes that stand for what nobody named.
 _SMALLEST, _LARGEST = 25.0, 250.0
+# Square pixels below which an area shows nothing.
+_NO_AREA = 1e-6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -226,6 +229,16 @@ def background(
     down, across = down + top - 0.5, across + left - 0.5
     corners = np.stack([down, across, down + side, across + side], axis=1)
     return describe(captioner, grid, measures, [Box(*corner) for corner in corners.tolist()])
+
+
+def check_example(region: Region) -> None:
+    """Raise a RegionError for an area that encloses nothing, such as a click with the box tool.
+
+    Points and lines have no area by nature, and show the patches they lie in.
+    """
+    outlined = [part.kind in ("box", "ellipse", "polygon") for part in region.parts()]
+    if all(outlined) and all(shapely.area(part.inside()) < _NO_AREA for part in region.parts()):
+        raise RegionError(f"the {region.kind} has no area; draw it around what it shows")
 
 
 def box_of(region: Region, grid: FeatureGrid, shape: tuple[int, int]) -> Boxes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import RegionError
+from napari_patchioner.errors import ImageError, RegionError
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import Box, Region
 
@@ -71,6 +72,8 @@ _ALIKE = 0.5
 _FOUND, _SOFT = 0.74, 0.12
 _MOST_LEFT_OUT = 12
 _TINY = 1e-9
+# Where no number of any window differs by more, all of the image looks the same.
+_FLAT = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Finder:
         What encoded the images.
     samples : sequence of Sample
         At least one box in all of them; a RegionError otherwise. An image has no side longer than
-        `LONGEST`; an ImageError otherwise.
+        `LONGEST`; an ImageError otherwise, and where all images are blank.
     """
 
     def __init__(self, captioner: Captioner, samples: Sequence[Sample]) -> None:
@@ -124,6 +127,11 @@ class Finder:
         self._size = np.exp(np.log(joined[:, 2:] - joined[:, :2]).mean(axis=0))
         share = _WINDOWS // len(images) + 1
         pool = np.concatenate([_thinned(image.windows(*self._size)[1], share) for image in images])
+        if pool.std(axis=0).max() < _FLAT:
+            raise ImageError(
+                "the image looks the same everywhere, so that nothing can be found in it; choose "
+                "examples in another image or channel"
+            )
         # The more examples, the more the rule may curve.
         self._rule = _Rule(pool, 2 * self._count / (self._count + 1))
         pairs = list(zip(images, boxes, strict=True))
@@ -139,6 +147,9 @@ class Finder:
             top = peaks(corners, scores, most=_MOST_HARD)
             hard.append(profiles[top[scores[top] < _SURELY_NOT * self._rule.expected]])
         self._rule.learn(near, beside, self._count, np.concatenate(hard))
+        # Windows and scores of the image that was asked about last
+        self._scores: list[tuple[Boxes, Scores]] = []
+        self._scores_of: Callable[[], ImageMeasures | None] = _nothing
         examples, usual = [], []
         for sample, image in zip(samples, images, strict=True):
             examples.append(self._described(sample.grid, sample.measures, sample.regions))
@@ -187,8 +198,7 @@ class Finder:
         an example high and wide, but no more than `HEAT_CELLS` along a side: 1 for what one more
         thing would score, 0 for what is surely something else. ImageErrors as in `find`.
         """
-        counts = np.clip(np.round(np.array(image.shape) * CELLS / self._size), 1, HEAT_CELLS)
-        counts = np.minimum(counts, image.shape).astype(int)
+        counts = self.heat_shape(image.shape)
         heat = np.zeros(counts)
         for boxes, scores in self._scored(WindowedImage(image)):
             middles = [np.unique((boxes[:, axis] + boxes[:, axis + 2]) / 2) for axis in (0, 1)]
@@ -199,6 +209,12 @@ class Finder:
                 shares = _interpolated(shares, along, cells, axis)
             heat = np.maximum(heat, shares)
         return heat.astype(np.float32)
+
+    def heat_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return rows and columns of the heat map of an image of this size."""
+        counts = np.clip(np.round(np.array(shape) * CELLS / self._size), 1, HEAT_CELLS)
+        rows, columns = np.minimum(counts, shape).astype(int).tolist()
+        return rows, columns
 
     def _described(
         self, grid: FeatureGrid, measures: ImageMeasures, regions: Sequence[Region]
@@ -217,21 +233,27 @@ class Finder:
         top = peaks(boxes, own, most=most)
         return boxes[top], own[top]
 
-    def _scored(self, image: WindowedImage) -> Iterator[tuple[Boxes, Scores]]:
-        """Yield all windows of each size that is looked for, and their scores."""
+    def _scored(self, image: WindowedImage) -> list[tuple[Boxes, Scores]]:
+        """Return all windows of each size that is looked for, and their scores."""
+        if self._scores_of() is image.measures:
+            return self._scores
+        scored = []
         for scale in (1.0,) if self._count > 1 else (1.0, _OTHER_SIZE, 1 / _OTHER_SIZE):
             sides = np.maximum(self._size * scale, _LEAST_SIDE)
             windows = np.prod(image.shape) * CELLS**2 / np.prod(sides)
             if scale < 1 and windows > _MOST_WINDOWS:
                 continue
             boxes, profiles = image.windows(*sides)
-            yield boxes, self._rule(profiles) * (1.0 if scale == 1 else _FADE)
+            scored.append((boxes, self._rule(profiles) * (1.0 if scale == 1 else _FADE)))
+        self._scores, self._scores_of = scored, weakref.ref(image.measures)
+        return scored
 
 
 class WindowedImage:
     """All windows of one size over an image, an eighth of it apart, and their ring profiles."""
 
     def __init__(self, measures: ImageMeasures) -> None:
+        self.measures = measures
         self._means: BoxMeans = measures.whole(LONGEST)
         self.shape = measures.shape
 
@@ -249,9 +271,7 @@ class WindowedImage:
             for end, side in zip(self.shape, (height, width), strict=True)
         ]
         edges = [np.linspace(0, end, n + 1) for end, n in zip(self.shape, counts, strict=True)]
-        top, left = np.meshgrid(edges[0][:-1], edges[1][:-1], indexing="ij")
-        bottom, right = np.meshgrid(edges[0][1:], edges[1][1:], indexing="ij")
-        cells = self._means.means(top, left, bottom, right).astype(np.float32)
+        cells = self._means.lattice(*edges)
         beyond = CELLS // 2 + AROUND - 1
         cells = np.pad(cells, ((beyond, beyond), (beyond, beyond), (0, 0)), "symmetric")
         view = np.lib.stride_tricks.sliding_window_view(cells, (SIDE, SIDE), (0, 1))
@@ -393,6 +413,10 @@ def _interpolated(values: Scores, places: Scores, wanted: Scores, axis: int) -> 
     share = share[:, None] if axis == 0 else share
     lower, upper = values.take(after - 1, axis), values.take(after, axis)
     return np.asarray(lower + share * (upper - lower))
+
+
+def _nothing() -> None:
+    """Stand for an image that is gone."""
 
 
 def _as_boxes(corners: Boxes) -> list[Box]:

@@ -16,7 +16,14 @@ import numpy.typing as npt
 from napari_patchioner.errors import FormatError, ModelError
 
 from .classifier import Classifier, Naming
-from .describe import BLOCKS, Descriptions, ImageMeasures, background, describe
+from .describe import (
+    BLOCKS,
+    Descriptions,
+    ImageMeasures,
+    background,
+    check_example,
+    describe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -200,13 +207,16 @@ class Lexicon:
         """Learn as :meth:`teach`, from several grids of one image and the examples seen in each.
 
         The examples are regions with their names and uids; ``share`` is how many of the grids the
-        background is taken from; with ``thumbnails`` a small picture is kept of each example.
+        background is taken from; with ``thumbnails`` a small picture is kept of each example. A
+        RegionError where one has no area or lies outside its grid.
         """
         measures = as_measures(image)
         content = measures.content
         examples, described, surroundings, photographs = [], [], [], []
         for number, (grid, labelled) in enumerate(parts):
             regions = [region for region, _, _ in labelled]
+            for region in regions:
+                check_example(region)
             described.append(describe(captioner, grid, measures, regions))
             pictures = [measures.thumbnail(region) if thumbnails else b"" for region in regions]
             examples += [

@@ -109,6 +109,19 @@ class BoxMeans:
         total -= self._before(bottom, left) - self._before(top, left)
         return np.asarray(total / ((bottom - top) * (right - left))[..., None])
 
+    def lattice(
+        self, rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]
+    ) -> FloatArray:
+        """Return means between neighbouring rows and columns, shape (rows - 1, columns - 1, n).
+
+        They rise, lie in the image, and are half a pixel apart at least.
+        """
+        sums = self._before(rows[:, None], columns[None])
+        total = sums[1:, 1:] - sums[:-1, 1:]
+        total -= sums[1:, :-1] - sums[:-1, :-1]
+        areas = np.diff(rows)[:, None] * np.diff(columns)
+        return np.asarray(total / areas[..., None], np.float32)
+
     def cells(self, boxes: Boxes) -> FloatArray:
         """Return means over the cells in and around each box, shape (boxes, SIDE * SIDE, n)."""
         steps = np.arange(-AROUND, CELLS + AROUND + 1) / CELLS

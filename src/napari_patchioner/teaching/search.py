@@ -14,14 +14,16 @@ import numpy.typing as npt
 from napari_patchioner.errors import RegionError
 from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.progress import part as share
 from napari_patchioner.regions import Box, Region
 
-from .describe import ImageMeasures
+from .describe import ImageMeasures, check_example
 from .find import LONGEST, Finder, Sample, overlap, peaks
-from .measures import CELLS
+from .measures import CELLS, FloatArray
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import GridStore
 
 PART = 1024
 """Long side, in pixels, of the parts of an image that is searched part by part."""
@@ -73,10 +75,13 @@ class Found:
         Boxes, what they may show, and how likely they do, 0 to 1; the likeliest first.
     photograph : float or None
         How likely the image is a photograph, 0 to 1; None where nobody knows.
+    heat : ndarray or None
+        A heat map of the whole plane as of `Finder.heat`, where that was asked for.
     """
 
     proposals: list[tuple[Box, str, float]]
     photograph: float | None
+    heat: FloatArray | None = None
 
 
 def parts_of(shape: tuple[int, int], size: tuple[float, float]) -> list[Part]:
@@ -121,6 +126,7 @@ def box_in(region: Region, shape: tuple[int, int]) -> Box:
         raise RegionError(
             f"a {region.kind} has no size to look for; draw a box around what it shows"
         )
+    check_example(region)
     bounds = region.for_image(*shape).bounds()
     top, left = max(bounds.top, -0.5), max(bounds.left, -0.5)
     bottom, right = min(bounds.bottom, shape[0] - 0.5), min(bounds.right, shape[1] - 0.5)
@@ -130,13 +136,20 @@ def box_in(region: Region, shape: tuple[int, int]) -> Box:
 
 
 def samples_of(
-    captioner: Captioner, levels: Levels, boxes: Sequence[Box], size: tuple[float, float]
+    captioner: Captioner,
+    levels: Levels,
+    boxes: Sequence[Box],
+    size: tuple[float, float],
+    *,
+    store: GridStore | None = None,
+    progress: Progress | None = None,
 ) -> list[Sample]:
     """Encode an image, or those parts of it that show examples, for a `Finder`.
 
     The boxes lie in the image, of any size; ``size`` is that of what is looked for, as in
-    `parts_of`.
+    `parts_of`. The ``store`` is asked for grids first, and ``progress`` is told how far it is.
     """
+    progress = progress or no_progress
     parts = parts_of(levels.shape, size)
     members: dict[Part, list[Box]] = {}
     for box in boxes:
@@ -144,9 +157,11 @@ def samples_of(
         best = min(parts, key=lambda part: _off_middle(part, box))
         members.setdefault(best, []).append(best.moved(box, -1))
     samples = []
-    for part, own in members.items():
+    for number, (part, own) in enumerate(members.items()):
+        progress(number / len(members), "reading the examples")
         pixels = part.read(levels)
-        samples.append(Sample(captioner.encode(pixels), ImageMeasures(pixels), own))
+        grid = captioner.encode(pixels, store=store)
+        samples.append(Sample(grid, ImageMeasures(pixels), own))
     return samples
 
 
@@ -157,6 +172,8 @@ def search_image(
     *,
     least: float = 0.5,
     known: Sequence[Box] = (),
+    with_heat: bool = False,
+    store: GridStore | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Search one plane of an image of any size for things of several names.
@@ -174,18 +191,27 @@ def search_image(
         The score that a proposal has at least.
     known : sequence of Box
         What is there already; proposals that are much the same box are left out.
+    with_heat : bool
+        Whether a heat map is made as well, of what is smallest.
+    store : GridStore, optional
+        Asked for grids before anything is encoded, and given the new ones.
     progress : callable, optional
-        Is told how far it is.
+        Is told how far it is; may raise ``Cancelled``.
     """
     progress = progress or no_progress
     sizes = [finder.size for finder in finders.values()]
     parts = parts_of(levels.shape, min(sizes, key=math.prod))
+    smallest = min(finders.values(), key=lambda finder: math.prod(finder.size))
+    heat = np.zeros(smallest.heat_shape(levels.shape), np.float32) if with_heat else None
     proposals: list[tuple[Box, str, float]] = []
     likely = []
     for number, part in enumerate(parts):
-        progress(number / len(parts), f"part {number + 1} of {len(parts)}")
+        message = f"searching part {number + 1} of {len(parts)}"
+        progress(number / len(parts), message)
         pixels = part.read(levels)
-        grid, measures = captioner.encode(pixels), ImageMeasures(pixels)
+        within = share(progress, number / len(parts), (number + 1) / len(parts), message)
+        grid = captioner.encode(pixels, store=store, progress=within)
+        measures = ImageMeasures(pixels)
         likely += [grid.measures["photograph"]] if "photograph" in grid.measures else []
         proposals += [
             (part.moved(proposal.box), name, proposal.score)
@@ -193,8 +219,29 @@ def search_image(
             for proposal in finder.find(grid, measures, least=least)
             if not part.cuts(proposal.box, levels.shape)
         ]
+        if heat is not None:
+            _lay(heat, smallest.heat(measures), part, levels.shape)
     progress(1.0, "done")
-    return Found(_distinct(proposals, known), float(np.mean(likely)) if likely else None)
+    photograph = float(np.mean(likely)) if likely else None
+    return Found(_distinct(proposals, known), photograph, heat)
+
+
+def _lay(heat: FloatArray, own: FloatArray, part: Part, shape: tuple[int, int]) -> None:
+    """Lay the heat map of a part over that of the whole image, the higher value on top."""
+    starts, sides = (part.top, part.left), (part.height, part.width)
+    inside, nearest, under = [], [], []
+    for axis in (0, 1):
+        middles = (np.arange(heat.shape[axis]) + 0.5) * shape[axis] / heat.shape[axis]
+        places = (middles - starts[axis]) * own.shape[axis] / sides[axis]
+        cells = np.flatnonzero((places >= 0) & (places < own.shape[axis]))
+        inside.append(cells)
+        nearest.append(places[cells].astype(int))
+        middles = starts[axis] + (np.arange(own.shape[axis]) + 0.5) * sides[axis] / own.shape[axis]
+        under.append((middles * heat.shape[axis] / shape[axis]).astype(int))
+    cover = np.ix_(*inside)
+    heat[cover] = np.maximum(heat[cover], own[np.ix_(*nearest)])
+    # Where cells of the whole are larger, the highest value of each counts.
+    np.maximum.at(heat, np.ix_(*under), own)
 
 
 def _distinct(
