@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import asdict
 
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from napari_patchioner.annotations import Project, ProjectImage, write_project
 from napari_patchioner.annotations.project.records import Plane, Record
 from napari_patchioner.cli import main
 from napari_patchioner.models import load_model
+from napari_patchioner.models.memories import MemoryChoice
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,13 @@ def test_a_vocabulary_from_a_table_to_captions(run, tmp_path):
     _, shown, _ = run("memory", "info", "pets")
     assert "sources        pets.csv" in shown
     whole = ("caption", "cat.png", "--regions", "whole")
-    assert captions(run(*whole, "--memory", "pets")[1]) == ["a tabby cat, looking"]
+    [row] = csv.DictReader(io.StringIO(run(*whole, "--memory", "pets")[1]))
+    assert row["caption"] == "a tabby cat, looking"
+    made_with = json.loads(row["origin"])["options"]["memory"]
+    assert {name: made_with[name] for name in ("memory", "weight", "quote")} == asdict(
+        MemoryChoice("pets")
+    )
+    assert f"sha256         {made_with['sha256']}" in shown
     mixed = captions(run(*whole, "--memory", "pets", "--memory-weight", "0.01")[1])
     assert mixed
     assert mixed != ["a tabby cat, looking"]

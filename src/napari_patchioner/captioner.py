@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,6 +69,8 @@ class Captioner:
     whole: Pooling | None = None
     max_tokens: int = 20
     placement: Placement = field(default=CPU, init=False)
+    # Which memory stands in for its own, as plain values; nothing where none does
+    memory: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def place(self, placement: Placement) -> None:
         """Move the networks of all parts to another device or precision, from `devices.choose`.

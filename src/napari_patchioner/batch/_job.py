@@ -495,7 +495,10 @@ def _with_caption(
 ) -> Annotation:
     """Return the region with its caption and what that was made from."""
     how = "taught" if source == "taught" else "options"
-    made_from = {"grid": grid.key, "looked": dict(details or {}), how: dict(options)}
+    used = dict(options)
+    if source == "model" and captioner.memory:
+        used["memory"] = dict(captioner.memory)
+    made_from = {"grid": grid.key, "looked": dict(details or {}), how: used}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
     gone = ("problem", OWN)
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -342,6 +342,7 @@ def load_with_memory(
 def _combined(captioner: Captioner, choice: MemoryChoice, progress: Progress | None) -> Captioner:
     """Put a captioner with another memory together."""
     bank = open_memory(choice.memory, captioner, progress)
+    origin = {**asdict(choice), "sha256": bank.hash}
     bridge = captioner.bridge
     if choice.weight < 1:
         own = getattr(bridge, "bank", None)
@@ -356,7 +357,7 @@ def _combined(captioner: Captioner, choice: MemoryChoice, progress: Progress | N
         decoder, retrieval = QuoteDecoder(), RetrievalBridge(bank)
         bridge = ThroughText(bridge, retrieval) if isinstance(bridge, TextSpace) else retrieval
     made = replace(captioner, bridge=bridge, decoder=decoder)
-    made.placement = captioner.placement
+    made.placement, made.memory = captioner.placement, origin
     return made
 
 

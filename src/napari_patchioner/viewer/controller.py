@@ -267,13 +267,10 @@ class Controller(QObject):  # type: ignore[misc]
         if choice == self.queue.memory:
             return
         self.queue.close()
-        self.queue.memory = choice
         self.inspector.forget()
         records = self.session.records.values()
         outdated = [record.uid for record in records if record.source == "model"]
-        if outdated and self.encoder.ready:
-            self.session.again(outdated)
-        self.session.notify()
+        self.session.choose_vocabulary(choice, outdated if self.encoder.ready else ())
         self.show()
 
     def group_selected(self) -> None:
@@ -365,16 +362,12 @@ class Controller(QObject):  # type: ignore[misc]
 
     def undo(self) -> None:
         """Take back the newest step: shapes and captions."""
-        with self._shared.still():
-            self.show_message(undo(self.session, self.own_bindings(), self._revive))
-        self.show()
+        self._step(undo, self._revive)
 
     def redo(self) -> None:
         """Do again what was taken back last."""
         self.replaying.emit()
-        with self._shared.still():
-            self.show_message(redo(self.session, self.own_bindings(), self._replay))
-        self.show()
+        self._step(redo, self._replay)
 
     # what is shown
 
@@ -454,6 +447,17 @@ class Controller(QObject):  # type: ignore[misc]
         self._connections.clear()
 
     # details
+
+    def _step(self, step: Callable[..., str], revive: Callable[[], None]) -> None:
+        """Go a step back or forward."""
+        memory = self.queue.memory
+        with self._shared.still():
+            self.show_message(step(self.session, self.own_bindings(), revive))
+        if self.queue.memory != memory:
+            # What is being written with another vocabulary is wanted anew.
+            self.queue.close()
+            self.inspector.forget()
+        self.show()
 
     def _show(self) -> None:
         for binding in self.all_bindings():

@@ -89,7 +89,8 @@ def test_a_vocabulary_from_pasting_to_captions_and_back(started, qtbot, monkeypa
     assert dock.vocabulary.value == "pets"
     wait_for_captions(dock, qtbot)
     assert captions(dock) == ["a tabby cat", "what I wrote"]
-    assert session.records[first].origin["options"]["memory"]["memory"] == "pets"
+    made_with = session.records[first].origin["options"]["memory"]
+    assert (made_with["memory"], len(made_with["sha256"])) == ("pets", 64)
     # Saved with the project.
     dock.save_now()
     saved = read_project(dock.projects.current.path)
@@ -97,8 +98,10 @@ def test_a_vocabulary_from_pasting_to_captions_and_back(started, qtbot, monkeypa
     # Taken back as any other captioning.
     dock.image_actions.undo()
     assert captions(dock) == [own[0], "what I wrote"]
+    assert (dock.controller.queue.memory, dock.vocabulary.value) == (None, "")
     dock.image_actions.redo()
     wait_for_captions(dock, qtbot)
+    assert (captions(dock)[0], dock.vocabulary.value) == ("a tabby cat", "pets")
     # The model's own words again.
     choose(dock, qtbot, "")
     wait_for_captions(dock, qtbot)
@@ -127,8 +130,16 @@ def test_the_shipped_vocabulary_and_its_weight(started, qtbot):
     qtbot.keyClick(dock.vocabulary.weight, Qt.Key.Key_Home)
     qtbot.waitUntil(lambda: dock.controller.queue.memory.weight == 0, timeout=5000)
     wait_for_captions(dock, qtbot)
-    assert captions(dock) != alone
+    mixed = captions(dock)
+    assert mixed != alone
     assert dock.vocabulary.share.text() == "0 %"
+    # The slider goes back and forth with the captions.
+    dock.image_actions.undo()
+    assert (captions(dock), dock.vocabulary.weight.value()) == (alone, 100)
+    assert dock.controller.queue.memory == MemoryChoice("microscopy")
+    dock.image_actions.redo()
+    wait_for_captions(dock, qtbot)
+    assert (captions(dock), dock.vocabulary.weight.value()) == (mixed, 0)
 
 
 def test_what_people_wrote_becomes_a_vocabulary(started, qtbot, tmp_path):

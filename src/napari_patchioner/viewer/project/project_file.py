@@ -297,7 +297,8 @@ class ProjectFile(QObject):  # type: ignore[misc]
         """Take over what a project says besides its records; that is no step of a person's."""
         self._controller.session.start_history()
         self._base = project
-        self._controller.queue.memory = self._saved_memory = memory_of(project)
+        self._saved_memory = memory_of(project)
+        self._controller.session.open_vocabulary(self._saved_memory)
         teaching = project.extra.get(TEACHING)
         self._controller.session.teaching = dict(teaching) if isinstance(teaching, dict) else {}
         self._snapshots.carry(left)

@@ -17,12 +17,19 @@ class Snapshot:
     records: tuple[Record, ...] = ()
     # The uids on each layer, in the order of its shapes
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # What captions are made with, and a person has chosen; of any type that can be compared
+    vocabulary: object = None
 
-    def taken(self, records: Iterable[Record], order: Mapping[str, Iterable[str]]) -> Snapshot:
+    def taken(
+        self,
+        records: Iterable[Record],
+        order: Mapping[str, Iterable[str]],
+        vocabulary: object = None,
+    ) -> Snapshot:
         """Return a snapshot of the records there are now; this one where it says the same."""
         uids = {layer: tuple(uids) for layer, uids in order.items()}
         shared = {k: self.order[k] if self.order.get(k) == v else v for k, v in uids.items()}
-        made = Snapshot(tuple(records), shared)
+        made = Snapshot(tuple(records), shared, vocabulary)
         return self if self.same(made) else made
 
     def same(self, other: Snapshot) -> bool:
@@ -30,6 +37,7 @@ class Snapshot:
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
+            and self.vocabulary == other.vocabulary
             and all(map(Record.same, self.records, other.records))
         )
 
@@ -39,6 +47,7 @@ class Snapshot:
         return (
             len(self.records) == len(other.records)
             and self.order == other.order
+            and self.vocabulary == other.vocabulary
             and all(record.uid in own and record.alike(own[record.uid]) for record in other.records)
         )
 
@@ -52,7 +61,8 @@ class Snapshot:
         """Return this snapshot without the shapes of a layer and the groups they belong to."""
         gone = {record.uid for record in self.records if record.layer == layer}
         records = (r for r in self.records if r.uid not in gone and gone.isdisjoint(r.members))
-        return Snapshot(tuple(records), {k: v for k, v in self.order.items() if k != layer})
+        order = {k: v for k, v in self.order.items() if k != layer}
+        return replace(self, records=tuple(records), order=order)
 
     def extended(self, layer: str, other: Snapshot) -> Snapshot:
         """Return this snapshot with what another one says of a layer, if it says nothing itself."""
@@ -60,7 +70,8 @@ class Snapshot:
             # It was deleted and made anew.
             return self
         new = tuple(record for record in other.records if record.layer == layer)
-        return Snapshot(self.records + new, {**self.order, layer: other.order[layer]})
+        order = {**self.order, layer: other.order[layer]}
+        return replace(self, records=self.records + new, order=order)
 
 
 class History:

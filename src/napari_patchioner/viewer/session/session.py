@@ -125,6 +125,8 @@ class Session:
         self.records: dict[str, Record] = {}
         # Only `undo` and `redo` should walk it.
         self.history = History()
+        # The memory that captions are made with, if one was chosen; see `choose_vocabulary`
+        self.vocabulary: object = None
         self.changed: list[Callable[[], None]] = []
         # Asked about every region that is new on a layer of other people's making
         self.pending = PendingCaptions()
@@ -184,6 +186,17 @@ class Session:
         """Do again what was taken back last; return what it was, empty where there is none."""
         return self._walk(self.history.forward)
 
+    def choose_vocabulary(self, choice: object, outdated: Iterable[str]) -> None:
+        """Have captions made with another memory, as a step; those that are outdated anew."""
+        with self.step("choice of a vocabulary"):
+            self.vocabulary = choice
+            self.again(outdated)
+
+    def open_vocabulary(self, choice: object) -> None:
+        """Go on with the memory that was chosen when the work was saved; that is no step."""
+        self.vocabulary = choice
+        self.history.rebase(lambda past: replace(past, vocabulary=choice))
+
     def start_history(self) -> None:
         """Begin the history here: what has been there before was opened, not done."""
         self.amend()
@@ -196,7 +209,7 @@ class Session:
                 listener()
 
     def _state(self) -> Snapshot:
-        return self.history.now.taken(self.records.values(), self._order)
+        return self.history.now.taken(self.records.values(), self._order, self.vocabulary)
 
     def _walk(self, go: Callable[[], str]) -> str:
         """Go to the next state that differs from how things are; return the step between."""
@@ -213,6 +226,7 @@ class Session:
     def _restore(self) -> None:
         """Take over the newest state of the history, except for what is so already."""
         state, live = self.history.now, self.records
+        self.vocabulary = state.vocabulary
         self.records = {}
         back = self._away & state.order.keys()
         away = (self._foreign & self._order.keys()) - state.order.keys()

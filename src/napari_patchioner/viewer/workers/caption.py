@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -70,8 +69,11 @@ def caption_tasks(
     tasks: Sequence[Task],
     options: Mapping[str, Any],
     progress: Progress,
-) -> Iterator[list[Answer]]:
-    """Caption regions in batches, each batch on one grid; yield pairs of request and answer."""
+) -> Iterator[tuple[list[Answer], Mapping[str, Any]]]:
+    """Caption regions in batches, each batch on one grid; yield pairs of request and answer.
+
+    And which memory the captions are made with, if not with the model's own.
+    """
     by_grid: dict[int, list[Task]] = {}
     for task in tasks:
         by_grid.setdefault(id(task[2]), []).append(task)
@@ -86,8 +88,9 @@ def caption_tasks(
             with lent(registry, model, options, progress) as (captioner, rest):
                 inner = part(progress, first, last, message)
                 answers = _caption_batch(captioner, batch, rest, inner)
+                memory = captioner.memory
             done += len(batch)
-            yield answers
+            yield answers, memory
 
 
 def _caption_batch(
@@ -135,12 +138,16 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     def __init__(self, session: Session, encoder: Encoder, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.options: dict[str, Any] = {}
-        # The vocabulary of this image, if it has one.
-        self.memory: MemoryChoice | None = None
         self._session, self._encoder = session, encoder
         self._job: Job | None = None
         self._is_long = False
         self._open: set[Request] = set()
+
+    @property
+    def memory(self) -> MemoryChoice | None:
+        """The vocabulary of this image, if it has one."""
+        chosen = self._session.vocabulary
+        return chosen if isinstance(chosen, MemoryChoice) else None
 
     @property
     def active(self) -> bool:
@@ -228,10 +235,16 @@ class CaptionQueue(QObject):  # type: ignore[misc]
             tasks.append((request, record_outline(record, session, plane.axes, union=union), grid))
         return tasks
 
-    def _on_delivered(self, model: str, used: Mapping[str, Any], answers: list[Answer]) -> None:
+    def _on_delivered(
+        self,
+        model: str,
+        used: Mapping[str, Any],
+        result: tuple[list[Answer], Mapping[str, Any]],
+    ) -> None:
+        answers, memory = result
         options = {name: value for name, value in used.items() if value is not None}
-        if "memory" in options:
-            options["memory"] = asdict(options["memory"])
+        if memory:
+            options["memory"] = dict(memory)
         with self._session.together():
             for request, answer in answers:
                 self._open.discard(request)
