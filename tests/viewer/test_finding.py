@@ -14,6 +14,7 @@ from taught_pictures import draw
 
 from napari_patchioner.annotations import read_annotations
 from napari_patchioner.regions import Box
+from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.workers import find
 from napari_patchioner.viewer.workers.models import shared_registry
 
@@ -136,7 +137,10 @@ def test_from_one_example_by_mouse_and_keys(quiet, dock, hand, viewer, qtbot):
     assert not place(dock, first)
     assert panel.count.text() == f"0.50: {len(boxes)} of {len(search.proposals.open())}"
     assert panel.list.count() == len(boxes)
-    assert viewer.layers["proposals [stripes]"].nshapes == len(boxes)
+    drawn = viewer.layers["proposals [stripes]"]
+    assert drawn.nshapes == len(boxes)
+    # Numbers can be read beside the image as well.
+    assert add_halo(viewer, drawn)
     assert viewer.layers.selection.active.name == "proposals [stripes]"
     # One is accepted by a click, one rejected with Shift held.
     hand.click(*middle(NUCLEI[1]))
@@ -340,11 +344,13 @@ def test_what_cannot_be_an_example(quiet, dock, viewer, qtbot):
     assert dock.controller.search.progress is None
 
 
+# Longer than what is searched in one piece
+LONG = np.pad(PIXELS, ((0, 0), (0, 2100 - PIXELS.shape[1]), (0, 0)), constant_values=225)
 STACK = np.stack([np.full_like(PIXELS, 225), PIXELS, np.full_like(PIXELS, 225)])
 PLACED = {
     "scaled": {"scale": (0.5, 2), "translate": (30, -200)},
     "rotated": {"rotate": 30, "shear": [0.2]},
-    "pyramid": {"data": [PIXELS, PIXELS[::2, ::2]]},
+    "pyramid": {"data": [LONG, LONG[::2, ::2]]},
     "stack": {"data": STACK},
     "transposed": {"data": STACK},
 }

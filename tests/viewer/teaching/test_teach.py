@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from taught_window import Class
@@ -184,3 +185,34 @@ def test_nothing_selected_or_no_name_is_said(lesson):
     lesson.teach("", 0)
     lesson.settle()
     assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
+    # A click without a drag shows nothing.
+    lesson.layer.add([np.full((4, 2), 20.0)], shape_type="rectangle")
+    lesson.until(lambda: len(lesson.records) == 8)
+    lesson.teach("leaf", 7)
+    lesson.settle()
+    assert "could not be learned: the box has no area" in controller.message
+    assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
+
+
+def test_one_name_in_several_spellings_is_one_name(lesson):
+    session, message = lesson.dock.controller.session, lambda: lesson.dock.controller.message
+    counts = lambda: lesson.dock.teach.lexicon.counts  # noqa: E731
+    lesson.teach("nucleus", 0)
+    lesson.settle()
+    lesson.teach(" NUCLEUS ", 2)
+    lesson.settle()
+    assert (counts(), lesson.captions()[2]) == ({"nucleus": 2}, "nucleus")
+    assert "'NUCLEUS' is taught as 'nucleus'" in message()
+    # What a person wrote stays as it is.
+    session.edit(lesson.records[4].uid, "Nucleus")
+    lesson.teach("", 4)
+    lesson.settle()
+    assert (counts(), lesson.captions()[4]) == ({"nucleus": 3}, "Nucleus")
+    assert "'Nucleus' is taught as 'nucleus'" in message()
+    # Where a person spells the name itself otherwise, that is how it is called.
+    lesson.dock.teacher.rename("nucleus", "NUCLEUS")
+    lesson.settle()
+    assert (counts(), lesson.captions()[4]) == ({"NUCLEUS": 3}, "NUCLEUS")
+    lesson.dock.controller.undo()
+    lesson.settle()
+    assert (counts(), lesson.captions()[4]) == ({"nucleus": 3}, "Nucleus")

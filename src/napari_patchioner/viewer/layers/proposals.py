@@ -25,6 +25,7 @@ from napari_patchioner.viewer.session.proposals import Proposed
 from .captions import CROWD
 from .geometry import FloatArray, Follower, full_shape, placement, world_matrix
 from .image_layers import edge_width, is_bright, set_aside
+from .overlays import add_halo
 from .shapes import flat
 
 # Of plasma, whose lightness alone tells its colours apart: what scores most and least, on bright
@@ -167,6 +168,8 @@ class ProposalLayers:
                 **placement(image),
             )
             self._add(layer)
+            # Numbers may lie beside the image, where the canvas has another brightness.
+            add_halo(self._viewer, layer)
             # Nothing can be drawn there, or moved.
             layer.editable = False
             layer.events.data.connect(self._on_data)

@@ -413,7 +413,11 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
             if current is not None:
                 current.show_message(str(error))
             return
-        if lexicon is not None and new in lexicon.counts and new != old:
+        counts = lexicon.counts if lexicon is not None else {}
+        others = [name for name in counts if name != old]
+        # One that differs from another only in capitals is that one.
+        new = next((name for name in others if name.casefold() == new.casefold()), new)
+        if new in others and lexicon is not None:
             number = counted(lexicon.counts[old], "example")
             text = f"{new!r} is there already: let {number} of {old!r} be of that name, too?"
             self._ask("Join names", text, "Join", lambda: self._teacher.rename(old, new))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -82,6 +83,8 @@ class ImageState:
     passed: set[str] = field(default_factory=set)
     # Whether what was saved of it has been taken over.
     restored: bool = False
+    # How names are spelled that are written in several ways, by their letters in lower case.
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def content(self) -> str:
@@ -95,7 +98,12 @@ class ImageState:
         return self.controller.session.teaching
 
     def wanted(self) -> dict[str, str]:
-        """Return what is taught on this image: names by uid."""
+        """Return what is taught on this image: names by uid, as they are spelled elsewhere."""
+        named = self.called().items()
+        return {uid: self.spelled.get(name.casefold(), name) for uid, name in named}
+
+    def called(self) -> dict[str, str]:
+        """Return the same names as people have spelled them."""
         every = bool(self.facts.get(EVERY))
         names = {}
         for uid, record in self.controller.session.records.items():
@@ -194,6 +202,10 @@ class Teacher(QObject):  # type: ignore[misc]
         self._generation = 0
         self._again = self._urgent = self._is_due = self._closed = False
         self._taught = ""
+        # Sentences to say once all is learned, and spellings that were said
+        self._notes: list[str] = []
+        self._noted: set[str] = set()
+        self._respelled: list[tuple[str, str]] = []
         self._pace = throttled(self._work, PACE_MS, self)
         self._typed = throttled(self._on_typed, TYPING_MS, self, rest=True)
         self._rest = throttled(self._save, SAVE_MS, self)
@@ -317,7 +329,10 @@ class Teacher(QObject):  # type: ignore[misc]
 
     def teach(self, controller: Controller, uids: Sequence[str], name: str) -> None:
         """Make regions examples of a name; a FormatError where that is no name."""
-        name = checked_name(name)
+        typed = checked_name(name)
+        name = self._spelling(typed)
+        if name != typed:
+            self._notes.append(_respelled(typed, name))
         number = controller.session.teach(uids, name)
         self._taught = name
         self._now()
@@ -337,7 +352,7 @@ class Teacher(QObject):  # type: ignore[misc]
         if not called:
             raise FormatError("type a name first, then press Teach")
         controller.session.mark_examples(called, True)
-        self._taught = records[called[0]].caption
+        self._taught = self._spelling(checked_name(records[called[0]].caption))
         self._now()
         controller.show()
 
@@ -426,9 +441,14 @@ class Teacher(QObject):  # type: ignore[misc]
 
         def delivered(lexicon: Lexicon) -> None:
             self.path = path
+            other = [(name, self._spelling(name)) for name in lexicon.counts]
+            respelled = [(name, known) for name, known in other if name != known]
+            for name, known in respelled:
+                lexicon = lexicon.renamed(name, known)
             self._add({lexicon.origin: lexicon})
             number = counted(lexicon.counts, "name")
-            self.messaged.emit(f"{path.name}: {number} from {_examples(lexicon)}.")
+            opened = f"{path.name}: {number} from {_examples(lexicon)}."
+            self.messaged.emit(" ".join([opened, *(_respelled(*pair) for pair in respelled)]))
 
         self._file(read, delivered, "nothing was opened")
 
@@ -600,11 +620,37 @@ class Teacher(QObject):  # type: ignore[misc]
         """Compare what the lexicons hold with what is taught on the open images."""
         tasks = []
         self.unread = 0
+        restored = [state for state in self.states.values() if self._restore(state)]
+        self._spell(restored)
         for state in self.states.values():
-            if self._restore(state):
+            if state in restored:
                 state.refresh()
                 tasks.append((state, self._lesson(state)))
         return tasks
+
+    def _spelling(self, name: str) -> str:
+        """Return a name as it is taught already, if that differs only in capitals."""
+        known = {n for lexicon in self.lexicons.values() for n in lexicon.counts}
+        known.update(*(state.wanted().values() for state in self.states.values()))
+        alike = (other for other in sorted(known) if other.casefold() == name.casefold())
+        return name if name in known else next(alike, name)
+
+    def _spell(self, states: Sequence[ImageState]) -> None:
+        """Find out how names are spelled that people have written in several ways."""
+        called = {state: state.called() for state in states}
+        is_open = {(state.content, uid) for state in states for uid in called[state]}
+        written = Counter(name for names in called.values() for name in names.values())
+        for lexicon in self.lexicons.values():
+            closed = (e for e in lexicon.examples if (e.content, e.uid) not in is_open)
+            written.update(example.name for example in closed)
+        taught = {name for lexicon in self.lexicons.values() for name in lexicon.counts}
+        spelled: dict[str, str] = {}
+        for name in sorted(written, key=lambda name: (name in taught, written[name], name)):
+            spelled[name.casefold()] = name
+        for state in states:
+            state.spelled = spelled
+        pairs = [(name, spelled[name.casefold()]) for name in sorted(written)]
+        self._respelled = [(name, known) for name, known in pairs if name != known]
 
     def _lesson(self, state: ImageState) -> LearningTask:
         """Return what is to be learned from an image, and what of it is to be named."""
@@ -680,11 +726,16 @@ class Teacher(QObject):  # type: ignore[misc]
             self._typed.throttle()
             return
         self._urgent = False
+        for name, known in self._respelled:
+            if name not in self._noted:
+                self._noted.add(name)
+                self._notes.append(_respelled(name, known))
         models = {task.model for _, task in tasks if task.model}
         named = models - self._origins.keys() or any(task.stale for _, task in tasks)
         unfitted = not all(map(is_fitted, self.lexicons.values()))
         if not (has_changes or (self.lexicons and named) or unfitted):
             self._unname(tasks)
+            self._report()
             return
         if has_changes:
             self._generation += 1
@@ -708,7 +759,7 @@ class Teacher(QObject):  # type: ignore[misc]
             state.described |= update.described
             state.faults |= {uid: stamps[uid] for uid in update.faults if uid in stamps}
             for uid in update.faults.keys() & task.wanted.keys():
-                self.messaged.emit(f"A region could not be learned: {update.faults[uid]}")
+                self._notes.append(f"A region could not be learned: {update.faults[uid]}.")
         if generation != self._generation:
             self._again = True
             return
@@ -804,17 +855,27 @@ class Teacher(QObject):  # type: ignore[misc]
         again, self._again = self._again, False
         if error is not None and not isinstance(error, Cancelled):
             self._taught = ""
+            self._notes.clear()
             self.messaged.emit(error_message(error, "nothing could be learned"))
         elif again:
             self._urgent = True
             self.touch()
-        elif self._taught:
+        else:
             self._report()
-            self._taught = ""
         self.changed.emit()
 
     def _report(self) -> None:
-        """Say what came of teaching."""
+        """Say what came of teaching, and what was noted on the way."""
+        outcome = self._outcome() if self._taught else ""
+        sentences = [outcome, *dict.fromkeys(self._notes)]
+        if outcome or not self.unread:
+            self._taught = ""
+        self._notes.clear()
+        if any(sentences):
+            self.messaged.emit(" ".join(filter(None, sentences)))
+
+    def _outcome(self) -> str:
+        """Return in a sentence what came of teaching; empty where nothing was learned."""
         name, number, regions = self._taught, 0, 0
         for state in self.states.values():
             lexicon = self.lexicon_of(state.controller)
@@ -822,10 +883,11 @@ class Teacher(QObject):  # type: ignore[misc]
             for record in state.controller.session.records.values():
                 taught = record.taught_name
                 regions += taught is not None and taught.name == name
-        if number:
-            alike = f"{counted(regions, 'other region')} {'is' if regions == 1 else 'are'}"
-            learned = f"Learned {name!r} from {counted(number, 'example')}"
-            self.messaged.emit(f"{learned}; {alike if regions else 'no other region is'} like it.")
+        if not number:
+            return ""
+        alike = f"{counted(regions, 'other region')} {'is' if regions == 1 else 'are'}"
+        learned = f"Learned {name!r} from {counted(number, 'example')}"
+        return f"{learned}; {alike if regions else 'no other region is'} like it."
 
     # changes to what there is
 
@@ -885,6 +947,11 @@ def _kept(lexicon: Lexicon, keeps: Callable[[Example], bool]) -> Lexicon | None:
 def _examples(lexicon: Lexicon) -> str:
     """Return how many examples there are, and of how many images."""
     return f"{counted(len(lexicon), 'example')} on {counted(lexicon.images, 'image')}"
+
+
+def _respelled(name: str, known: str) -> str:
+    """Say that a name is spelled as it is taught already."""
+    return f"{name!r} is taught as {known!r}; rename that under Taught to spell it otherwise."
 
 
 def _silent(_fraction: float, _message: str) -> None:

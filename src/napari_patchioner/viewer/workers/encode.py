@@ -167,6 +167,11 @@ class Encoder(QObject):  # type: ignore[misc]
         """Whether a worker is encoding."""
         return self.job is not None
 
+    @property
+    def store(self) -> GridStore | None:
+        """Where grids are kept, once something was encoded."""
+        return self._store
+
     def start(self, model: str) -> None:
         """Encode the displayed plane with a model; grids of an earlier start are dropped."""
         self._drop_grids()

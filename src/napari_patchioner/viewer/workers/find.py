@@ -12,11 +12,21 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
-from napari_patchioner.teaching import Finder, ImageMeasures, Proposal, Sample
+from napari_patchioner.teaching import (
+    Finder,
+    ImageMeasures,
+    Proposal,
+    Sample,
+    box_in,
+    mean_size,
+    parts_of,
+    samples_of,
+    search_image,
+)
 from napari_patchioner.teaching.measures import Boxes
 from napari_patchioner.viewer.layers.geometry import (
     record_outline,
@@ -73,18 +83,44 @@ def find_like(
     model: str,
     pictures: Sequence[Pictured],
     searched: Pictured,
+    store: GridStore | None,
     progress: Progress,
 ) -> Found:
-    """Find on one plane what the examples on some planes show."""
+    """Find on one plane what the examples on some planes show.
+
+    A large plane is read, encoded and searched part by part; the ``store`` keeps its grids.
+    """
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.2)) as captioner:
         progress(0.2, "reading the examples")
-        samples = [
-            Sample(picture.grid, picture.measures, [untangled(make()) for make in picture.outlines])
+        boxes = [
+            [box_in(untangled(make()), picture.measures.shape) for make in picture.outlines]
             for picture in pictures
         ]
+        size = mean_size(box for own in boxes for box in own)
+        samples: list[Sample] = []
+        for picture, own in zip(pictures, boxes, strict=True):
+            if len(parts_of(picture.measures.shape, size)) == 1:
+                samples.append(Sample(picture.grid, picture.measures, own))
+            else:
+                read = part(progress, 0.2, 0.3)
+                levels = picture.measures.levels
+                samples += samples_of(captioner, levels, own, size, store=store, progress=read)
         progress(0.3, "learning what they have in common")
         finder = Finder(captioner, samples)
+        if len(parts_of(searched.measures.shape, finder.size)) > 1:
+            result = search_image(
+                captioner,
+                {"": finder},
+                searched.measures.levels,
+                least=LEAST,
+                with_heat=True,
+                store=store,
+                progress=part(progress, 0.4, 1.0),
+            )
+            assert result.heat is not None
+            proposals = [Proposal(box, score) for box, _, score in result.proposals]
+            return Found(proposals, result.heat)
         progress(0.6, "finding more")
         inner = part(progress, 0.6, 0.9)
         proposals = finder.find(searched.grid, searched.measures, least=LEAST, progress=inner)
@@ -181,8 +217,9 @@ class Search(QObject):  # type: ignore[misc]
         delivered = partial(self._on_delivered, self._generation, question)
         ended = partial(self._on_ended, self._generation)
         work = (find_like, self._encoder.registry, self._encoder.model)
-        pictured = [picture for picture in asked.values() if picture.outlines]
-        self._job = Job(*work, pictured, asked[plane], parent=self)
+        # The searched one last: what was worked out of it then is at hand.
+        pictured = [asked[p] for p in reversed(asked) if asked[p].outlines]
+        self._job = Job(*work, pictured, asked[plane], self._encoder.store, parent=self)
         self._job.delivered.connect(delivered)
         self._job.ended.connect(ended)
         self._job.start()
@@ -520,8 +557,9 @@ def _alike(rejection: _Rejection, name: str, examples: Iterable[str]) -> bool:
 def name_of(records: Iterable[Record]) -> str:
     """Return what people call all of some regions, by themselves or by examples; else nothing."""
     names = {
-        record.caption
+        " ".join(record.caption.split())
         for record in records
         if record.caption and (record.source != "model" or record.reviewed)
     }
-    return names.pop() if len(names) == 1 else ""
+    # One word in several spellings is one name.
+    return min(names) if len({name.casefold() for name in names}) == 1 else ""

@@ -23,6 +23,7 @@ from napari_patchioner.teaching import (
     Origin,
     TaughtImage,
     background,
+    check_example,
     describe,
 )
 from napari_patchioner.viewer.layers.geometry import untangled
@@ -333,7 +334,9 @@ def _described(
     groups: dict[int, list[tuple[Target, Region]]] = defaultdict(list)
     for target in targets:
         try:
-            groups[id(target.picture)].append((target, untangled(target.outline())))
+            region = untangled(target.outline())
+            check_example(region)
+            groups[id(target.picture)].append((target, region))
         except PatchionerError as error:
             faults[target.uid] = str(error)
     for members in groups.values():
