@@ -13,9 +13,9 @@ boxes of a name are found by themselves; and times.
 of the ten categories that captions mention least, and prints how often captions mention these and
 all others before and after, on the images that no example is from.
 
-``--pictures OUT`` writes a picture for each name instead: examples in one image (white), what is
-found there (green where a box of that name lies, red elsewhere, with its score), what is missed
-(yellow), and the heat map.
+``--pictures OUT`` writes a picture for each name instead: what is found in another image than the
+examples are from (green where a box of that name lies, red elsewhere, with its score), what is
+missed (yellow), and the heat map.
 """
 
 from __future__ import annotations
@@ -49,15 +49,16 @@ from napari_patchioner.teaching.find import overlap
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import FeatureGrid
 
 TABLES = ("teach", "open", "find", "time")
 COUNTS = (1, 5, 10)
 # How much of the union boxes have to share to count as the same.
 OVERLAP, OTHER_IMAGES = 0.3, 20
 FIND_COUNTS = (1, 5)
-# Things beside the examples that an image for a picture has at least; and how much it is enlarged.
+# Things that an image for a picture has at least, where some have; and how much it is enlarged.
 MORE, ENLARGED = 3, 2
-EXAMPLE, GOOD, BAD, MISSED = "white", "#008000", "#d00000", "#e0c000"
+GOOD, BAD, MISSED = "#008000", "#d00000", "#e0c000"
 # Pixels of a box in a photograph, and boxes of a category that is counted.
 LEAST_AREA, LEAST_BOXES = 400, 8
 PEOPLE = ("people", "man", "men", "woman", "women", "boy", "girl", "child", "children", "player")
@@ -66,7 +67,7 @@ PEOPLE = ("people", "man", "men", "woman", "women", "boy", "girl", "child", "chi
 class BoxedImages:
     """Images with named boxes, each encoded and described once."""
 
-    def __init__(self, folder: Path, captioner: Captioner) -> None:
+    def __init__(self, folder: Path, captioner: Captioner, *, described: bool = True) -> None:
         self.captioner, self.folder = captioner, folder
         rows = defaultdict(list)
         with (folder / "boxes.csv").open(encoding="utf-8", newline="") as file:
@@ -82,12 +83,15 @@ class BoxedImages:
         self.regions: dict[str, Descriptions] = {}
         self.around: dict[str, Descriptions] = {}
         self.photographs: dict[str, float] = {}
-        for image in self.images:
-            pixels = self.pixels(image)
-            grid, measures = captioner.encode(pixels), ImageMeasures(pixels)
+        for image in self.images if described else ():
+            grid, measures = self.encoded(image)
             self.regions[image] = describe(captioner, grid, measures, self.boxes[image])
             self.around[image] = background(captioner, grid, measures)
             self.photographs[image] = grid.measures.get("photograph", 0.5)
+
+    def encoded(self, image: str) -> tuple[FeatureGrid, ImageMeasures]:
+        pixels = self.pixels(image)
+        return self.captioner.encode(pixels), ImageMeasures(pixels)
 
     def pixels(self, image: str) -> np.ndarray:
         return read_image(self.folder / "images" / image)
@@ -189,10 +193,7 @@ def matched(proposals: list[Proposal], true: list[Box]) -> int:
 def find(data: BoxedImages, draws: int) -> None:
     """Print how well boxes of a name are found in other images, at the threshold that is set."""
     rows = []
-    encoded = {}
-    for image in data.images:
-        pixels = data.pixels(image)
-        encoded[image] = data.captioner.encode(pixels), ImageMeasures(pixels)
+    encoded = {image: data.encoded(image) for image in data.images}
     for kind in data.kinds:
         for count in FIND_COUNTS:
             scores = []
@@ -223,33 +224,40 @@ def overlaps(box: Box, others: list[Box]) -> np.ndarray:
 
 
 def pictures(data: BoxedImages, out: Path) -> None:
-    """Draw for each name what is found from one or five examples in the image that has most."""
+    """Draw for each name what is found from one or five examples: in the image in the middle.
+
+    That is the one with the median F1 of those that hold a few of the name.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for kind in data.kinds:
         numbers = {image: int((data.names[image] == kind).sum()) for image in data.images}
-        image = max(numbers, key=lambda name: (numbers[name], name))
-        count = max(c for c in FIND_COUNTS if c == 1 or numbers[image] >= c + MORE)
-        true = [data.boxes[image][row] for row in np.flatnonzero(data.names[image] == kind)]
-        examples, rest = true[:count], true[count:]
+        is_rare = max(numbers.values()) < MORE
+        examples = data.draw([kind], FIND_COUNTS[not is_rare], np.random.default_rng(100))
+        used = list(dict.fromkeys(image for image, _ in examples))
+        boxes = {i: [data.boxes[i][row] for j, row in examples if j == i] for i in used}
+        finder = Finder(data.captioner, [Sample(*data.encoded(i), boxes[i]) for i in used])
+        least = 1 if is_rare else MORE
+        rest = [i for i in data.images if i not in used and numbers[i] >= least]
+        results = []
+        for image in rest[:OTHER_IMAGES]:
+            true = [data.boxes[image][row] for row in np.flatnonzero(data.names[image] == kind)]
+            grid, measures = data.encoded(image)
+            proposals = finder.find(grid, measures)
+            score = 2 * matched(proposals, true) / (len(true) + len(proposals))
+            results.append((score, image, true, proposals, finder.heat(measures)))
+        score, image, true, proposals, heat = sorted(results, key=lambda r: r[:2])[
+            len(results) // 2
+        ]
         pixels = data.pixels(image)
-        grid, measures = data.captioner.encode(pixels), ImageMeasures(pixels)
-        start = time.process_time()
-        finder = Finder(data.captioner, [Sample(grid, measures, examples)])
-        proposals = finder.find(grid, measures)
-        heat = finder.heat(measures)
-        taken = time.process_time() - start
-        others = [p for p in proposals if overlaps(p.box, examples).max() < OVERLAP]
         size = pixels.shape[1] * ENLARGED, pixels.shape[0] * ENLARGED
         shown = Image.fromarray(pixels).convert("RGB").resize(size)
         pen = ImageDraw.Draw(shown)
-        for box in examples:
-            outline(pen, box, EXAMPLE)
-        boxes = [proposal.box for proposal in others]
-        missed = [box for box in rest if overlaps(box, boxes).max(initial=0) < OVERLAP]
-        for box in missed:
-            outline(pen, box, MISSED)
-        for proposal in others:
-            is_right = overlaps(proposal.box, rest).max(initial=0) >= OVERLAP
+        given = [proposal.box for proposal in proposals]
+        for box in true:
+            if overlaps(box, given).max(initial=0) < OVERLAP:
+                outline(pen, box, MISSED)
+        for proposal in proposals:
+            is_right = overlaps(proposal.box, true).max(initial=0) >= OVERLAP
             outline(pen, proposal.box, GOOD if is_right else BAD, f"{proposal.score:.2f}")
         warm = Image.fromarray((255 * heat).astype(np.uint8)).resize(size)
         both = Image.new("RGB", (2 * size[0], size[1]))
@@ -257,8 +265,8 @@ def pictures(data: BoxedImages, out: Path) -> None:
         both.paste(Image.merge("RGB", (warm, warm, Image.new("L", size))), (size[0], 0))
         both.save(out / f"{kind}.png")
         print(
-            f"{kind}: {image}, {count} of {len(true)} are examples; {len(rest) - len(missed)} of "
-            f"the other {len(rest)} found by {len(others)} boxes, in {taken:.2f} s of CPU"
+            f"{kind}: {image}, from {len(examples)} in {', '.join(used)}; F1 {score:.2f}, of all "
+            f"{len(results)} images {np.mean([result[0] for result in results]):.2f}"
         )
 
 
@@ -398,7 +406,8 @@ def main() -> None:
         mentioned(Photographs(arguments.folder, arguments.coco, model), arguments.draws)
         return
     wanted = arguments.only or TABLES
-    data = BoxedImages(arguments.folder, load_model(arguments.model))
+    described = arguments.pictures is None
+    data = BoxedImages(arguments.folder, load_model(arguments.model), described=described)
     if arguments.pictures:
         pictures(data, arguments.pictures)
         return

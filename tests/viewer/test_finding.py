@@ -125,9 +125,12 @@ def test_from_one_example_by_mouse_and_keys(quiet, dock, hand, viewer, qtbot):
     hand.key(Qt.Key.Key_C)
     QTest.keyClicks(dock.panel.caption.editor, "nucleus")
     QTest.keyClick(dock.panel.caption.editor, Qt.Key.Key_Return)
+    dock.verticalScrollBar().setValue(dock.verticalScrollBar().maximum())
     hand.key(Qt.Key.Key_F, SHIFT)
     search = until_found(dock, qtbot)
     panel = dock.find
+    # Wherever the dock was scrolled to
+    qtbot.waitUntil(lambda: not panel.title.visibleRegion().isEmpty(), timeout=2000)
     assert panel.isVisibleTo(dock.panel)
     assert panel.title.text() == "More like 'nucleus'"
     assert not panel.caution.isVisibleTo(panel)

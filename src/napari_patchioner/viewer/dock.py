@@ -41,7 +41,7 @@ from .panels.vocabulary import VocabularyPanel
 from .preferences import NAME, preference
 from .session.review import Review
 from .teaching.teacher import Teacher
-from .widgets import DockBase
+from .widgets import DockBase, throttled
 from .workers.models import ModelRegistry, shared_registry
 
 Action = TypeVar("Action", bound=Callable[..., None])
@@ -50,6 +50,8 @@ CAPTIONS = (NAME, "Patch-ioner: caption regions")
 FOLDER = (NAME, "Patch-ioner: folder of images")
 # Long enough to finish a word or a number.
 OPTIONS_MS = 500
+# Soon enough to seem at once.
+REVEAL_MS = 60
 VIEWER_KEYS = {"Control-Z": "undo", "Control-Shift-Z": "redo"}
 
 
@@ -525,6 +527,8 @@ class CaptionDock(DockBase):
         self.images = Images(self.viewer, panel.image, self.registry, *how, self)
         self.captions = CaptionStyle(self.viewer, panel.canvas, everyone, self)
         self.region_list = RegionList(self.viewer, actions, current)
+        # Once all is laid out with it
+        self._reveal = throttled(partial(self.ensureWidgetVisible, self.find), REVEAL_MS, self)
         self._options_settled = QSignalDebouncer(parent=self)
         self._options_settled.setTimeout(OPTIONS_MS)
         self._options_settled.triggered.connect(actions.apply_options)
@@ -585,7 +589,10 @@ class CaptionDock(DockBase):
         """Show the state of the image's controller."""
         controller, panel = self.controller, self.panel
         self.inspect.refresh()
+        was_shown = self.find.isVisibleTo(panel)
         self.find.refresh()
+        if self.find.isVisibleTo(panel) and not was_shown:
+            self._reveal.throttle()
         self.teach.refresh_soon()
         self.vocabulary.refresh()
         own = controller and controller.progress
@@ -658,6 +665,7 @@ class CaptionDock(DockBase):
         for key in VIEWER_KEYS:
             keys.bind(self.viewer, key)
         self._options_settled.cancel()
+        self._reveal.cancel()
         parts = self.region_list, self.inspect, self.models, self.vocabulary, self.teach
         steps = [part.let_go for part in parts]
         steps += [self.teacher.close, partial(self.panel.progress.follow, None)]

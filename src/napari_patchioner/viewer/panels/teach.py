@@ -143,7 +143,8 @@ def judged(lexicon: Lexicon) -> str:
     if len(mistakes) > 3:
         lines[-1] += f" And {len(mistakes) - 3} more mistakes."
     lines.append(
-        f"Without a name stays what is less like all examples than {classifier.threshold:.1f}."
+        "Without a name stays what is farther from all examples than "
+        f"{-classifier.threshold:.1f} (0: the very same)."
     )
     return "\n".join(lines)
 
