@@ -45,6 +45,13 @@ def captions(out):
 def test_a_vocabulary_from_a_table_to_captions(run, tmp_path):
     table = 'Name,n\n"a tabby cat, looking",1\na red bus,2\n,3\n42,4\nA  red BUS,5\n'
     (tmp_path / "pets.csv").write_text(table)
+    (tmp_path / "nothing.csv").write_text("")
+    said = run("memory", "build", "nothing.csv", "--name", "pets")[2]
+    assert "No text is left of nothing.csv: there is nothing to read" in said
+    said = run("memory", "build", "pets.csv", "--name", "pets two")[2]
+    assert "pets.csv: texts are taken from the column 'Name'" in said
+    assert "--memory 'pets two' ..." in said
+    assert run("memory", "remove", "pets two")[0] == 0
     status, _, said = run("memory", "build", "pets.csv", "--name", "pets", "--column", "name")
     assert status == 0
     for line in (
@@ -81,7 +88,7 @@ def test_a_vocabulary_from_a_table_to_captions(run, tmp_path):
 
 def test_a_memory_as_a_folder(run, tmp_path):
     (tmp_path / "lines.txt").write_text("a tabby cat\n")
-    assert run("memory", "build", "lines.txt", "--out", "bank")[0] == 0
+    assert "bank: 1 sentence for mini" in run("memory", "build", "lines.txt", "--out", "bank")[2]
     assert "a folder of yours" in run("memory", "remove", "bank")[2]
     assert captions(run("caption", "cat.png", "--regions", "whole", "--memory", "bank")[1])
     # Its sentences can be embedded once more.
@@ -111,7 +118,7 @@ WHOLE = ("caption", "cat.png", "--regions", "whole")
     ("arguments", "sentence"),
     [
         (("memory", "build", "none.txt", "--name", "x"), "none.txt: cannot be read"),
-        (("memory", "build", "cat.png", "--name", "x"), "cat.png: is no text"),
+        (("memory", "build", "cat.png", "--name", "x"), "cat.png: is not a text file"),
         (("memory", "build", ".", "--name", "x"), "is a folder and no memory"),
         (("memory", "build", "a.csv", "--name", "x", "--column", "y"), "has no column 'y'"),
         (("memory", "build", "a.csv", "--name", "a/b"), "A memory cannot be called 'a/b'"),

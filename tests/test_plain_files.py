@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import pytest
 
 from napari_patchioner.bridges import convert_hdf5, read_names
 from napari_patchioner.checkpoints import read_settings, read_state
-from napari_patchioner.errors import ModelError, PatchionerError
+from napari_patchioner.errors import PatchionerError
 from napari_patchioner.evaluation.datasets import open_dataset
 from napari_patchioner.evaluation.protocols.predictions import read_predictions
 from napari_patchioner.evaluation.protocols.scoring import read_scores
 from napari_patchioner.images import open_image, read_image
 from napari_patchioner.models.catalog import read_preset
-from napari_patchioner.models.prepare import read_sentences
+from napari_patchioner.texts import TextFile
 
 READERS = [
     read_names,
@@ -26,7 +25,7 @@ READERS = [
     read_predictions,
     read_scores,
     read_image,
-    read_sentences,
+    lambda path: list(TextFile(path).lines()),
     read_preset,
     open_image,
     lambda path: convert_hdf5(path, path.with_name("out"), provenance={}),
@@ -41,11 +40,3 @@ def test_pipes_and_devices_are_refused(read, tmp_path):
         with pytest.raises(PatchionerError) as caught:
             read(path)
         assert "\n" not in str(caught.value)
-
-
-def test_sentences_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_patchioner.models.prepare._LARGEST", 1000)
-    with gzip.open(tmp_path / "a.gz", "wb") as file:
-        file.write(b"a\n" * 1000)
-    with pytest.raises(ModelError, match="unpacks to more than 1,000 bytes"):
-        read_sentences(tmp_path / "a.gz")

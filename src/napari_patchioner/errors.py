@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 
 
@@ -66,3 +69,38 @@ def pip_install(*libraries: str) -> str:
     'pip install zarr imagecodecs'
     """
     return f"pip install {' '.join(libraries)}"
+
+
+def shell_command(*words: object) -> str:
+    """Return a command of this package as it can be pasted into a shell, names quoted.
+
+    >>> shell_command("models", "add", "my model")
+    "napari-patchioner models add 'my model'"
+    """
+    texts = ["napari-patchioner", *map(str, words)]
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline(texts)
+    return shlex.join(texts)
+
+
+def as_sentence(text: str) -> str:
+    """Return a message with a capital letter, unless it begins with the name of a file.
+
+    >>> as_sentence("the image is too large"), as_sentence("my cells.txt: is empty")
+    ('The image is too large', 'my cells.txt: is empty')
+    """
+    begin, colon, _ = text.partition(": ")
+    is_name = bool(colon) and (" " not in begin or re.search(r"[./\\]\w", begin) is not None)
+    return text if is_name else text[:1].upper() + text[1:]
+
+
+def counted(number: int | Sized, noun: str, many: str = "") -> str:
+    """Return a number, or that of the items of something, with its noun.
+
+    >>> counted(1, "shape"), counted(["a", "b"], "box", "boxes"), counted(1200, "text")
+    ('1 shape', '2 boxes', '1,200 texts')
+    """
+    count = number if isinstance(number, int) else len(number)
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {many or noun + 's'}"

@@ -13,7 +13,8 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.models.catalog import FOLDER, ORDER, presets
 from napari_patchioner.models.embedded import HEADS
 from napari_patchioner.models.parts import KINDS, part_kind
-from napari_patchioner.models.prepare import MAKERS, SHIPPED, read_sentences
+from napari_patchioner.models.prepare import MAKERS, SHIPPED
+from napari_patchioner.texts import TextFile, unique_texts
 
 RELEASED = tuple(f"talk2dino-b-{name}" for name in ("decap", "capdec", "viecap", "meacap"))
 # What the four released models need and no more: each gigabyte counts for who downloads it.
@@ -119,23 +120,7 @@ def test_makers_are_what_presets_ask_for():
 
 
 def test_the_sentences_are_five_thousand_different_ones():
-    sentences = read_sentences()
+    sentences = list(unique_texts([TextFile(SHIPPED)]))
     assert len(sentences) == len(set(sentences)) == 5000
     assert all(5 < len(sentence.split()) < 20 for sentence in sentences)
     assert SHIPPED.with_name("NOTICE.md").read_text(encoding="utf-8").count("CC BY 4.0")
-
-
-def test_a_persons_own_sentences(tmp_path):
-    path = tmp_path / "mine.txt"
-    path.write_text("\ufeffA  cell\tdivides.\n\nA cell divides.\nTwo cells\r\n", encoding="utf-8")
-    assert read_sentences(path) == ["A cell divides.", "Two cells"]
-
-
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\x00a"])
-def test_sentences_that_are_none(tmp_path, content):
-    path = tmp_path / "mine.txt"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"one (sentence )?per line"):
-        read_sentences(path)
-    with pytest.raises(ModelError, match="cannot be read as text"):
-        read_sentences(tmp_path / "nothing.txt")

@@ -121,6 +121,10 @@ def test_the_packages_own_sentences_are_used_where_nobody_gives_others(
     preset = presets()["maskclip-b16"]
     files = prepare(preset, published("maskclip-b16"), tmp_path / "made")
     assert list(MemoryBank.open(files["bank"]).captions) == ["A cat", "A dog"]
+    for content in (b"", b"\n42\n", b"\x89PNG\0"):
+        few.write_bytes(content)
+        with pytest.raises(ModelError, match=r"few\.txt(:| holds no sentence)"):
+            prepare(preset, published("maskclip-b16"), tmp_path / "none")
 
 
 def test_a_clipcap_decoder_is_converted_and_stamped_too(published, tmp_path):

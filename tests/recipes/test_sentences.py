@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
-from napari_patchioner.models.prepare import read_sentences
+from napari_patchioner.texts import TextFile, unique_texts
 from recipes.mini.sentences import choose_sentences, write_sentences
 
 SCENES = {
@@ -55,5 +55,5 @@ def test_the_file_is_the_same_every_time(tmp_path):
         write_sentences(source, tmp_path / name, 5)
     assert (tmp_path / "one.txt.gz").read_bytes() == (tmp_path / "two.txt.gz").read_bytes()
     lines = gzip.decompress((tmp_path / "one.txt.gz").read_bytes()).decode().splitlines()
-    assert read_sentences(tmp_path / "one.txt.gz") == lines
+    assert list(unique_texts([TextFile(tmp_path / "one.txt.gz")])) == lines
     assert len(lines) == 5

@@ -26,8 +26,9 @@ from napari_patchioner.annotations import (
     write_project,
 )
 from napari_patchioner.cli import main
+from napari_patchioner.cli.teach import summary
 from napari_patchioner.regions import Box
-from napari_patchioner.teaching import read_lexicon
+from napari_patchioner.teaching import Confusion, read_lexicon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,12 @@ def test_what_cannot_be_taught_is_told(
     assert read_lexicon(place / "new").counts == {"a leaf": 1}
 
 
-def test_examples_may_be_added(place: Path, cells: Path, run: Run) -> None:
+RENAME = "napari-patchioner lexicon rename"
+
+
+def test_examples_may_be_added(
+    place: Path, cells: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     regions = [
         with_human_caption(region, kind)
         for region, kind in zip(read_annotations(place / "boxes.csv"), KINDS["b"], strict=True)
@@ -205,6 +211,15 @@ def test_examples_may_be_added(place: Path, cells: Path, run: Run) -> None:
     assert run(*asked, "--add", "--thumbnails") == 0
     lexicon = read_lexicon(cells)
     assert lexicon.counts == {"grain": 1, "leaf": 4, "nucleus": 3}
+    # Once more under other names: one that differs in capitals alone is said.
+    named = [with_human_caption(region, region.caption.upper()) for region in regions[:1]]
+    write_annotations(place / "more.csv", named, {})
+    capsys.readouterr()
+    assert run(*asked, "--add", "--thumbnails") == 0
+    out, err = capsys.readouterr()
+    assert "1 example got the name that the later examples have" in err
+    assert f"'leaf' and 'LEAF' differ in capitals alone; to join them: {RENAME}" in out
+    lexicon = read_lexicon(cells)
     assert [bool(e.thumbnail) for e in lexicon.examples if e.image == "b.png"] == [True] * 4
 
 
@@ -258,8 +273,15 @@ def test_info_merge_forget_and_rename(
     assert read_lexicon(cells).counts == {"blade": 2, "nucleus": 2}
     asked = ["teach", place / "a.png", "--regions", place / "names.csv", "--out", place / "two"]
     assert run(*asked) == 0
+    capsys.readouterr()
     assert run("lexicon", "merge", cells, place / "two", "--out", place / "both") == 0
     assert read_lexicon(place / "both").counts == {"leaf": 2, "nucleus": 2}
+    err = capsys.readouterr().err
+    assert "2 examples got the name that the later examples have" in err
+    assert "no example has these names any more: 'blade'" in err
+    assert run("lexicon", "merge", cells, place / "both", "--out", place / "same") == 0
+    assert run("lexicon", "merge", place / "both", place / "same", "--out", place / "again") == 0
+    assert "later examples" not in capsys.readouterr().err.splitlines()[-2]
     assert run("lexicon", "merge", cells, "--out", place / "both") == 2
     assert run("lexicon", "forget", cells, "--name", "blade", "--uid", "a1") == 0
     assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
@@ -269,6 +291,32 @@ def test_info_merge_forget_and_rename(
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert run("lexicon", "rename", cells, "tree", "bush") == 2
     assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
+
+
+class Many:
+    """A lexicon of twelve names with twenty examples each, four of which were left out."""
+
+    names = tuple(f"n{number:02}" for number in range(12))
+    counts = dict.fromkeys(names, 20)
+    confusion = Confusion(
+        {name: {name: 3, other: 1} for name, other in zip(names, names[::-1], strict=True)}
+    )
+    classifier = property(lambda self: self)
+    contradictions: tuple[tuple[str, ...], ...] = ()
+    lookalikes: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return 240
+
+
+def test_the_worst_mistakes_are_listed_and_how_many_examples_were_left_out(tmp_path: Path) -> None:
+    lines = summary(Many(), tmp_path / "my cells").splitlines()
+    assert "only 48 of 240 examples were left out in turn, about as many of each name" in lines
+    assert sum(" taken for " in line for line in lines) == 10
+    assert lines[-1].startswith("and 2 more: napari-patchioner lexicon info '")
+    assert lines[-1].endswith("my cells' --examples")
+    whole = summary(Many(), tmp_path, whole=True).splitlines()
+    assert sum(" taken for " in line for line in whole) == 12
 
 
 def test_without_a_subcommand_what_there_is_is_told(

@@ -147,7 +147,9 @@ def test_the_command_writes_a_row_for_each_proposal(
     write_annotations(like, examples, {})
     asked = ["find", str(tmp_path / "scans"), "--like", str(like), "--out", str(out)]
     assert main(asked, load=lambda _: mini) == 1  # one of the images is none
-    assert "c.png" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "c.png" in err
+    assert "repeat the command with --resume" in err
     rows = rows_of(out)
     assert {row["image"] for row in rows} == {"b.png"}
     assert {row["caption"] for row in rows} == {"a nucleus", "a leaf"}
@@ -155,6 +157,23 @@ def test_the_command_writes_a_row_for_each_proposal(
     assert made == {("box", "taught", "mini")}
     assert len({row["uid"] for row in rows}) == len(rows)
     assert all(0.5 <= float(row["score"]) <= 1 for row in rows)
+    # Once the file is whole, only that is searched, and all of it written.
+    assert main([*asked, "--overwrite"], load=lambda _: mini) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*asked, "--resume", "--least", "0.4"], load=lambda _: mini) == 2
+    assert "begun with other least" in capsys.readouterr().err
+    write_picture(tmp_path / "scans", "c.png", 3, ["leaf", "nucleus", "leaf", "nucleus"])
+    assert main([*asked, "--resume"], load=lambda _: mini) == 0
+    err = capsys.readouterr().err
+    assert "1 done, 1 from before" in err
+    assert [row for row in rows_of(out) if row["image"] == "b.png"] == rows
+    assert {row["image"] for row in rows_of(out)} == {"b.png", "c.png"}
+    assert not list(tmp_path.glob("*.part"))
+    # Several processes find the same.
+    pool = [*asked, "--workers", "2"]
+    pool[5] = str(tmp_path / "pool.csv")
+    assert main(pool) == 0
+    assert rows_of(tmp_path / "pool.csv") == rows_of(out)
     # In their own image the examples themselves are not found again.
     asked[1] = str(tmp_path / "a.png")
     before = out.read_bytes(), like.read_bytes()
@@ -178,6 +197,43 @@ def test_examples_without_name_or_image_are_told(
         err = capsys.readouterr().err
         assert problem in err
         assert len(err.splitlines()) == 1
+
+
+def test_what_was_found_before_ctrl_c_is_kept(
+    tmp_path: Path, mini: Captioner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [box] = write_picture(tmp_path, "a.png", 1, ["leaf"])
+    write_picture(tmp_path, "b.png", 2, ["leaf"])
+    write_annotations(
+        tmp_path / "like.csv", [Annotation("a", "a.png", box, "leaf", None, "human")], {}
+    )
+
+    class Impatient:
+        """A model whose second picture is one too many, once."""
+
+        def __init__(self) -> None:
+            self.left = 3  # the example, and twice the first image
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(mini, name)
+
+        def encode(self, image: object, **how: object) -> object:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return mini.encode(image, **how)
+
+    captioner, out = Impatient(), tmp_path / "out.csv"
+    asked = ["find", str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    asked += ["--like", str(tmp_path / "like.csv"), "--out", str(out)]
+    assert main(asked, load=lambda _: captioner) > 2
+    assert "1 image is kept in" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*asked, "--resume"], load=lambda _: captioner) == 0
+    assert "1 done, 1 from before" in capsys.readouterr().err
+    kept = out.read_bytes()
+    assert main([*asked, "--overwrite"], load=lambda _: mini) == 0
+    assert out.read_bytes() == kept
 
 
 PLACES = {"top": (100, 20), "seam": (968, 5), "bottom": (2230, 60)}

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from taught_pictures import taught
 
 from napari_patchioner import load_model
-from napari_patchioner.errors import FormatError, ModelError
+from napari_patchioner.errors import FormatError, ImageError, ModelError
 from napari_patchioner.teaching import (
     Lexicon,
     checked_name,
@@ -133,6 +133,22 @@ def test_small_pictures_travel_along(mini: Captioner, first: Drawn, tmp_path: Pa
     again = read_lexicon(tmp_path / "cells")
     assert [e.thumbnail for e in again.examples] == [e.thumbnail for e in lexicon.examples]
     assert all(e.thumbnail.startswith(b"\x89PNG") for e in again.examples)
+
+
+def test_what_does_not_belong_together_is_refused(mini: Captioner, first: Drawn) -> None:
+    for boxes, names, more, problem in (
+        (1, ["a", "b"], {}, "2 names for 1 region"),
+        (2, ["a", "b"], {"uids": ["1"]}, "1 uid for 2 regions"),
+        (2, ["a", "b"], {"uids": ["1", "1"]}, "the uid '1' appears twice"),
+        (1, [None], {}, "None is no name"),
+        (0, [], {}, "at least one example"),
+    ):
+        with pytest.raises(FormatError, match=problem):
+            Lexicon.teach(mini, first.grid, first.pixels, first.boxes[:boxes], names, **more)
+    with pytest.raises(ImageError, match="the grid is of an image of 160 by 240 pixels"):
+        Lexicon.teach(mini, first.grid, first.pixels[:100], first.boxes[:1], ["a"])
+    with pytest.raises(ImageError, match="the grid is of an image"):
+        taught(mini, first).name(mini, first.grid, first.pixels[:, 1:], first.boxes[:1])
 
 
 @pytest.mark.parametrize("text", ["", " \n", "a\x00b", "x" * 1001, "a\u202eb"])

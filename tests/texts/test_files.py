@@ -142,7 +142,7 @@ def test_bytes_that_are_no_utf8_concern_their_line_alone(tmp_path):
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.json"])
 def test_a_binary_file_is_refused(tmp_path, name):
     path = made(tmp_path, name, b"\x89PNG\r\n\0\0\0\rIHDR")
-    with pytest.raises(FormatError, match="is no text; give a text file in UTF-8"):
+    with pytest.raises(FormatError, match="is not a text file; give one in UTF-8"):
         texts(path)
 
 

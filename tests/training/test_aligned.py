@@ -102,6 +102,7 @@ def test_a_rotation_without_a_model_of_its_own(store, texts, tmp_path, capsys):
     assert run("bridge", texts, *arguments, "--method", "orthogonal", "--no-intercept") == 0
     made = LinearMap.open(out / "map.safetensors")
     np.testing.assert_allclose(made.matrix @ made.matrix.T, np.eye(24), atol=1e-5)
+    assert "has no decoder; name a model that has with --decoder" in capsys.readouterr().err
     assert not (out / "preset.toml").exists()
     assert (out / "CARD.md").exists()
 
@@ -109,6 +110,13 @@ def test_a_rotation_without_a_model_of_its_own(store, texts, tmp_path, capsys):
 def test_what_does_not_belong_together_is_said_before_the_work(store, texts, tmp_path, capsys):
     out = tmp_path / "out"
     assert run("bridge", texts, "--from", "encoder", "--to", "nobody", "--out", out) == 2
+    mini = ("--vision", "mini", "--text", "mini", "--images", tmp_path, "--out", out)
+    assert run("projection", texts, *mini) == 2
+    assert "neither COCO captions" in capsys.readouterr().err
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "pairs.tsv").write_text("Image\tCaption\na.png\ta cell\n")
+    assert run("projection", tmp_path / "pairs.tsv", *mini) == 2
+    assert "The model 'mini' has no DINO" in capsys.readouterr().err
     tower = ("--from", "encoder", "--to", store / "encoder" / "clip", "--decoder", "writer")
     assert run("bridge", texts, *tower, "--out", out) == 2
     assert "do not belong together" in capsys.readouterr().err

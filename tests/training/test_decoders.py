@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from napari_patchioner.training import (
     Recipe,
     Settings,
     Sizes,
+    Split,
     rebuilt,
     score_ways,
     train_decoder,
@@ -130,7 +132,9 @@ def test_what_is_under_way_is_not_mixed_with_something_else(texts, tower, tmp_pa
         "texts": {"texts": TextList("other", CAPTIONS[1:])},
         "tower": {"tower": replace(tower, provenance={"text": "other"})},
         "width": {"recipe": replace(TINY, sizes=replace(TINY.sizes, width=32))},
-        "settings": {"steps": 30},
+        "steps": {"steps": 30},
+        "seed": {"settings": replace(SETTINGS, seed=9)},
+        "share held out": {"split": Split(0.3)},
     }
     for name, change in changes.items():
         with pytest.raises(ModelError, match=name):
@@ -204,6 +208,25 @@ def test_from_a_file_of_texts_to_captions_of_regions(kind, tmp_path, monkeypatch
     assert "is there" in capsys.readouterr().err
     assert main(["models", "add", str(out)]) == 0
     assert "my-cells is added and installed" in capsys.readouterr().err
+    assert main(["models", "info", "my-cells"]) == 0
+    shown = capsys.readouterr().out
+    card = json.loads((out / "card.json").read_text())
+    for wanted in (kind, "CC0-1.0", file_sha256(tmp_path / "cells.txt"), *card["scores"]):
+        assert wanted in shown
+    page = shown.splitlines()[-1].removeprefix("all of its card: ")
+    assert Path(page).read_bytes() == (out / "CARD.md").read_bytes()
+    if kind == "noise":
+        # A card that somebody has damaged, or a part without a backbone, is told.
+        Path(page).with_name("card.json").write_text(
+            '{"data": [1, {"name": "\\u001b[2J"}], "kind": 7}'
+        )
+        assert main(["models", "info", "my-cells"]) == 0
+        assert "\x1b" not in capsys.readouterr().out
+        Path(page).with_name("card.json").write_text("{")
+        assert main(["models", "info", "my-cells"]) == 2
+        (out / "preset.toml").unlink()
+        assert main(["models", "add", str(out)]) == 2
+        assert "without a backbone" in capsys.readouterr().err
     captioner = load_model("my-cells")
     image = coffee()[::2, ::2]
     boxes = [Box(20, 60, 150, 220), Box(0, 0, 40, 60)]

@@ -61,11 +61,15 @@ def test_it_is_estimated_from_captions_of_the_same_image(tmp_path):
     expected = Noise.estimated([embed(["ab", "abcd"])])
     assert estimate_noise(tmp_path / "coco.json", embed) == expected
     assert estimate_noise(tmp_path / "table.csv", embed) == expected
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(FormatError, match="columns image and caption"):
-        estimate_noise(tmp_path / "other.csv", embed)
+    for name, text in (("other.csv", "a,b\n1,2\n"), ("a.txt", "a, b\nc\n"), ("a.json", "[]")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(FormatError, match="columns image and caption"):
+            estimate_noise(tmp_path / name, embed)
 
 
 def test_a_spread_below_nothing_is_refused():
     with pytest.raises(ModelError, match="0 or more"):
         Noise(-1.0)
+    for variance in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="variance of 0 or more"):
+            Noise.of_variance(variance)

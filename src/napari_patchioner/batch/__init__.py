@@ -10,12 +10,14 @@ from ._journal import Journal
 from ._match import ImageMatcher
 from ._plan import Plan
 from ._result import TABLES, Result, check_format, check_people
+from ._search import Examples, Search
 from ._teach import name_of, teach_image
 from .local import run
 
 __all__ = [
     "TABLES",
     "Dataset",
+    "Examples",
     "ImageMatcher",
     "Job",
     "Journal",
@@ -23,6 +25,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Result",
+    "Search",
     "Tally",
     "caption_folder",
     "caption_image",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from napari_patchioner.captioner import Captioner
 
@@ -15,7 +16,6 @@ from . import cluster
 from ._dataset import Dataset
 from ._job import Job, Outcome
 from ._journal import Journal
-from ._plan import Plan
 from .local import load_installed, run
 
 _MOST_FAILURES = 20
@@ -62,8 +62,15 @@ class Tally:
             self.failures.append((outcome.image, outcome.why))
 
 
+class Jobs(Protocol):
+    """The jobs of a run, as many as it says; gone through as often as is asked."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Job]: ...
+
+
 def caption_folder(
-    plan: Plan,
+    plan: Jobs,
     journal: Journal | Dataset,
     model: str,
     *,
@@ -73,7 +80,7 @@ def caption_folder(
     scheduler: str | None = None,
     notify: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Tally]:
-    """Caption the images of a plan that a journal does not know yet; it gets each outcome at once.
+    """Caption or search the images that a journal does not know yet; it gets each outcome at once.
 
     The other arguments are those of `local.run`, or of `cluster.run`, which captions in its place
     where a ``scheduler`` is named. Yields how far it is, the same object each time.

@@ -64,6 +64,15 @@ class Drawing(Protocol):
         """Return a region of the kind that `draw` makes, without reading anything."""
 
 
+class Searching(Protocol):
+    """Finds things on an image in place of captioning its regions; picklable."""
+
+    def find(
+        self, captioner: Captioner, image: StoredImage, path: Path, name: str
+    ) -> tuple[list[Annotation], float | None]:
+        """Return what is found, and how likely the image is a photograph, if that is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class LexiconFolder:
     """A lexicon as a job names it: where it lies, and its digest when the run began.
@@ -131,6 +140,8 @@ class Job:
         well, the old text kept as the extra ``"previous_caption"``; what is locked stays.
     lexicon : LexiconFolder or None
         What names regions that are like its examples; the others get captions of the model.
+    search : Searching or None
+        What is looked for in place of captioning; all else but the image then says nothing.
     """
 
     image: str
@@ -142,11 +153,13 @@ class Job:
     big: int = BIG
     overwrite: bool = False
     lexicon: LexiconFolder | None = None
+    search: Searching | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be something to caption, so that the image has to be read."""
-        return self.drawing is not None or any(map(self.is_open_region, self.regions))
+        """Whether there may be something to caption or find, so that the image has to be read."""
+        is_drawn = self.drawing is not None or self.search is not None
+        return is_drawn or any(map(self.is_open_region, self.regions))
 
     def is_open_region(self, annotation: Annotation) -> bool:
         """Whether the model may caption a region."""
@@ -181,6 +194,8 @@ class Outcome:
         How long it took.
     height, width : int
         Pixels of the image; 0 where nobody knows.
+    photograph : float or None
+        How likely the image is a photograph, 0 to 1, where that was asked.
     """
 
     image: str
@@ -190,6 +205,7 @@ class Outcome:
     seconds: float = 0.0
     height: int = 0
     width: int = 0
+    photograph: float | None = None
 
 
 def failure(job: Job, why: str) -> Outcome:
@@ -213,7 +229,7 @@ def reason(error: Exception) -> str:
 def work(
     captioner: Captioner, job: Job, *, read: Callable[[Path], Source] | None = None
 ) -> Outcome:
-    """Caption one image; nothing about the image or its regions is ever raised.
+    """Caption or search one image; nothing about the image or its regions is ever raised.
 
     The outcome is the same for the same model, file and job, whatever was captioned before. The
     image is read by ``read`` if that is given. A ModelError where the model cannot do what the
@@ -244,6 +260,12 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
         return skipped(job)
     source = read_source(job.path, job.big) if read is None else read(job.path)
     with ExitStack() as stack:
+        if job.search is not None:
+            if isinstance(source, np.ndarray):
+                source = StoredImage.of(source, job.path)
+            image = stack.enter_context(source or open_image(job.path))
+            proposals, likely = job.search.find(captioner, image, job.path, job.image)
+            return Outcome(job.image, "done", tuple(proposals), "", 0.0, *image.shape, likely)
         if isinstance(source, np.ndarray) and not job.options.get("zoom"):
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None

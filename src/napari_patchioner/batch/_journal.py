@@ -196,6 +196,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 4),
         "size": [outcome.height, outcome.width],
         "regions": [_annotation_to_json(annotation) for annotation in outcome.annotations],
+        **({} if outcome.photograph is None else {"photograph": round(outcome.photograph, 4)}),
     }
 
 
@@ -203,7 +204,8 @@ def outcome_from_json(entry: dict[str, Any]) -> Outcome:
     """Return the outcome that `outcome_to_json` wrote."""
     annotations = tuple(map(_annotation_from_json, entry["regions"]))
     about = (entry["image"], entry["status"], annotations, entry["why"], entry["seconds"])
-    return Outcome(*about, *entry["size"])
+    height, width = entry["size"]
+    return Outcome(*about, height, width, entry.get("photograph"))
 
 
 def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:

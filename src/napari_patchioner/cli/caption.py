@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from napari_patchioner import batch
 from napari_patchioner.annotations import (
@@ -21,14 +21,14 @@ from napari_patchioner.annotations import (
     format_again,
     format_named,
 )
-from napari_patchioner.errors import FormatError, PatchionerError
+from napari_patchioner.errors import FormatError, PatchionerError, counted
 
-from .shared import Bar, above_zero, check_folder, print_exactly, say, share_of_one, up_to
+from .running import AnyJournal, add_running, follow, keeping, say_again, say_failures, say_tally
+from .shared import above_zero, add_images, check_folder, print_exactly, say, share_of_one, up_to
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
-AnyJournal: TypeAlias = batch.Journal | batch.Dataset
 STDOUT = "-"
 _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
@@ -40,12 +40,7 @@ _OPTIONS = (
 
 def add_caption(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``caption``."""
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="image files, zarr images, folders, or patterns in quotes such as 'scans/**/*.png'",
-    )
+    add_images(parser)
     parser.add_argument(
         "--regions",
         required=True,
@@ -53,7 +48,6 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         help="a file of regions, in which those without an image go with every image; the word "
         "whole; N by N boxes on each image; or a folder of label images of the same names",
     )
-    parser.add_argument("--model", default="mini", help="id of the model (mini)")
     parser.add_argument(
         "--out",
         default="-",
@@ -91,23 +85,19 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
-    for names, text in (
-        (("-r", "--recursive"), "search folders within folders as well"),
-        (("--resume",), "go on with a run that was stopped, if there is one"),
+    add_running(running)
+    for name, text in (
         (
-            ("--only-empty",),
+            "--only-empty",
             "keep captions that are there, by a model or a person; a person's always stay",
         ),
         (
-            ("--overwrite",),
+            "--overwrite",
             "caption what has a caption by a person, or of unknown source, as well; the old text "
             "is kept beside the new one where the format can; locked regions stay",
         ),
     ):
-        running.add_argument(*names, action="store_true", help=text)
-    count: dict[str, Any] = {"type": up_to(256), "default": 1, "metavar": "N"}
-    running.add_argument("--workers", **count, help="processes, a model in each (1)")
-    running.add_argument("--threads", **count, help="threads of each process (1)")
+        running.add_argument(name, action="store_true", help=text)
     running.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -281,13 +271,14 @@ class _Target:
                 return
             if left_out:
                 verb = "are" if len(left_out) > 1 else "is"
+                total = counted(count + len(left_out), "region")
                 say(
-                    f"{len(left_out)} of {count + len(left_out)} regions {verb} left out, which "
+                    f"{len(left_out)} of {total} {verb} left out, which "
                     f"this format cannot hold, such as {left_out[0].uid!r} of {left_out[0].image} "
                     f"({left_out[0].kind})"
                 )
         if self.is_named:
-            total = f"{count} region{'s' * (count != 1)}"
+            total = counted(count, "region")
             say(f"{total} in these files" if notes.count("files") else f"{self.path}: {total}")
 
 
@@ -313,8 +304,8 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     stays = target.in_place and target.keeps(plan)
     if (lost := plan.notes.left_out) and target.in_place and not stays:
         raise FormatError(
-            f"{run.out}: {lost} record{'s' * (lost > 1)} of it could not be read and would be "
-            "lost; name another file with --out"
+            f"{run.out}: {counted(lost, 'record')} of it could not be read and would be lost; name "
+            "another file with --out"
         )
     table = target.in_place and target.form.name in batch.TABLES
     # Files of one image each are left alone.
@@ -322,14 +313,14 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     others = plan.others if target.in_place and not alone else []
     if plan.others:
         count = len(plan.others)
-        counted = f"{count} region{'s' * (count > 1)} of other images"
+        elsewhere = f"{counted(count, 'region')} of other images"
         if target.in_place and not (stays or others):
             raise FormatError(
-                f"{run.out}: holds {counted}, which would be lost; name those images too "
+                f"{run.out}: holds {elsewhere}, which would be lost; name those images too "
                 "(perhaps with --recursive), or another file with --out"
             )
         stay = "stays as it is" if count == 1 else "stay as they are"
-        say(f"{counted} {stay if target.in_place else 'left out'}")
+        say(f"{elsewhere} {stay if target.in_place else 'left out'}")
     target.check_result(plan)
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
     run, memory = _remembering(run)
@@ -342,48 +333,32 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         journal = batch.Journal(
             part, settings, resume=run.resume, wanted=wanted if target.is_named else ""
         )
-    try:
+    with keeping(journal, named=target.is_named):
         if target.in_place and plan.is_outdated:
             raise FormatError(f"{run.out}: was changed while it was read; repeat the command")
-        tally = _caption(run, plan, journal)
-        before = f", {tally.kept} from before" if tally.kept else ""
-        say(
-            f"{tally.done} done{before}, {tally.skipped} skipped, {tally.failed} failed; "
-            f"{_duration(tally.seconds)}, {tally.rate:.3g} images per second"
+        how: dict[str, Any] = {"workers": run.workers, "threads": run.threads, "load": run.load}
+        tally = follow(
+            lambda bar: batch.caption_folder(
+                plan, journal, run.model, **how, scheduler=run.scheduler, notify=bar.say
+            )
         )
+        say_tally(tally)
         if run.lexicon is not None:
-            regions = "1 region" if tally.taught == 1 else f"{tally.taught} regions"
-            say(f"{regions} of {tally.regions} got names of the lexicon")
+            regions = counted(tally.taught, "region")
+            say(f"{regions} of {tally.regions:,} got names of the lexicon")
         _say_what_stays(0 if run.only_empty else plan.of_people, plan.locked)
         target.write(plan, journal, others)
-    except (PatchionerError, KeyboardInterrupt):
-        if not len(journal):
-            journal.delete()
-            raise
-        journal.close()
-        if target.is_named:
-            say(
-                f"stopped: {len(journal)} images are kept in {journal.path}; the same command with "
-                "--resume goes on from there"
-            )
-        raise
     if isinstance(journal, batch.Dataset) or (tally.failed and not target.in_place):
         journal.close()
     else:  # everything is in the result, and the regions in it are others now
         journal.delete()
     if not tally.failed:
         return _DONE
-    for image, why in tally.failures:
-        say(f"  {why}" if image in why else f"  {image}: {why}")
-    if tally.failed > len(tally.failures):
-        say(f"  and {tally.failed - len(tally.failures)} more")
+    say_failures(tally)
     if target.in_place:
         say("to try those again, repeat the command with --only-empty; all else is in the file")
     elif target.is_named:
-        say(
-            "to try those again, repeat the command with --resume; all else is kept in "
-            f"{journal.path}"
-        )
+        say_again(journal)
     return _SOME_FAILED
 
 
@@ -413,33 +388,3 @@ def _say_what_stays(of_people: int, locked: int) -> None:
         say("1 region is locked and stayed as it was")
     elif locked:
         say(f"{locked} regions are locked and stayed as they were")
-
-
-def _caption(run: BatchRun, plan: batch.Plan, journal: AnyJournal) -> batch.Tally:
-    """Caption what is left, and show how far it is."""
-    tally = batch.Tally(len(plan))
-    how: dict[str, Any] = {"workers": run.workers, "threads": run.threads, "load": run.load}
-    with Bar() as bar:
-        for tally in batch.caption_folder(
-            plan, journal, run.model, **how, scheduler=run.scheduler, notify=bar.say
-        ):
-            parts = [f"{tally.finished} of {tally.total} images"]
-            if tally.failed:
-                parts.append(f"{tally.failed} failed")
-            if tally.done:
-                pace = tally.seconds / (tally.finished - tally.kept)
-                left = _duration((tally.total - tally.finished) * pace)
-                parts += [f"{tally.rate:.3g} per second", f"{left} left"]
-            bar(tally.finished / tally.total, ", ".join(parts))
-    return tally
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in hours, minutes and seconds.
-
-    >>> _duration(3725)
-    '1:02:05'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

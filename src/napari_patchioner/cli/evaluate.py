@@ -161,7 +161,8 @@ def _publish(
     for table in filter(None, (out / TABLE, arguments.table)):
         protocols.append_row(table, out.name, scores)
     if done.missing:
-        say(f"{len(done.missing)} images are not in the folder and were left out")
+        are = "image is" if len(done.missing) == 1 else "images are"
+        say(f"{len(done.missing)} {are} not in the folder and left out")
     for name, why in done.failed.items():
         say(f"{name}: {why}")
     say(f"wrote {out / PREDICTIONS}, {SCORES}, {PAGE}, {TABLE}")

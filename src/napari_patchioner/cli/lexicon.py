@@ -6,10 +6,10 @@ import argparse
 from functools import reduce
 from pathlib import Path
 
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, counted
 
 from .shared import check_folder, say
-from .teach import summary
+from .teach import say_renamed, summary
 
 
 def add_lexicon(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,11 @@ def add_lexicon(parser: argparse.ArgumentParser) -> None:
     rename = commands.add_parser("rename", help="give a name another wording, or join two names")
     for command in (info, forget, rename):
         command.add_argument("lexicon", type=Path, metavar="LEXICON", help="its folder")
-    info.add_argument("--examples", action="store_true", help="list every example")
+    info.add_argument(
+        "--examples",
+        action="store_true",
+        help="list every example, and all that is taken for another",
+    )
     info.set_defaults(run=_info)
     merge = commands.add_parser("merge", help="write several lexicons of one model as one")
     merge.add_argument("lexicons", nargs="+", type=Path, metavar="LEXICON", help="their folders")
@@ -48,7 +52,7 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
         ("digest", lexicon.digest),
     ]
     print("\n".join(f"{name:<9} {text}" for name, text in facts) + "\n")
-    print(summary(lexicon))
+    print(summary(lexicon, arguments.lexicon, whole=arguments.examples))
     if arguments.examples:
         print()
         for example in lexicon.examples:
@@ -64,10 +68,13 @@ def _merge(arguments: argparse.Namespace, _: object) -> None:
         folder.resolve() for folder in arguments.lexicons
     ):
         raise FormatError(f"{arguments.out}: is there; choose another name")
-    merged = reduce(Lexicon.merged, map(read_lexicon, arguments.lexicons))
+    lexicons = [read_lexicon(folder) for folder in arguments.lexicons]
+    merged = reduce(Lexicon.merged, lexicons)
     write_lexicon(arguments.out, merged)
-    print(summary(merged))
-    say(f"{arguments.out}: {len(merged)} examples of {len(merged.counts)} names")
+    print(summary(merged, arguments.out))
+    say_renamed(lexicons, merged)
+    names = counted(merged.counts, "name")
+    say(f"{arguments.out}: {counted(merged, 'example')} of {names}")
 
 
 def _forget(arguments: argparse.Namespace, _: object) -> None:
@@ -90,8 +97,7 @@ def _forget(arguments: argparse.Namespace, _: object) -> None:
     forgotten = {e.key for e, match in zip(lexicon.examples, matches, strict=True) if match}
     left = lexicon.kept(lambda example: example.key not in forgotten)
     write_lexicon(arguments.lexicon, left)
-    plural = "s" * (len(forgotten) != 1)
-    say(f"{len(forgotten)} example{plural} forgotten, {len(left)} left")
+    say(f"{counted(forgotten, 'example')} forgotten, {len(left):,} left")
 
 
 def _rename(arguments: argparse.Namespace, _: object) -> None:
@@ -103,4 +109,5 @@ def _rename(arguments: argparse.Namespace, _: object) -> None:
         raise FormatError(f"{arguments.lexicon}: holds no name {arguments.old!r}")
     write_lexicon(arguments.lexicon, lexicon.renamed(arguments.old, arguments.new))
     count = lexicon.counts[arguments.old]
-    say(f"{count} example{'s are' if count != 1 else ' is'} {arguments.new!r} now")
+    are = "is" if count == 1 else "are"
+    say(f"{counted(count, 'example')} {are} {arguments.new!r} now")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_patchioner.errors import Cancelled, FormatError
+from napari_patchioner.errors import Cancelled, FormatError, counted, shell_command
 from napari_patchioner.models.preset import size_text
 
 from .shared import Bar, positive, say, text_table
@@ -84,9 +84,15 @@ def _captions_of_people(path: Path) -> list[str]:
 def _build(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
     """Build a memory; what was dropped is said before it is embedded."""
     from napari_patchioner.models.memories import build_memory, memory_folder
-    from napari_patchioner.texts import LONGEST, TextReport
+    from napari_patchioner.texts import LONGEST, TextFile, TextReport
 
     sources, report = text_sources(arguments.texts, arguments.column), TextReport()
+    for source in sources:
+        if isinstance(source, TextFile) and source.column is None:
+            names, taken = source.columns()
+            if taken and len(names) > 1:
+                kind = "column" if source.is_table else "field"
+                say(f"{source.name}: texts are taken from the {kind} {taken!r}")
     captioner = load(arguments.model)
     folder = arguments.out
     if folder is None:
@@ -119,10 +125,12 @@ def _build(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> N
         for line in report.sentences():
             say(line)
     if unknown := report.kept - len(bank):
-        say(f"{unknown:,} hold no word that {captioner.name} knows")
+        hold = "holds" if unknown == 1 else "hold"
+        say(f"{unknown:,} {hold} no word that {captioner.name} knows")
     shown = arguments.name or arguments.out
-    say(f"{shown}: {len(bank):,} sentences for {captioner.name}")
-    say(f"caption with: napari-patchioner caption --model {captioner.name} --memory {shown} ...")
+    say(f"{shown}: {counted(bank, 'sentence')} for {captioner.name}")
+    how = shell_command("caption", "--model", captioner.name, "--memory", shown)
+    say(f"caption with: {how} ...")
 
 
 def _list(*_: object) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, shell_command
 from napari_patchioner.models import ModelCard, add_model, available_models, get_model, remove_model
 from napari_patchioner.models.preset import size_text
 
 from .shared import Bar, say, text_table
 
 _WIDEST = 28
+_LONGEST = 200
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +65,7 @@ def _list(*_: object) -> None:
 
 def _info(arguments: argparse.Namespace, _: object) -> None:
     """Print all that is known of a model."""
-    from napari_patchioner.models.install import files_of
+    from napari_patchioner.models.install import files_of, trained_card
 
     card = _card(arguments.id)
     lines = [
@@ -83,6 +86,34 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
     ]
     if rows:
         print("\n" + text_table(["for", "file", "size", "where"], rows))
+    trained, page = trained_card(card.id)
+    for part in _trained(trained):
+        print("\n" + part)
+    if page is not None:
+        print(f"\nall of its card: {page}")
+
+
+def _trained(card: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a card says of how a model was trained, from what, and how well it does."""
+    from napari_patchioner.texts import cleaned
+
+    def text(value: object) -> str:
+        """Return what a file that may be anybody's says, short and printable."""
+        return "" if value in (None, "", 0) else cleaned(str(value))[:_LONGEST]
+
+    facts = [("trained", card.get("kind")), ("behind", card.get("tower")), ("", card.get("method"))]
+    if lines := [f"{name:<8} {text(value)}" for name, value in facts if value]:
+        yield "\n".join(lines)
+    names = ("name", "examples", "licence", "sha256")
+    listed = card.get("data")
+    data = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    if rows := [[text(item.get(name)) for name in names] for item in data]:
+        yield text_table(["data", *names[1:]], rows)
+    for title, key in (("held out", "scores"), ("file", "files")):
+        pairs = card.get(key)
+        if isinstance(pairs, dict) and pairs:
+            value = "score" if key == "scores" else "sha256"
+            yield text_table([title, value], [[text(k), cleaned(str(v))] for k, v in pairs.items()])
 
 
 def _get(arguments: argparse.Namespace, _: object) -> None:
@@ -100,7 +131,8 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
         freed = get_model(card.id, folder=arguments.folder, progress=bar, keep=arguments.keep)
     if freed:
         say(f"{size_text(freed)} of published files were converted and are free again")
-    say(f"{card.id} is installed; caption with: napari-patchioner caption --model {card.id} ...")
+    how = shell_command("caption", "--model", card.id)
+    say(f"{card.id} is installed; caption with: {how} ...")
 
 
 def _agreed(name: str) -> bool:
@@ -112,7 +144,7 @@ def _agreed(name: str) -> bool:
     if not answers:
         raise ModelError(
             f"nobody is there to agree to this download, so nothing was downloaded; to agree "
-            f"beforehand: napari-patchioner models get {name} --yes"
+            f"beforehand: {shell_command('models', 'get', name, '--yes')}"
         )
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     try:
@@ -138,7 +170,7 @@ def _add(arguments: argparse.Namespace, _: object) -> None:
     say(
         f"{preset.id} is added and installed"
         if next_step.installed
-        else f"{preset.id} is added; get it with: napari-patchioner models get {preset.id}"
+        else f"{preset.id} is added; get it with: {shell_command('models', 'get', preset.id)}"
     )
 
 

@@ -96,6 +96,20 @@ def _width(text: str) -> int:
     return len(text) + sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add which images a command is about, and the model that encodes them."""
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, zarr images, folders, or patterns in quotes such as 'scans/**/*.png'",
+    )
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="search folders within folders as well"
+    )
+    parser.add_argument("--model", default="mini", help="id of the model (mini)")
+
+
 def split_names(text: str | None) -> list[str]:
     """Return the names in a list with commas, none if there is no list."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -161,8 +175,3 @@ def check_folder(folder: Path) -> None:
         raise FormatError(f"{folder}: there is no such folder to write into")
     with os_errors(folder, "written"), tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def counted(count: int, word: str) -> str:
-    """Return a number with its word, in the plural where it has one."""
-    return f"{count} {word}{'s' * (count != 1)}"

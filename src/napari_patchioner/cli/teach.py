@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_patchioner.errors import FormatError, ImageError
+from napari_patchioner.errors import FormatError, ImageError, counted, shell_command
 
-from .shared import Bar, check_folder, counted, say, text_table
+from .shared import Bar, add_images, check_folder, say, text_table
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.teaching import Lexicon
 
 _DONE, _SOME_FAILED = 0, 1
+# Lines of what is taken for what.
+_MOST_WRONG = 10
 
 
 def add_teach(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``teach``."""
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="image files, zarr images, folders, or patterns in quotes such as 'scans/**/*.png'",
-    )
+    add_images(parser)
     parser.add_argument(
         "--regions",
         required=True,
@@ -38,10 +35,6 @@ def add_teach(parser: argparse.ArgumentParser) -> None:
         "--add",
         action="store_true",
         help="add to the lexicon that is there; a region taught again gets its new name",
-    )
-    parser.add_argument("--model", default="mini", help="id of the model (mini)")
-    parser.add_argument(
-        "-r", "--recursive", action="store_true", help="search folders within folders as well"
     )
     parser.add_argument(
         "--thumbnails", action="store_true", help="keep a small picture of each example"
@@ -86,7 +79,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     lexicons, failures = [] if before is None else [before], []
     with Bar() as bar:
         for done, job in enumerate(plan):
-            bar(done / len(plan), f"{done} of {len(plan)} images")
+            bar(done / len(plan), f"{done} of {counted(plan, 'image')}")
             try:
                 taught, faults = batch.teach_image(captioner, job, thumbnails=arguments.thumbnails)
             except ImageError as error:
@@ -94,31 +87,60 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
                 continue
             failures += [f"{job.image}: {fault}" for fault in faults]
             lexicons += [] if taught is None else [taught]
-        bar(1.0, f"{counted(len(plan), 'image')}")
+        bar(1.0, counted(plan, "image"))
     for line in failures:
         say(f"  {line}")
     if len(lexicons) == (before is not None):
         raise FormatError("nothing could be learned, so nothing was written")
     lexicon = reduce(Lexicon.merged, lexicons)
     write_lexicon(out, lexicon)
-    print(summary(lexicon))
-    say(f"{out}: {counted(len(lexicon), 'example')} of {counted(len(lexicon.counts), 'name')}")
+    print(summary(lexicon, out))
+    if before is not None:
+        say_renamed(lexicons, lexicon)
+    say(f"{out}: {counted(lexicon, 'example')} of {counted(lexicon.counts, 'name')}")
     return _SOME_FAILED if failures else _DONE
 
 
-def summary(lexicon: Lexicon) -> str:
-    """Return a table of the names: how many examples each has, and how they fare left out."""
+def summary(lexicon: Lexicon, folder: Path, *, whole: bool = False) -> str:
+    """Return a table of the names: how many examples each has, and how they fare left out.
+
+    The ``folder`` of the lexicon is for advice; ``whole`` is for all that is taken for another.
+    """
     confusion = lexicon.classifier.confusion
-    rows = []
-    for name, count in lexicon.counts.items():
-        row = confusion.counts[name]
-        total = sum(row.values())
-        right = f"{row.get(name, 0)} of {total}" if total else ""
-        rows.append([name, str(count), right])
+    totals = {name: sum(row.values()) for name, row in confusion.counts.items()}
+    rows = [
+        [name, str(count), f"{confusion.counts[name].get(name, 0)} of {total}" if total else ""]
+        for name, count in lexicon.counts.items()
+        for total in [totals[name]]
+    ]
     lines = [text_table(["name", "examples", "right when left out"], rows)]
     lines += filter(None, [confusion.summary()])
-    lines += confusion.sentences()
+    if any(0 < total < lexicon.counts[name] for name, total in totals.items()):
+        lines.append(
+            f"only {sum(totals.values()):,} of {counted(lexicon, 'example')} were left out in "
+            "turn, about as many of each name"
+        )
+    wrong = confusion.sentences()
+    shown = len(wrong) if whole else _MOST_WRONG
+    lines += wrong[:shown]
+    if len(wrong) > shown:
+        all_of_it = shell_command("lexicon", "info", folder, "--examples")
+        lines.append(f"and {len(wrong) - shown:,} more: {all_of_it}")
     for names in lexicon.contradictions:
-        shown = " and ".join(map(repr, names))
-        lines.append(f"the very same region is called {shown}; forget one of both")
+        same = " and ".join(map(repr, names))
+        lines.append(f"the very same region is called {same}; forget one of both")
+    for first, second in lexicon.lookalikes:
+        join = shell_command("lexicon", "rename", folder, second, first)
+        lines.append(f"{first!r} and {second!r} differ in capitals alone; to join them: {join}")
     return "\n".join(lines)
+
+
+def say_renamed(lexicons: Sequence[Lexicon], merged: Lexicon) -> None:
+    """Say how many examples of lexicons have another name once merged, and which names are gone."""
+    names = {example.key: example.name for example in merged.examples}
+    renamed = {e.key for own in lexicons for e in own.examples if e.name != names[e.key]}
+    if renamed:
+        say(f"{counted(renamed, 'example')} got the name that the later examples have")
+    gone = sorted({name for own in lexicons for name in own.counts} - merged.counts.keys())
+    if gone:
+        say(f"no example has these names any more: {', '.join(map(repr, gone))}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_patchioner.devices import CPU, DEVICES
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, shell_command
 from napari_patchioner.limits import check_plain_file
 
 from .shared import (
@@ -221,7 +220,7 @@ def _train_decoder(arguments: argparse.Namespace, *_: object) -> None:
         raise FormatError(f"{out}: is there; choose another name")
     for path in (*arguments.texts, *filter(None, [arguments.held_out])):
         check_plain_file(path)
-    about = training.About(_id_of(arguments), arguments.title or "", arguments.licence)
+    about = training.About(id_of(arguments), arguments.title or "", arguments.licence)
     sizes = training.Sizes(
         arguments.width, arguments.layers, arguments.heads, longest=arguments.longest
     )
@@ -256,11 +255,16 @@ def _train_decoder(arguments: argparse.Namespace, *_: object) -> None:
             placement=choose(arguments.device),
             progress=bar,
         )
-    print(text_table(["held out", "score"], [[name, f"{it}"] for name, it in card.scores.items()]))
+    print_result(out, card.id, card.scores, "a decoder behind a text encoder alone")
+
+
+def print_result(out: Path, model: str, scores: Mapping[str, Any], part: str) -> None:
+    """Print scores, and how the model is added; ``part`` is what there is where that is none."""
+    print(text_table(["held out", "score"], [[name, f"{it}"] for name, it in scores.items()]))
     if (out / "preset.toml").is_file():
-        say(f"{out}: add it with: napari-patchioner models add {shlex.quote(str(out))}")
+        say(f"{out}: the model {model}; add it with: {shell_command('models', 'add', out)}")
     else:
-        say(f"{out}: a decoder behind a text encoder alone, without a backbone for pictures")
+        say(f"{out}: {part}, and no model that could be added")
 
 
 def _noise(arguments: argparse.Namespace, tower: Tower) -> Noise:
@@ -278,12 +282,12 @@ def _noise(arguments: argparse.Namespace, tower: Tower) -> Noise:
     return Noise.of_variance(_VARIANCE) if arguments.kind == "viecap" else Noise(_STD)
 
 
-def _id_of(arguments: argparse.Namespace) -> str:
+def id_of(arguments: argparse.Namespace) -> str:
     """Return the id of the model: as given, or made of the name of the folder."""
     if arguments.id:
         return str(arguments.id)
     made = re.sub(r"[^a-z0-9]+", "-", arguments.out.name.lower()).strip("-")
-    return made[:64] or "decoder"
+    return made[:64].strip("-") or "trained"
 
 
 KINDS: Kinds = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError, ModelError
 from napari_patchioner.limits import check_plain_file
 
-from .shared import Bar, above_zero, check_folder, say, text_table
-from .train import add_result, add_settings, settings_of
+from .shared import Bar, above_zero, check_folder, say
+from .train import add_result, add_settings, id_of, print_result, settings_of
 
 if TYPE_CHECKING:
     from napari_patchioner.backbones.base import Backbone
@@ -199,7 +197,11 @@ def _train_bridge(arguments: argparse.Namespace, *_: object) -> None:
             ],
         )
 
-    _finish(arguments, work, write, asdict(scores))
+    if decoder is None:
+        part = f"a map alone, as {target_name} has no decoder; name a model that has with --decoder"
+    else:
+        part = f"a map alone, as {source_name} is a text encoder without a backbone for pictures"
+    _finish(arguments, work, write, asdict(scores), part)
 
 
 def _train_projection(arguments: argparse.Namespace, *_: object) -> None:
@@ -278,12 +280,14 @@ def _train_projection(arguments: argparse.Namespace, *_: object) -> None:
             limits=["What it was not shown in pictures it cannot tell apart."],
         )
 
-    _finish(arguments, work, write, asdict(scores))
+    part = f"a projection alone, as {text_name} is no CLIP, which a model with it needs"
+    _finish(arguments, work, write, asdict(scores), part)
 
 
 def _vision(name: str) -> tuple[Preset | Path, Backbone]:
     """Open the backbone of a model, or a DINO in a folder or file."""
     from napari_patchioner.backbones.dino import Dino
+    from napari_patchioner.models.embedded import HEADS
     from napari_patchioner.models.install import find_preset, installed_files
     from napari_patchioner.models.parts import open_part
     from napari_patchioner.models.preset import Part
@@ -291,9 +295,9 @@ def _vision(name: str) -> tuple[Preset | Path, Backbone]:
     path = Path(name)
     if path.exists():
         return path, Dino.open({"vision": path})
-    preset = find_preset(name)
-    role = preset.backbone.files.get("vision")
-    if role is None or preset.backbone.kind not in ("talk2dino", "dino"):
+    preset = None if name in HEADS else find_preset(name)
+    role = None if preset is None else preset.backbone.files.get("vision")
+    if preset is None or role is None or preset.backbone.kind not in ("talk2dino", "dino"):
         raise ModelError(
             f"The model {name!r} has no DINO, which a projection is trained for; name one that "
             "has, such as talk2dino-b, or the folder of a DINO."
@@ -323,35 +327,33 @@ def _finish(
     work: Path,
     write: Callable[[Path], TrainingCard],
     scores: dict[str, Any],
+    part: str,
 ) -> None:
-    """Write the folder beside its place, move it there, and say what came of it."""
+    """Write the folder beside its place, move it there, and say what came of it.
+
+    ``part`` is what a person reads where it is no model.
+    """
     out: Path = arguments.out
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
     try:
-        write(beside).write(beside)
+        card = write(beside)
+        card.write(beside)
         beside.chmod(0o755)
         beside.rename(out)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
-    rows = [[name.replace("_", " "), f"{value}"] for name, value in _rounded(scores).items()]
-    print(text_table(["held out", "score"], rows))
-    if (out / "preset.toml").is_file():
-        say(f"{out}: add it with: napari-patchioner models add {shlex.quote(str(out))}")
-    else:
-        say(f"{out}: no model of its own, as what goes with it lies in a folder or has no decoder")
+    shown = {name.replace("_", " "): value for name, value in _rounded(scores).items()}
+    print_result(out, card.id, shown, part)
 
 
 def _named(arguments: argparse.Namespace, title: str, note: str, licences: Sequence[str]) -> Named:
     """Return what people call the new model."""
     from napari_patchioner.training.aligned import Named
 
-    made = re.sub(r"[^a-z0-9]+", "-", arguments.out.name.lower()).strip("-")[:64]
     licence = "; ".join(dict.fromkeys(filter(None, [arguments.licence, *licences])))
-    return Named(
-        arguments.id or made or "trained", arguments.title or title, note, licence or "not stated"
-    )
+    return Named(id_of(arguments), arguments.title or title, note, licence or "not stated")
 
 
 def _rounded(scores: dict[str, Any]) -> dict[str, Any]:

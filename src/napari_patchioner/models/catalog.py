@@ -20,6 +20,8 @@ from .parts import captioner_options, only, part_kind
 from .preset import Conversion, Part, Preset, PresetFile
 
 NAME = "preset.toml"
+CARD, PAGE = "card.json", "CARD.md"
+"""The card of a model that was trained here, for programs and for people."""
 # Bytes; a preset is a page of text.
 _LARGEST = 1_000_000
 # The fields of each table, and what they hold; of texts ending in ! none may be empty.
@@ -60,6 +62,25 @@ def read_preset(path: str | Path) -> Preset:
         shown = repr(str(path)) if "\0" in str(path) else path
         raise ModelError(f"{shown} cannot be read; write the model's {NAME} there.") from error
     return parse_preset(text, source=str(path), home=home)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read the card of a trained model in its folder; nothing where there is none.
+
+    A ModelError where it is damaged.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return {}
+    if check_plain_file(path, ModelError) > _LARGEST:
+        raise ModelError(f"{path} is too large for a card.")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read ({reason(error)}).") from error
+    if not isinstance(card, dict):
+        raise ModelError(f"{path} is no card of a model.")
+    return card
 
 
 def parse_preset(text: str, *, source: str, home: Path | None = None) -> Preset:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from napari_patchioner import __version__
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, shell_command
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress, part
 
@@ -57,6 +57,18 @@ def find_preset(name: str) -> Preset:
     return known[name]
 
 
+def trained_card(name: str) -> tuple[dict[str, Any], Path | None]:
+    """Return what the card of an added model says, and the page of it for people.
+
+    Nothing where it has no card. A ModelError where there is no such model, or its card is damaged.
+    """
+    home = None if name in embedded.HEADS else find_preset(name).home
+    if home is None:
+        return {}, None
+    page = home / catalog.PAGE
+    return catalog.read_card(home), page if page.is_file() else None
+
+
 def preset_card(preset: Preset) -> ModelCard:
     """Return what a person reads of a preset; nothing is opened and nobody is asked."""
     ready = store.installed(preset) is not None
@@ -100,7 +112,7 @@ def installed_files(preset: Preset) -> dict[str, Path]:
     files = store.installed(preset)
     if files is not None:
         return files
-    how = f"run 'napari-patchioner models get {preset.id}' or choose it in the dock."
+    how = f"run '{shell_command('models', 'get', preset.id)}' or choose it in the dock."
     record = store.read_record(preset.id)
     if record is not None:
         problem = store.problem_of(preset, record)
@@ -400,7 +412,8 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
     Parameters
     ----------
     folder : path
-        Holds ``preset.toml`` and the files it names without a repository. These are copied.
+        Holds ``preset.toml`` and the files it names without a repository. These are copied, and the
+        card of a model that was trained here.
     progress : callable, optional
         As in `get_model`; a preset that needs nothing from a hub is got ready at once.
 
@@ -417,6 +430,11 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
     folder = Path(folder)
     if folder.name == catalog.NAME and folder.is_file():
         folder = folder.parent
+    if (folder / catalog.CARD).is_file() and not (folder / catalog.NAME).exists():
+        raise ModelError(
+            f"{folder} holds a trained part without a backbone for pictures ({catalog.NAME} is "
+            "missing), so it is no model; train it with the id of a model in place of a folder."
+        )
     preset = catalog.read_preset(folder)
     _refuse_taken(preset, folder)
     home = store.store_folder() / store.PRESETS / preset.id
@@ -428,6 +446,8 @@ def add_model(folder: str | Path, *, progress: Progress | None = None) -> Preset
         _remove_folder(home)
         with _whole_or_not_at_all(home):
             copies = {folder / catalog.NAME: home / catalog.NAME}
+            cards = [name for name in (catalog.CARD, catalog.PAGE) if (folder / name).is_file()]
+            copies |= {folder / name: home / name for name in cards}
             for path in sorted({file.path for file in preset.unique if not file.repo}):
                 # All are found before the first is copied: the store may lie in the folder.
                 own = _files_of(folder / path)

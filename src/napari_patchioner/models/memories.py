@@ -34,7 +34,7 @@ from napari_patchioner.bridges import (
 from napari_patchioner.bridges.bank_files import CAPTIONS, META
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import QuoteDecoder
-from napari_patchioner.errors import ModelError, os_errors
+from napari_patchioner.errors import ModelError, os_errors, shell_command
 from napari_patchioner.locking import PathTaken, WriteLock
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.texts import LONGEST, TextFile, TextReport, TextSource, unique_texts
@@ -249,7 +249,8 @@ def build_memory(
             read = part(progress, 0.0, 0.1)
             total = sum(1 for _ in unique_texts(sources, report, longest=longest, progress=read))
             if not total:
-                raise ModelError(f"No text is left: {'; '.join(report.sentences())}.")
+                names = ", ".join(source.name for source in sources)
+                raise ModelError(f"No text is left of {names}: {'; '.join(report.sentences())}.")
             made_of = {
                 "sources": ", ".join(source.name for source in sources),
                 "sources_sha256": " ".join(source.digest() for source in sources),
@@ -303,10 +304,10 @@ def open_memory(memory: str, captioner: Captioner, progress: Progress | None = N
             if not (others := _folders(memory)):
                 raise _unknown(memory)
             made = ", ".join(_card(memory, others).models)
+            own = ("--model", captioner.name, "--name", memory)
             raise ModelError(
                 f"The memory {memory} was built with {made} and not with {captioner.name}; build "
-                f"it: napari-patchioner memory build {others[0] / CAPTIONS} --model "
-                f"{captioner.name} --name '{memory}'"
+                f"it: {shell_command('memory', 'build', others[0] / CAPTIONS, *own)}"
             )
     bank = MemoryBank.open(folder)
     _check(memory, bank, stamp, captioner.name)

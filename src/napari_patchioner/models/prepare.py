@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import gzip
+import itertools
 import json
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,42 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import FormatError, ModelError
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.texts import TextFile, TextReport, unique_texts
 
 from .parts import open_part
 from .preset import Conversion, Preset
 
-_LARGEST = 2**29
 SHIPPED = Path(__file__).parent / "sentences" / "coco_captions.txt.gz"
 CAPTIONS, EMBEDDINGS = "memory_captions.json", "memory_clip_embeddings.pt"
 # Rows of a memory handed on at once: 25 MB of float32 at 768 columns.
 _CHUNK = 8192
 # Sentences embedded between two reports of progress.
 _BATCH = 256
-
-
-def read_sentences(path: str | Path = SHIPPED) -> list[str]:
-    """Read sentences, one per line, each once."""
-    path = Path(path)
-    if os.path.exists(path) and check_plain_file(path, ModelError) > _LARGEST:
-        raise ModelError(f"{path} is larger than {_LARGEST:,} bytes; split it.")
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise ModelError(f"{path} unpacks to more than {_LARGEST:,} bytes; split it.")
-        lines = data.decode("utf-8-sig").splitlines()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"{path} cannot be read as text; give a UTF-8 file with one sentence per line."
-        ) from error
-    sentences = dict.fromkeys(" ".join(line.split()) for line in lines)
-    sentences.pop("", None)
-    if not sentences:
-        raise ModelError(f"{path} holds no sentence; write one per line.")
-    return list(sentences)
 
 
 def read_meacap_memory(folder: Path) -> Iterator[tuple[list[str], npt.NDArray[np.float32]]]:
@@ -156,14 +133,20 @@ class _Workshop:
         check_provenance([("backbone", results, False)], vouched)
         return vouched | results
 
-    def embedded(self, sentences: list[str]) -> Iterator[tuple[list[str], Any]]:
-        """Embed sentences batch by batch."""
-        for first in range(0, len(sentences), _BATCH):
-            self.report(
-                first / len(sentences), f"{first:,} of {len(sentences):,} sentences embedded"
-            )
-            batch = sentences[first : first + _BATCH]
-            yield batch, self.text_tower.embed_text(batch)
+    def embedded(self, path: Path) -> Iterator[tuple[list[str], Any]]:
+        """Embed the sentences of a file batch by batch."""
+        source, report = TextFile(path), TextReport()
+        try:
+            total = sum(1 for _ in unique_texts([source], report))
+            if not total:
+                raise ModelError(f"{path} holds no sentence: {'; '.join(report.sentences())}.")
+            texts, done = unique_texts([source]), 0
+            while batch := list(itertools.islice(texts, _BATCH)):
+                self.report(done / total, f"{done:,} of {total:,} sentences embedded")
+                yield batch, self.text_tower.embed_text(batch)
+                done += len(batch)
+        except FormatError as error:
+            raise ModelError(f"{error}.") from error
 
 
 def _decoder(workshop: _Workshop, conversion: Conversion) -> Path:
@@ -199,7 +182,7 @@ def _captions(workshop: _Workshop, conversion: Conversion) -> Path:
 def _sentences(workshop: _Workshop, conversion: Conversion) -> Path:
     """Embed sentences to choose from with the model's own text tower."""
     source = workshop.raw[conversion.source] if conversion.source else SHIPPED
-    chunks = workshop.embedded(read_sentences(source))
+    chunks = workshop.embedded(source)
     return _build_bank(workshop, conversion, chunks, workshop.text_tower.provenance)
 
 

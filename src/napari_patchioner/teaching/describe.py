@@ -192,8 +192,15 @@ def describe(
     measures : ImageMeasures
         The pixels of the same image.
     regions : sequence of Region
-        Of any kind. A RegionError where one lies outside the grid or makes no sense.
+        Of any kind. A RegionError where one lies outside the grid or makes no sense; an ImageError
+        where the grid is of an image of another size.
     """
+    if grid.transform.image_shape != measures.shape:
+        (height, width), (rows, columns) = grid.transform.image_shape, measures.shape
+        raise ImageError(
+            f"the grid is of an image of {height} by {width} pixels, but this one has {rows} by "
+            f"{columns}; encode this very image"
+        )
     if not regions:
         return Descriptions.none(grid.dim)
     vectors = captioner.embed(grid, regions)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.errors import FormatError, ModelError
+from napari_patchioner.errors import FormatError, ModelError, counted
 
 from .classifier import Classifier, Naming
 from .describe import (
@@ -151,6 +151,12 @@ class Lexicon:
         if not examples:
             raise FormatError("a lexicon needs at least one example")
         keys = [(example.name, example.key) for example in examples]
+        often = Counter(example.key for example in examples)
+        if len(often) < len(examples):
+            image, _, uid = max(often, key=often.__getitem__)
+            raise FormatError(
+                f"the uid {uid!r} appears twice in image {image!r}; every example needs its own"
+            )
         order = sorted(range(len(keys)), key=keys.__getitem__)
         self.origin = origin
         self.examples = tuple(examples[row] for row in order)
@@ -188,8 +194,23 @@ class Lexicon:
             Name of each region within its image; its number from 1 by default.
         image_name : str
             What the image is called.
+
+        Raises
+        ------
+        FormatError
+            There is no region, not one name or uid for each, or a name is none.
+        RegionError
+            A region lies outside the grid.
+        ImageError
+            The grid is of an image of another size.
         """
         uids = uids or [str(number) for number in range(1, len(regions) + 1)]
+        for given, noun in ((names, "name"), (uids, "uid")):
+            if len(given) != len(regions):
+                raise FormatError(
+                    f"there must be one {noun} for each region, but there are "
+                    f"{counted(given, noun)} for {counted(regions, 'region')}"
+                )
         labelled = list(zip(regions, names, uids, strict=True))
         return cls.teach_parts(captioner, [(grid, labelled)], image, image_name=image_name)
 
@@ -260,6 +281,16 @@ class Lexicon:
             key = b"".join(self.described.blocks[name][row].tobytes() for name in BLOCKS)
             names.setdefault(key, set()).add(example.name)
         return sorted({tuple(sorted(some)) for some in names.values() if len(some) > 1})
+
+    @cached_property
+    def lookalikes(self) -> list[tuple[str, str]]:
+        """Pairs of names that differ in capitals alone, the one with more examples first."""
+        known: dict[str, str] = {}
+        pairs = []
+        for name in sorted(self.counts, key=lambda name: (-self.counts[name], name)):
+            first = known.setdefault(name.casefold(), name)
+            pairs += [(first, name)] if first != name else []
+        return pairs
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -346,6 +377,8 @@ def checked_name(text: str) -> str:
     >>> checked_name("  red  cell\n")
     'red cell'
     """
+    if not isinstance(text, str):
+        raise FormatError(f"{text!r} is no name; it needs to be a text")
     name = unicodedata.normalize("NFC", " ".join(text.split()))
     if not name or not name.isprintable() or len(name) > LONGEST_NAME:
         raise FormatError(

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from napari_patchioner.errors import FormatError, reason
+from napari_patchioner.errors import FormatError, counted, reason
 from napari_patchioner.progress import Progress, no_progress, part
 
 from .files import TOO_LONG, TextSource
@@ -68,7 +68,9 @@ class TextReport:
         >>> report.sentences()
         ['2 of 3 texts kept', "1 without words, such as line 2 of cells.txt: '42'"]
         """
-        lines = [f"{self.kept:,} of {self.read:,} text{'s' * (self.read != 1)} kept"]
+        if not self.read:
+            return ["there is nothing to read, not a single line"]
+        lines = [f"{self.kept:,} of {counted(self.read, 'text')} kept"]
         for why, dropped in self.dropped.items():
             first = dropped.examples[0]
             shown = f": {first.text!r}" if first.text else ""

@@ -135,6 +135,11 @@ class TextFile:
         stem = self.path.with_suffix("") if self.path.suffix.lower() == ".gz" else self.path
         return stem.suffix.lower()
 
+    @property
+    def is_table(self) -> bool:
+        """Whether it holds rows with columns."""
+        return self.ending in _TABLES
+
     def digest(self) -> str:
         """Return the SHA-256 of its bytes."""
         check_plain_file(self.path)
@@ -146,21 +151,25 @@ class TextFile:
 
         None where each line is a text.
         """
-        if self.ending in _TABLES:
+        if self.is_table:
             with self._opened(newline="") as (stream, raw):
                 header, rows = self._table(stream, no_progress, raw, 1)
                 place = self._default(header, [row for _, row in islice(rows, _SAMPLE)])
                 return (tuple(header), header[place]) if place is not None else ((), "")
         if self.ending in _OBJECTS or self.ending == ".json":
+            known: tuple[str, ...] = ()
             for item in islice(self._items(), _SAMPLE):
                 if isinstance(item, dict):
                     names = tuple(str(name) for name in item)
-                    return names, _usual(names) or ""
+                    if usual := _usual(names):
+                        return names, usual
+                    known = known or names
+            return known, ""
         return (), ""
 
     def lines(self, progress: Progress = no_progress) -> Iterator[Line]:
         """Yield its texts; a FormatError in one sentence where it cannot be read."""
-        read = self._rows if self.ending in _TABLES else self._plain
+        read = self._rows if self.is_table else self._plain
         if self.ending in _OBJECTS:
             read = self._objects
         elif self.ending == ".json":
@@ -192,7 +201,7 @@ class TextFile:
                 raise FormatError(f"{self.name}: is damaged ({reason(error)})") from error
             encoding = next((name for bom, name in _BOMS.items() if head.startswith(bom)), "")
             if not encoding and b"\0" in head:
-                raise FormatError(f"{self.name}: is no text; give a text file in UTF-8")
+                raise FormatError(f"{self.name}: is not a text file; give one in UTF-8")
             errors = "surrogateescape" if encoding in ("", "utf-8-sig") else "replace"
             stream = io.TextIOWrapper(
                 below, encoding=encoding or "utf-8", errors=errors, newline=newline

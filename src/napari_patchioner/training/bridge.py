@@ -132,8 +132,8 @@ def fit_bridge(
         raise
     if sums.read < _LEAST:
         raise ModelError(
-            f"A map between two towers needs {_LEAST} sentences or more, and thousands to be good; "
-            f"{sums.read} were given."
+            f"A map between two towers needs {_LEAST} sentences or more, and thousands to be good, "
+            f"not {sums.read}."
         )
     report(0.95, f"fitting the map to {sums.equations.count:,} sentences")
     choose, measure = (np.arange(first, len(sums.held[0]), 2) for first in (0, 1))

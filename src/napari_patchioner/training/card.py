@@ -11,8 +11,8 @@ from typing import Any
 
 from napari_patchioner import __version__
 from napari_patchioner.checkpoints import file_sha256
+from napari_patchioner.models.catalog import CARD, PAGE
 
-CARD, PAGE = "card.json", "CARD.md"
 _UNKNOWN = "not stated"
 
 

@@ -11,15 +11,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from napari_patchioner.annotations.files import reading_file
+from napari_patchioner.annotations.table import read_table, unguard_cell
 from napari_patchioner.bridges import MemoryBank
 from napari_patchioner.bridges.bank_files import BankWriter
-from napari_patchioner.errors import FormatError, ModelError, os_errors
+from napari_patchioner.errors import FormatError, ModelError, counted, os_errors
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.texts import TextReport, TextSource, unique_texts
 
 from .towers import Tower
 
 TRAINING, HELD_OUT = "training", "held-out"
+NEITHER = (
+    "is neither COCO captions (.json) nor a table (.csv, .tsv) with the columns image and caption"
+)
+"""What is wrong with a file that is to say what is on images, in words."""
 _REPORT, _REQUEST = "texts.json", "request.json"
 # Texts embedded at once, between two reports of progress.
 _BATCH = 256
@@ -70,10 +76,30 @@ def claim(folder: str | Path, request: Mapping[str, Any]) -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(f"{path} is damaged; start the training afresh.") from error
     if other is not None:
+        inner = before.get(other), wanted[other]
+        if other == "held out" and all(isinstance(item, dict) for item in inner):
+            other = next(name for name in wanted[other] if inner[0].get(name) != inner[1][name])
+            other = other if other == "seed" else f"{other} held out"
         raise ModelError(
             f"{folder} holds an interrupted training with other {other}; go on with the same, "
             "start afresh (--fresh), or choose another name."
         )
+
+
+def read_caption_table(path: Path) -> list[tuple[str, str]]:
+    """Read a table with the columns ``image`` and ``caption``; a FormatError where it is none."""
+    try:
+        with reading_file(path):
+            table = read_table(path)
+    except FormatError as error:
+        if path.suffix.lower() in (".csv", ".tsv"):
+            raise
+        raise FormatError(f"{path}: {NEITHER}") from error
+    names = [name.lower() for name in table.columns]
+    if not {"image", "caption"} <= set(names):
+        raise FormatError(f"{path}: {NEITHER}")
+    image, caption = names.index("image"), names.index("caption")
+    return [(unguard_cell(row[image]), unguard_cell(row[caption])) for _, row in table.rows]
 
 
 def read_corpus(
@@ -172,7 +198,8 @@ def _write_texts(
         if not number:
             what = "to learn from" if name == TRAINING else "to hold out"
             raise FormatError(
-                f"nothing is left {what} of {count:,} text{'s' * (count != 1)}; give more texts"
+                f"nothing is left {what} of {counted(count, 'text')} "
+                f"({'; '.join(report.sentences())}); give more texts"
             )
     notes = report.sentences()
     content = {"counts": counts, "notes": notes}

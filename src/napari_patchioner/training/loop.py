@@ -377,12 +377,19 @@ class _Run:
         if not path.is_file():
             return None
         notes = read_notes(path)
-        if notes.get("stamp") != self._stamp or notes.get("settings") != json.dumps(
-            asdict(self._settings)
-        ):
+        try:
+            before = json.loads(notes.get("settings", ""))
+            now = asdict(self._settings).items()
+            other = next((name for name, value in now if before.get(name) != value), None)
+        except (ValueError, AttributeError) as error:
+            raise ModelError(f"{path} is damaged; start the training afresh.") from error
+        if notes.get("stamp") != self._stamp:
+            other = "data or sizes"
+        if other is not None:
             raise ModelError(
-                f"{self._folder} holds a training of other data or settings; start afresh, or "
-                "choose another folder."
+                f"{self._folder} holds an interrupted training with other "
+                f"{other.replace('_', ' ')}; go on with the same, start afresh (--fresh), or "
+                "choose another name."
             )
         try:
             stored: dict[str, Any] = json.loads(notes["progress"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_patchioner.bridges import unit_rows
-from napari_patchioner.errors import FormatError, ModelError, os_errors
-from napari_patchioner.limits import charge_json, check_plain_file, file_budget, read_file
+from napari_patchioner.errors import FormatError, ModelError
+from napari_patchioner.limits import charge_json, file_budget, read_file
+
+from .corpus import NEITHER, read_caption_table
 
 CAPDEC_VARIANCE = 0.016
 """Variance of CapDec's noise, and of ViECap's."""
@@ -52,6 +53,8 @@ class Noise:
         >>> round(Noise.of_variance(0.016).std, 4)
         0.1265
         """
+        if not 0 <= variance < float("inf"):
+            raise ModelError(f"The noise must have a variance of 0 or more, not {variance}.")
         return cls(variance**0.5)
 
     @classmethod
@@ -113,14 +116,10 @@ def _captions_by_image(path: Path) -> list[list[str]]:
             for row in rows:
                 results[str(row["image_id"])].append(str(row["caption"]))
         else:
-            check_plain_file(path)
-            with os_errors(path), path.open(encoding="utf-8-sig", newline="") as file:
-                for entry in csv.DictReader(file):
-                    results[entry["image"]].append(entry["caption"])
+            for image, caption in read_caption_table(path):
+                results[image].append(caption)
     except FormatError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-        raise FormatError(
-            f"{path}: is neither COCO captions nor a table with the columns image and caption"
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{path}: {NEITHER}") from error
     return list(results.values())

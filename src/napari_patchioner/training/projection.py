@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -23,14 +22,14 @@ from napari_patchioner.backbones.dino import DinoBackbone
 from napari_patchioner.backbones.talk2dino import ProjectionLayers
 from napari_patchioner.checkpoints import write_state
 from napari_patchioner.devices import CPU, Placement, to_numpy
-from napari_patchioner.errors import FormatError, ImageError, ModelError, os_errors
+from napari_patchioner.errors import ImageError, ModelError
 from napari_patchioner.evaluation.datasets.forms import open_dataset
 from napari_patchioner.evaluation.datasets.image_folder import ImageFolder
 from napari_patchioner.images import read_image
-from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress, part
 
 from .bridge import Embeds
+from .corpus import read_caption_table
 from .loop import Outcome, Rows, Settings, seeded, train
 
 Alignment: TypeAlias = Literal["max", "weighted"]
@@ -88,8 +87,8 @@ def read_pairs(captions: str | Path, images: str | Path) -> tuple[list[Pair], li
     """
     captions, folder = Path(captions), ImageFolder(Path(images), skip_missing=True)
     rows: Iterable[tuple[str, Sequence[str]]]
-    if captions.suffix.lower() in (".csv", ".tsv"):
-        rows = _table(captions)
+    if captions.suffix.lower() != ".json":
+        rows = ((image, [caption]) for image, caption in read_caption_table(captions))
     else:
         dataset = open_dataset("image", captions, Path(images), skip_missing=True)
         folder = dataset.images
@@ -106,20 +105,6 @@ def read_pairs(captions: str | Path, images: str | Path) -> tuple[list[Pair], li
     if not pairs:
         raise ImageError(f"{images}: none of the pictures that {captions.name} names is there")
     return pairs, list(folder.missing)
-
-
-def _table(path: Path) -> list[tuple[str, list[str]]]:
-    """Read a table of pictures and captions."""
-    check_plain_file(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        with os_errors(path), path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            if not {"image", "caption"} <= set(reader.fieldnames or ()):
-                raise FormatError(f"{path}: needs the columns image and caption")
-            return [(row["image"] or "", [row["caption"] or ""]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path}: is no table in UTF-8 ({error})") from error
 
 
 def head_vectors(backbone: Backbone, image: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -231,8 +216,8 @@ def train_projection(
         raise ModelError(f"The alignment is {' or '.join(ALIGNMENTS)}, not {alignment!r}.")
     if len(pairs) < _LEAST:
         raise ModelError(
-            f"A projection needs {_LEAST} pictures or more, and thousands to be good; "
-            f"{len(pairs)} were given."
+            f"A projection needs {_LEAST} pictures or more, and thousands to be good, not "
+            f"{len(pairs)}."
         )
     folder, report = Path(folder), progress or no_progress
     folder.mkdir(parents=True, exist_ok=True)

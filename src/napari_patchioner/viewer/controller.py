@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, as_sentence, counted
 from napari_patchioner.models.memories import MemoryChoice
 
 from .layers import geometry, image_layers, shapes, view
@@ -21,7 +21,7 @@ from .layers.binding import LayerBinding, TableBinding, redo, undo
 from .layers.overlays import Overlays
 from .layers.selection import SharedSelection
 from .layers.sources import Sources
-from .session.session import Session, counted
+from .session.session import Session
 from .widgets import throttled
 from .workers.caption import CaptionQueue
 from .workers.encode import Encoder
@@ -373,7 +373,7 @@ class Controller(QObject):  # type: ignore[misc]
 
     def show_message(self, message: str) -> None:
         """Show a sentence in the dock."""
-        self.message = message[:1].upper() + message[1:]
+        self.message = as_sentence(message)
         self.messaged.emit(self.message)
 
     @property

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.annotations import Notes
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, as_sentence
 
 from .controller import Controller
 from .images import Images, choices
@@ -582,7 +582,7 @@ class CaptionDock(DockBase):
         if self.controller is not None:
             self.controller.show_message(message)
         else:
-            self._idle = message[:1].upper() + message[1:]
+            self._idle = as_sentence(message)
             self.refresh()
 
     def refresh(self) -> None:

@@ -16,7 +16,7 @@ from magicgui.widgets import ComboBox
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, counted
 
 from .controller import Controller
 from .io.placement import may_mean
@@ -24,7 +24,6 @@ from .layers import geometry, image_layers, sources, upright, view
 from .layers.binding import LayerBinding, action
 from .panels import forms
 from .panels.keys import free_keys
-from .session.session import counted
 from .widgets import throttled
 from .workers.models import ModelRegistry
 from .workers.plane import added

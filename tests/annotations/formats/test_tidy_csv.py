@@ -78,6 +78,54 @@ def test_a_table_that_is_written_over_keeps_its_layout(
     assert again.extra == one.extra
 
 
+BOXES = {
+    "image,name,x1,y1,x2,y2": "cat.png,an ear,1,2,5,4",
+    "file_name;Class;Xmin;Ymin;Xmax;Ymax": "cat.png;an ear;1,0;2;5;4",
+    "filename,width,height,class,xmin,ymin,xmax,ymax": "cat.png,90,80,an ear,5,4,1,2",
+    "path\tx\ty\twidth\theight": "cat.png\t1\t2\t4\t2",
+    # ImageJ's results, and a table of scikit-image.
+    " ,Area,X,Y,BX,BY,Width,Height": "1,8,3,3,1,2,4,2",
+    "label,bbox-0,bbox-1,bbox-2,bbox-3": "7,2,1,4,5",
+    "image,kind,x0,y0,x1,y1": "cat.png,ear,1,2,5,4",
+}
+
+
+@pytest.mark.parametrize("header", BOXES)
+def test_a_table_of_boxes_is_read_and_written_over(
+    tmp_path: Path, same_region: Any, header: str
+) -> None:
+    rows = [f"{header}", BOXES[header], BOXES[header].replace("2", "many")]
+    path, notes = _write(tmp_path, "\n".join([*rows, ""])), Notes()
+    [one] = read_annotations(path, notes=notes)
+    assert same_region(one.region, Box(1.5, 0.5, 3.5, 4.5))
+    assert one.image == ("cat.png" if "cat.png" in BOXES[header] else "")
+    assert one.uid == "2"
+    assert "'many' is not a number" in "".join(notes.lines())
+    write_annotations(path, [replace(one, caption="a cat", source="human")])
+    # The columns that were there stay as they were, before ours.
+    assert path.read_text().startswith(header.strip(" ") if header.startswith("image") else "")
+    [again] = read_annotations(path)
+    assert same_region(again.region, one.region)
+    assert (again.caption, again.image, again.extra) == ("a cat", one.image, one.extra)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("image,name,x1,y1\na,b,1,2\n", "a table of boxes needs the columns 'x2', 'y2'"),
+        ("image,uid,name\na,b,c\n", "a table of regions needs the columns 'kind', 'wkt'"),
+        ("a,b\n1,2\n", "image, kind, wkt or image, x1, y1, x2, y2 or index"),
+        ("image,x1,y1,x2,y2\na,.1,.2,.5,.9\n", "are shares of an image, from 0 to 1"),
+        ("image,x1,y1,x2,y2\na,4,2,4,9\n", "row 2, column 'x2': the box has no area"),
+        ("x1,y1,x2,y2,x,y,w,h\n1,2,3,4,1,2,2,2\n", "has boxes twice (x1, y1, x2, y2 and x, y, w"),
+    ],
+)
+def test_what_a_table_lacks_is_said(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_annotations(_write(tmp_path, text))
+    assert problem in str(caught.value)
+
+
 def test_a_row_is_counted_with_the_lines_before_the_header(tmp_path: Path) -> None:
     path = _write(tmp_path, f"# one\n\n# two\n{HEADER}\na.png,1,box,nonsense\n")
     with pytest.raises(FormatError, match=r"row 5, column 'wkt'"):

@@ -163,7 +163,7 @@ def test_what_people_wrote_becomes_a_vocabulary(started, qtbot, tmp_path):
     qtbot.waitUntil(lambda: dialog.kept.item(0).text() == "a long remark", timeout=5000)
     path.write_bytes(b"\x00\x01\x02")
     dialog.take_file(path)
-    qtbot.waitUntil(lambda: "is no text" in dialog.report.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "cells.csv: is not a text file" in dialog.report.text(), timeout=5000)
     assert not dialog.build.isEnabled()
     qtbot.keyClick(dialog, Qt.Key.Key_Escape)
     assert dock.vocabulary.dialog is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_patchioner.annotations import metadata
+from napari_patchioner.annotations.box_columns import BOX_COLUMNS
 from napari_patchioner.annotations.files import reading_file, writing_file
 from napari_patchioner.annotations.images import Images, image_name
 from napari_patchioner.annotations.napari_shapes import other_axes
@@ -175,7 +176,8 @@ def _unknown(head: Head) -> FormatError:
         return FormatError(f"{name}: holds no regions in a known format ({titles})")
     # A table of regions that lacks columns, or no table at all.
     columns: dict[str, tuple[str, ...]] = {
-        "a table of regions": tidy_csv.TIDY_COLUMNS,
+        "a table of regions": tidy_csv.NEEDED,
+        "a table of boxes": ("image", *BOX_COLUMNS),
         "a napari table of shapes": napari_csv.NAPARI_COLUMNS,
     }
     try:

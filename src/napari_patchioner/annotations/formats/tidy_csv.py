@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_patchioner.annotations import table
+from napari_patchioner.annotations.box_columns import has_boxes, with_outlines
 from napari_patchioner.annotations.files import encode_text, write_chunks
 from napari_patchioner.annotations.images import Images
 from napari_patchioner.annotations.notes import leaving_out, naming
@@ -22,6 +23,8 @@ from napari_patchioner.regions import Region, RegionSet
 from .head import Format, Head
 
 TIDY_COLUMNS = ("image", "uid", "kind", "wkt")
+NEEDED = ("image", "kind", "wkt")
+"""The columns that a table is known by."""
 # Only written where there are sets: what well-known text alone cannot tell about their parts.
 _MEMBERS = "members"
 # In well-known text as programs write it, a space follows the comma after a position.
@@ -30,12 +33,17 @@ _KNOWN = (*TIDY_COLUMNS, *CAPTION_COLUMNS, _MEMBERS)
 
 
 def knows(head: Head) -> bool:
-    """Whether a file is a tidy table."""
-    return _is_tidy(head.columns)
+    """Whether a file is a tidy table, or one of boxes."""
+    return _is_known(head.columns)
+
+
+def _is_known(columns: Sequence[str]) -> bool:
+    """Whether there are columns of ours, or those of boxes, and not napari's."""
+    return _is_tidy(columns) or (has_boxes(columns) and not {"shape-type", "wkt"} & set(columns))
 
 
 def _is_tidy(columns: Sequence[str]) -> bool:
-    return {"image", "kind", "wkt"} <= set(_own_names(columns))
+    return set(NEEDED) <= set(_own_names(columns))
 
 
 def _own_names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -56,7 +64,9 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     path : path-like
         A UTF-8 CSV with the columns ``image, uid, kind, wkt`` and, where there are captions,
         ``caption, score, source, model``, in any order and with any capitals; other columns are
-        kept as extras. A row without a uid gets its number as one.
+        kept as extras. A row without a uid gets its number as one. In place of kind and outline, a
+        table may have a box in four columns (see `has_boxes`), in ``x y`` pixels as well-known
+        text has them; the image may then be called ``filename`` or the like, or be missing.
 
     Returns
     -------
@@ -70,7 +80,9 @@ def read_tidy_csv(path: str | os.PathLike[str]) -> list[Annotation]:
     """
     known = table.read_table(path)
     known = replace(known, columns=_own_names(known.columns))
-    known.require([name for name in TIDY_COLUMNS if name != "uid"], "a table of regions")
+    if "wkt" not in known.columns and has_boxes(known.columns):
+        known = with_outlines(known)
+    known.require(NEEDED, "a table of regions")
     known = table.with_uids(known)
     annotations, places = [], []
     for row, values in known.rows:
@@ -174,7 +186,7 @@ def write_tidy_csv(
     written, that is a FormatError, and the old file stays.
     """
     layout = table.table_layout(path)
-    if layout is not None and not _is_tidy(tuple(map(table.column_name, layout.columns))):
+    if layout is not None and not _is_known(tuple(map(table.column_name, layout.columns))):
         layout = None
     encoding = layout.encoding if layout is not None else "utf-8"
     write_chunks(path, (encode_text(line, encoding) for line in _lines(annotations, layout)))

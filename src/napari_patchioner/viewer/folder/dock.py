@@ -16,7 +16,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
 from superqt import QElidingLabel
 
-from napari_patchioner.errors import FormatError, PatchionerError
+from napari_patchioner.errors import FormatError, PatchionerError, as_sentence
 from napari_patchioner.teaching import is_lexicon
 from napari_patchioner.viewer.dock import CAPTIONS, CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
@@ -524,7 +524,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
 
     def show_message(self, message: str) -> None:
         """Show a sentence."""
-        message = message[:1].upper() + message[1:]
+        message = as_sentence(message)
         self.message.setText(message)
         self.message.setToolTip(message)
 

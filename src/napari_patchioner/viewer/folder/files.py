@@ -18,10 +18,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.annotations import projects_folder, read_head, short_name, write_bytes
 from napari_patchioner.annotations.project.file import ProjectCounts, read_counts, read_image
 from napari_patchioner.annotations.project.places import ENDING
-from napari_patchioner.errors import Cancelled, FormatError, ImageError, PatchionerError
+from napari_patchioner.errors import Cancelled, FormatError, ImageError, PatchionerError, counted
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import natural, throttled
 from napari_patchioner.viewer.workers.encode import current_store
 from napari_patchioner.viewer.workers.job import Job

@@ -14,10 +14,10 @@ import napari
 import napari_patchioner.annotations as formats
 from napari_patchioner.annotations import FORMATS, Annotation, Notes, Record
 from napari_patchioner.annotations.project.records import LABEL, SeenMask
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, counted
 from napari_patchioner.viewer.layers import geometry
 from napari_patchioner.viewer.layers.image_layers import image_title
-from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.session.session import Session
 
 from .plugin_io import write_shapes
 

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from superqt.utils import signals_blocked
 
+from napari_patchioner.errors import counted
 from napari_patchioner.viewer.session.proposals import Proposed
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import Sentence, WheelGuard, action_buttons, button, stack
 from napari_patchioner.viewer.workers.find import LEAST, PHOTOGRAPH
 

@@ -11,10 +11,9 @@ from qtpy import QtWidgets as qt
 from qtpy.QtCore import Qt
 from superqt import QElidingLabel
 
-from napari_patchioner.errors import PatchionerError
+from napari_patchioner.errors import PatchionerError, counted
 from napari_patchioner.models.preset import size_text
 from napari_patchioner.viewer.project.project_file import ProjectFile
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import MenuButton, button, stack, wrapped
 from napari_patchioner.viewer.workers.encode import current_store, shared_store
 

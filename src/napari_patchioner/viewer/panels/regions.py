@@ -14,9 +14,10 @@ from qtpy.QtGui import QFont, QHideEvent, QKeyEvent, QKeySequence, QShowEvent
 from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import MACHINES
+from napari_patchioner.errors import counted
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
-from napari_patchioner.viewer.session.session import Session, counted, learned_from
+from napari_patchioner.viewer.session.session import Session, learned_from
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -13,10 +13,9 @@ from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
 from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, counted
 from napari_patchioner.teaching import Example, Lexicon, checked_name, is_lexicon
 from napari_patchioner.viewer.layers.captions import colour_of
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import (
     MenuButton,
     RowModel,

@@ -11,7 +11,7 @@ from qtpy import QtWidgets as qt
 from qtpy.QtCore import Qt, Signal
 from superqt.utils import signals_blocked
 
-from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
+from napari_patchioner.errors import Cancelled, ModelError, PatchionerError, as_sentence
 from napari_patchioner.models.memories import MemoryChoice, check_memory_name, memories
 from napari_patchioner.texts import TextFile, TextList, TextSource
 from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, throttled
@@ -147,7 +147,7 @@ class VocabularyDialog(qt.QDialog):  # type: ignore[misc]
         if error is not None:
             self.kept.clear()
             message = error_message(error, "the texts cannot be read")
-            self.report.setText(message[:1].upper() + message[1:])
+            self.report.setText(as_sentence(message))
         self._allow()
 
     def _show_column(self, columns: Sequence[str], chosen: str) -> None:

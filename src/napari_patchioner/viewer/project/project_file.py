@@ -15,12 +15,11 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.annotations import Project, ProjectImage, ProjectStore, projects_folder
 from napari_patchioner.annotations.project.records import Merged, Record, is_foreign
 from napari_patchioner.annotations.project.store import CopyProject
-from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
+from napari_patchioner.errors import Cancelled, FormatError, PatchionerError, counted
 from napari_patchioner.models.memories import MemoryChoice
 from napari_patchioner.progress import Progress
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import throttled
 from napari_patchioner.viewer.workers.job import Job, error_message
 

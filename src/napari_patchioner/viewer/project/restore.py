@@ -15,12 +15,12 @@ from scipy.spatial import cKDTree
 
 from napari_patchioner.annotations import Project, Record, Seen, new_uid
 from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, counted
 from napari_patchioner.viewer.layers import table
 from napari_patchioner.viewer.layers.geometry import POINT, alignment
 from napari_patchioner.viewer.layers.shapes import LayerReader, flat
 from napari_patchioner.viewer.layers.sources import OPENED, layer_key
-from napari_patchioner.viewer.session.session import Names, PendingCaptions, Session, counted
+from napari_patchioner.viewer.session.session import Names, PendingCaptions, Session
 
 if TYPE_CHECKING:
     from napari_patchioner.viewer.controller import Controller

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 
 from napari_patchioner.annotations import MACHINES, Record
+from napari_patchioner.errors import counted
 
-from .session import Session, counted
+from .session import Session
 
 
 class Review:

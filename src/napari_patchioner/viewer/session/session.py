@@ -6,7 +6,7 @@ Everything is keyed by uid: napari loses, shifts and repeats rows of the feature
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -18,17 +18,12 @@ import numpy as np
 from napari_patchioner.annotations import SOURCES, Plane, Record, Seen, Source, new_uid
 from napari_patchioner.annotations.project.records import TaughtName, same_cells, score_of
 from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import counted
 
 from .history import History, Snapshot
 
 # Share of their boxes that a shape and a vanished one have in common if they are the same
 LEAST_OVERLAP = 0.3
-
-
-def counted(number: int | Sized, noun: str, many: str = "") -> str:
-    """Return a number with its noun: "1 shape", "3 shapes"."""
-    count = number if isinstance(number, int) else len(number)
-    return f"{count} {noun}" if count == 1 else f"{count} {many or noun + 's'}"
 
 
 def learned_from(record: Record) -> str:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import TaughtName
-from napari_patchioner.errors import Cancelled, FormatError, PatchionerError
+from napari_patchioner.errors import Cancelled, FormatError, PatchionerError, counted
 from napari_patchioner.progress import Progress
 from napari_patchioner.teaching import (
     Example,
@@ -26,7 +26,6 @@ from napari_patchioner.teaching import (
 )
 from napari_patchioner.viewer.layers.geometry import record_outline
 from napari_patchioner.viewer.layers.image_layers import image_title
-from napari_patchioner.viewer.session.session import counted
 from napari_patchioner.viewer.widgets import throttled
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (

@@ -12,6 +12,7 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.errors import counted
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, part
@@ -43,7 +44,7 @@ from napari_patchioner.viewer.session.proposals import (
     corners_of,
     is_area,
 )
-from napari_patchioner.viewer.session.session import Session, counted
+from napari_patchioner.viewer.session.session import Session
 from napari_patchioner.viewer.widgets import throttled
 
 from .encode import Encoder
