@@ -53,7 +53,6 @@ def test_the_command_line_loads_neither_napari_nor_torch() -> None:
         ("models > /dev/full", 2),
         ("models >&-", 0),
         ("models 2> /dev/full", 0),
-        ("--help > /dev/full", 2),
         ("caption --help > /dev/full", 2),
     ],
 )

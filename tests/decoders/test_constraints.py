@@ -272,32 +272,41 @@ def test_no_passage_is_repeated(seed: int, length: int, beams: int) -> None:
             assert len(passages) == len(set(passages))
 
 
-@pytest.mark.parametrize("seed", range(4))
+def sentences(constraints: CaptionOptions, longest: int) -> list[tuple[int, ...]]:
+    """All token sequences that satisfy constraints: whole ones, or cut ones if none is whole."""
+    whole, cut = [], []
+    for length in range(longest + 1):
+        for tokens in itertools.product(range(1, len(PIECES)), repeat=length):
+            if constraints.satisfied_by(text_of(tokens)):
+                whole += [(*tokens, END)] * (length < longest)
+                cut += [tokens] * (length == longest)
+    return whole or cut
+
+
+def scores(
+    model: PrefixGPT, prefix: Tensor, written: list[tuple[int, ...]]
+) -> dict[tuple[int, ...], float]:
+    found = {}
+    for length, group in itertools.groupby(sorted(written, key=len), len):
+        rows = list(group)
+        tokens = torch.tensor(rows)
+        with torch.inference_mode():
+            logits = model(prefix.expand(len(rows), -1), tokens)[:, :-1].log_softmax(-1)
+        sums = logits.gather(2, tokens[..., None]).sum((1, 2)) / length**0.7
+        found.update(zip(rows, sums.tolist(), strict=True))
+    return found
+
+
 @pytest.mark.parametrize("must", [["dog"], ["hot dog"], ["dog", "cat"]])
-def test_enough_beams_find_the_best_caption_with_the_words(seed: int, must: list[str]) -> None:
-    model, prefix, longest = tiny_gpt(seed=seed), prefixes(1, seed), 4
-    constraints, best = CaptionOptions(must_include=must), {}
-    for length in range(1, longest + 1):
-        for tokens in itertools.product(range(1, len(PIECES)), repeat=length - (length < longest)):
-            written = (*tokens, END) if length < longest else tokens
-            if constraints.satisfied_by(text_of(written)):
-                best[written] = 0.0
-    written = list(best)
-    with torch.inference_mode():
-        for one in written:
-            logits = model(prefix, torch.tensor([one]))[0, :-1].log_softmax(-1)
-            best[one] = float(logits[range(len(one)), list(one)].sum()) / len(one) ** 0.7
-    whole = {one: score for one, score in best.items() if one[-1] == END} or best
-    (caption,) = write(model, prefix, constraints, max_tokens=longest, beams=700)
-    # Sentences of the full length may end with the end token, too.
-    for tokens in itertools.product(range(1, len(PIECES)), repeat=longest - 1):
-        if constraints.satisfied_by(text_of(tokens)):
-            with torch.inference_mode():
-                one = (*tokens, END)
-                logits = model(prefix, torch.tensor([one]))[0, :-1].log_softmax(-1)
-            whole[one] = float(logits[range(longest), list(one)].sum()) / longest**0.7
-    assert caption.problem is None
-    assert caption.text == text_of(max(whole, key=lambda one: whole[one]))
+def test_enough_beams_find_the_best_caption_with_the_words(must: list[str]) -> None:
+    longest, constraints = 4, CaptionOptions(must_include=must)
+    written = sentences(constraints, longest)
+    for seed in range(4):
+        model, prefix = tiny_gpt(seed=seed), prefixes(1, seed)
+        best = scores(model, prefix, written)
+        (caption,) = write(model, prefix, constraints, max_tokens=longest, beams=700)
+        assert caption.problem is None, seed
+        assert caption.text == text_of(max(best, key=lambda one: best[one])), seed
 
 
 # What people see.

@@ -1,16 +1,17 @@
-"""Every preset with tiny weights in its published layout: prepared, loaded, and made to caption."""
+"""Every preset with tiny weights: got from a hub that fails, loaded offline, made to caption."""
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from published.presets import with_own_sentences, write_preset_files
+from published.presets import write_preset_files
 from skimage import data
 from skimage.transform import resize
+from tiny_presets import tiny
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -18,9 +19,8 @@ from napari_patchioner.backbones import RegionEncoder
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import pool
-from napari_patchioner.models.assemble import assemble
-from napari_patchioner.models.catalog import ORDER, presets
-from napari_patchioner.models.prepare import prepare
+from napari_patchioner.models import available_models, get_model, load_model, remove_model
+from napari_patchioner.models.catalog import ORDER
 from napari_patchioner.regions import (
     Box,
     Mask,
@@ -33,8 +33,12 @@ from napari_patchioner.regions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from hub_server import HubServer
 
     from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.models.preset import Preset
 
 HEIGHT, WIDTH = 96, 128
 
@@ -45,20 +49,31 @@ def photograph():
     return (255 * small).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", params=ORDER)
-def captioner(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    preset = with_own_sentences(presets()[request.param])
-    if "projection" in preset.backbone.files:
-        # The preset answers for the published projection, and this one is random.
-        preset = replace(preset, provenance={})
-    raw = write_preset_files(preset, folder / "hub")
-    return assemble(preset, prepare(preset, raw, folder / preset.id))
+def publish(preset: Preset, hub: HubServer, folder: Path) -> None:
+    """Put a preset's files on the hub; those that are on none stay in the folder."""
+    write_preset_files(preset, folder)
+    for repo in preset.repos:
+        files = [path for path in (folder / repo).rglob("*") if path.is_file()]
+        hub.repos[repo] = {
+            path.relative_to(folder / repo).as_posix(): path.read_bytes() for path in files
+        }
+        for path in files:
+            path.unlink()
 
 
-@pytest.fixture(scope="module")
-def grid(captioner, photograph):
-    return captioner.encode(photograph)
+@pytest.fixture
+def cut_off(monkeypatch):
+    """Return a switch that lets every connection fail."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model that is installed asked the network")
+
+    def cut() -> None:
+        for name in ("connect", "connect_ex", "sendto"):
+            monkeypatch.setattr(socket.socket, name, refuse)
+        monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    return cut
 
 
 def regions():
@@ -85,7 +100,7 @@ def pictures_seen() -> Iterator[list[int]]:
         handle.remove()
 
 
-def test_it_captions_every_kind_of_region(captioner, grid):
+def check_captions_of_every_kind_of_region(captioner, grid):
     captions = captioner.caption(grid, regions(), max_tokens=6, beams=2, alternatives=1)
     assert len(captions) == len(regions())
     assert all(isinstance(caption.text, str) for caption in captions)
@@ -93,7 +108,7 @@ def test_it_captions_every_kind_of_region(captioner, grid):
     assert [caption.text for caption in again] == [caption.text for caption in captions]
 
 
-def test_it_looks_at_the_picture_once(captioner, photograph):
+def check_that_the_picture_is_encoded_once(captioner, photograph):
     with pictures_seen() as seen:
         grid = captioner.encode(photograph)
         looks = len(seen)
@@ -103,9 +118,10 @@ def test_it_looks_at_the_picture_once(captioner, photograph):
     again = sum(seen[looks:])
     asked = len(regions()) if isinstance(captioner.backbone, RegionEncoder) else 0
     assert again == asked, "only a backbone that says so looks again, once per region"
+    return grid
 
 
-def test_another_region_is_another_vector(captioner, grid):
+def check_that_another_region_is_another_vector(captioner, grid):
     weights = [cover(region, grid.transform) for region in regions()[:2]]
     vectors = _vectors(captioner, grid, weights)
     assert vectors.shape == (2, captioner.backbone.dim)
@@ -113,7 +129,7 @@ def test_another_region_is_another_vector(captioner, grid):
     assert not np.allclose(vectors[0], vectors[1])
 
 
-def test_it_refuses_the_grid_of_another(captioner, grid):
+def check_that_the_grid_of_another_is_refused(captioner, grid):
     stranger = Captioner(
         _Named(captioner.backbone, "somebody else"),
         captioner.bridge,
@@ -124,7 +140,7 @@ def test_it_refuses_the_grid_of_another(captioner, grid):
         stranger.caption(grid, [WholeImage()])
 
 
-def test_its_bridge_names_the_nearest_sentences_if_it_has_any(captioner, grid):
+def check_that_the_bridge_names_the_nearest_sentences_if_it_has_any(captioner, grid):
     weights = [cover(region, grid.transform) for region in regions()]
     output = captioner.bridge.project(_vectors(captioner, grid, weights), grid)
     assert output.vectors.shape == (len(weights), captioner.backbone.dim)
@@ -147,3 +163,36 @@ def _vectors(captioner: Captioner, grid: FeatureGrid, weights: list) -> np.ndarr
     if isinstance(captioner.backbone, RegionEncoder):
         return captioner.backbone.embed_regions(grid, weights)
     return pool(grid, weights, "mean")
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_preset_comes_through_failures_and_then_captions_without_a_network(
+    name, hub, places, monkeypatch, cut_off, photograph
+):
+    preset = tiny(name)
+    monkeypatch.setattr("napari_patchioner.models.catalog.presets", lambda: {name: preset})
+    folder = places / "given"
+    publish(preset, hub, folder)
+    options = {"folder": folder} if preset.elsewhere else {}
+    largest = max(
+        (path for files in hub.repos.values() for path in files),
+        key=lambda path: max(len(files.get(path, b"")) for files in hub.repos.values()),
+    )
+    hub.wrong.add(largest)
+    with pytest.raises(ModelError, match="not the file it should be"):
+        get_model(name, **options)
+    assert not available_models()[-1].installed
+    hub.wrong.clear()
+    hub.drops[largest] = [1000]
+    get_model(name, **options)
+    assert "bytes=1000-" in hub.fetched(largest)
+    assert available_models()[-1].installed
+    cut_off()
+    captioner = load_model(name)
+    grid = check_that_the_picture_is_encoded_once(captioner, photograph)
+    check_captions_of_every_kind_of_region(captioner, grid)
+    check_that_another_region_is_another_vector(captioner, grid)
+    check_that_the_grid_of_another_is_refused(captioner, grid)
+    check_that_the_bridge_names_the_nearest_sentences_if_it_has_any(captioner, grid)
+    assert remove_model(name) > 1000
+    assert not available_models()[-1].installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from napari_patchioner.regions import Box, WholeImage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_patchioner.grids import FeatureGrid
+
 NAMES = (
     *("pizza", "coffee cup", "fruit salad", "sandwich"),
     *("kitten", "puppy", "pony", "parrot"),
@@ -37,6 +40,17 @@ def captioner(request) -> Captioner:
     return load_model(request.param)
 
 
+@cache
+def grid_of(picture: str) -> FeatureGrid:
+    """The grid of a picture, which all embedded models share."""
+    return load_model("mini").encode(pixels_of(picture))
+
+
+def pixels_of(picture: str) -> np.ndarray:
+    image = getattr(data, picture)()
+    return image[0] if isinstance(image, tuple) else image
+
+
 def with_bank(captioner: Captioner, texts: tuple[str, ...], folder: Path) -> Captioner:
     tower = captioner.backbone
     assert isinstance(tower, TextTower)
@@ -52,11 +66,9 @@ def with_bank(captioner: Captioner, texts: tuple[str, ...], folder: Path) -> Cap
     [("cat", "kitten"), ("coffee", "coffee cup"), ("stereo_motorcycle", "motorbike")],
 )
 def test_photographs_find_their_own_name(captioner, tmp_path, picture, name):
-    image = getattr(data, picture)()
-    image = image[0] if isinstance(image, tuple) else image
     mine = with_bank(captioner, NAMES, tmp_path / "bank")
-    grid = captioner.encode(image)
-    height, width = image.shape[:2]
+    grid = grid_of(picture)
+    height, width = grid.transform.image_shape
     middle = Box(height * 0.2, width * 0.2, height * 0.8, width * 0.8)
     for caption in mine.caption(grid, [middle, WholeImage()], alternatives=2):
         assert caption.text == name
@@ -72,7 +84,7 @@ def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
     mine = with_bank(captioner, SPECIMENS, tmp_path / "bank")
     said = {}
     for picture in ("immunohistochemistry", "retina"):
-        grid = captioner.encode(getattr(data, picture)())
+        grid = grid_of(picture)
         [caption] = captioner.caption(grid, [WholeImage()])
         assert caption.verdict == "appearance"
         [vector] = captioner.text_vectors(grid, [WholeImage()])
@@ -83,7 +95,7 @@ def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
 
 
 def test_vectors_are_checked_like_captions(captioner):
-    grid = captioner.encode(data.cat())
+    grid = grid_of("cat")
     assert captioner.text_vectors(grid, []).shape[0] == 0
     vectors = captioner.text_vectors(grid, [Box(0, 0, 90, 90), WholeImage()])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
@@ -95,6 +107,6 @@ def test_a_model_without_a_space_of_its_own_has_its_pooled_vectors(captioner):
     from napari_patchioner.bridges import NormalizeBridge
 
     plain = Captioner(captioner.backbone, NormalizeBridge(), QuoteDecoder(), name="plain")
-    grid = captioner.encode(data.cat())
+    grid = grid_of("cat")
     regions = [Box(0, 0, 90, 90)]
     assert (plain.text_vectors(grid, regions) == plain.embed(grid, regions)).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import h5py
@@ -50,14 +51,21 @@ def published(tmp_path_factory):
     return files
 
 
+@pytest.fixture(scope="module")
+def prepared(published, tmp_path_factory):
+    """Prepare a preset, once for all that only read what was made."""
+    return cache(
+        lambda name: prepare(tiny(name), published(name), tmp_path_factory.mktemp("made") / name)
+    )
+
+
 def nothing_left(folder: Path) -> bool:
     return not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_everything_made_says_its_projection(name, published, tmp_path):
-    preset, raw = tiny(name), published(name)
-    files = prepare(preset, raw, tmp_path / "made")
+def test_everything_made_says_its_projection(name, published, prepared):
+    preset, raw, files = tiny(name), published(name), prepared(name)
     stamp = preset.provenance.get("projection")
     if "projection" in raw:
         stamp = Projection.open(raw["projection"]).hash
@@ -70,9 +78,9 @@ def test_everything_made_says_its_projection(name, published, tmp_path):
     assert all(files[role] == path for role, path in raw.items())
 
 
-def test_a_bank_holds_the_published_captions_and_vectors(published, tmp_path):
+def test_a_bank_holds_the_published_captions_and_vectors(published, prepared):
     raw = published("talk2dino-b-decap")
-    bank = MemoryBank.open(prepare(tiny("talk2dino-b-decap"), raw, tmp_path / "made")["bank"])
+    bank = MemoryBank.open(prepared("talk2dino-b-decap")["bank"])
     with h5py.File(raw["memory"]) as file:
         texts = [text.decode() for text in file["coco_captions-text"]]
         vectors = file["coco_captions-embeddings"][:]
@@ -81,18 +89,17 @@ def test_a_bank_holds_the_published_captions_and_vectors(published, tmp_path):
     np.testing.assert_allclose(bank.embeddings, vectors, atol=2e-3)
 
 
-def test_a_meacap_memory_holds_the_published_captions_and_vectors(published, tmp_path):
+def test_a_meacap_memory_holds_the_published_captions_and_vectors(published, prepared):
     raw = published("talk2dino-b-meacap")
-    bank = MemoryBank.open(prepare(tiny("talk2dino-b-meacap"), raw, tmp_path / "made")["bank"])
+    bank = MemoryBank.open(prepared("talk2dino-b-meacap")["bank"])
     texts = json.loads((raw["memory"] / "memory_captions.json").read_text(encoding="utf-8"))
     vectors = torch.load(raw["memory"] / "memory_clip_embeddings.pt", weights_only=True)
     assert list(bank.captions) == texts
     np.testing.assert_allclose(bank.embeddings, vectors.numpy(), atol=2e-3)
 
 
-def test_entities_are_the_coco_names_in_the_space_of_the_patches(published, tmp_path):
-    raw = published("talk2dino-b-viecap")
-    files = prepare(tiny("talk2dino-b-viecap"), raw, tmp_path / "made")
+def test_entities_are_the_coco_names_in_the_space_of_the_patches(prepared):
+    files = prepared("talk2dino-b-viecap")
     table = EntityTable.open(files["entities"])
     assert list(table.names) == coco_names()
     tower = assemble(tiny("talk2dino-b-viecap"), files).backbone
@@ -100,9 +107,8 @@ def test_entities_are_the_coco_names_in_the_space_of_the_patches(published, tmp_
     np.testing.assert_allclose(table.embeddings[:3], again.embeddings, atol=1e-5)
 
 
-def test_sentences_are_embedded_by_the_models_own_text_tower(published, tmp_path):
-    raw = published("maskclip-b16")
-    files = prepare(tiny("maskclip-b16"), raw, tmp_path / "made")
+def test_sentences_are_embedded_by_the_models_own_text_tower(published, prepared):
+    raw, files = published("maskclip-b16"), prepared("maskclip-b16")
     bank = MemoryBank.open(files["bank"])
     assert list(bank.captions) == raw[OWN].read_text(encoding="utf-8").splitlines()
     tower = assemble(tiny("maskclip-b16"), files).backbone

@@ -67,7 +67,7 @@ def test_the_tool_changes_no_caption(captioner, grid):
 
 
 def test_the_same_picture_gives_the_same_grid(captioner):
-    image = skimage.data.coffee()
+    image = skimage.data.coffee()[:60]
     one, two = captioner.encode(image), captioner.encode(image)
     np.testing.assert_array_equal(one.embeddings, two.embeddings)
     assert one.key == two.key
@@ -77,9 +77,9 @@ def test_one_pass_serves_every_region(captioner):
     passes = []
     handle = captioner.backbone._network.register_forward_hook(lambda *_: passes.append(1))
     try:
-        grid = captioner.encode(skimage.data.astronaut())
-        captioner.caption(grid, REGIONS * 10)
-        captioner.caption(grid, REGIONS)
+        grid = captioner.encode(skimage.data.astronaut()[:60])
+        captioner.caption(grid, [Box(2, 150, 40, 300), Point(10, 20), WholeImage()] * 20)
+        captioner.caption(grid, [WholeImage()])
     finally:
         handle.remove()
     assert len(passes) == 1
@@ -88,26 +88,26 @@ def test_one_pass_serves_every_region(captioner):
 @pytest.mark.parametrize(
     "size", [(480, 640), (333, 500), (1000, 300), (37, 911), (40, 4000), (4000, 40)]
 )
-@pytest.mark.parametrize("where", [(0.0, 0.0), (0.4, 0.7), (0.999, 0.999)])
-def test_a_painted_patch_is_that_patch(captioner, size, where):
+def test_painted_patches_are_those_patches(captioner, size):
     shape = grid_shape(*size)
-    patch = tuple(int(share * cells) for share, cells in zip(where, shape, strict=True))
-    spans = [
-        (int(np.ceil(at * side / cells)), int((at + 1) * side / cells))
-        for at, side, cells in zip(patch, size, shape, strict=True)
-    ]
-    image = np.full((*size, 3), 127, np.uint8)
-    image[slice(*spans[0]), slice(*spans[1])] = (220, 20, 20)
+    image, painted = np.full((*size, 3), 127, np.uint8), {}
+    for where in ((0.0, 0.0), (0.4, 0.7), (0.999, 0.999)):
+        patch = tuple(int(share * cells) for share, cells in zip(where, shape, strict=True))
+        (top, bottom), (left, right) = (
+            (int(np.ceil(at * side / cells)), int((at + 1) * side / cells))
+            for at, side, cells in zip(patch, size, shape, strict=True)
+        )
+        image[top:bottom, left:right] = (220, 20, 20)
+        painted[patch] = Box(top - 0.5, left - 0.5, bottom - 0.5, right - 0.5)
     grid = captioner.encode(image)
-    red = grid.embeddings[..., RED]
+    red = grid.embeddings[..., RED].copy()
     assert grid.shape == shape
-    assert np.unravel_index(red.argmax(), shape) == patch
-    assert red[patch] > 0.9
-    assert red.sum() - red[patch] < 0.1
-    (top, bottom), (left, right) = spans
-    painted = Box(top - 0.5, left - 0.5, bottom - 0.5, right - 0.5)
-    covered = cover(painted, grid.transform, weighting="area")
-    assert pool(grid, [covered])[0, RED] > 0.9
+    for patch, box in painted.items():
+        assert red[patch] > 0.9, patch
+        covered = cover(box, grid.transform, weighting="area")
+        assert pool(grid, [covered])[0, RED] > 0.9, patch
+        red[patch] = 0
+    assert red.sum() < 0.1 * len(painted)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_painted_patch_is_that_patch(captioner, size, where):
         np.tile(skimage.data.coffee()[:40], (1, 7, 1))[:, :4000],
         np.tile(skimage.data.coffee()[:, :40], (10, 1, 1)),
         skimage.data.astronaut()[:2, :2],
-        skimage.data.camera().astype(np.uint16) * 200,
-        skimage.data.camera() / 127.5 - 1,
-        np.dstack([skimage.data.astronaut(), skimage.data.astronaut()[..., 0]]),
-        skimage.data.camera() > 100,
-        np.full((30, 30), -7.5),
+        skimage.data.camera()[:64].astype(np.uint16) * 200,
+        skimage.data.camera()[:64] / 127.5 - 1,
+        np.dstack([skimage.data.astronaut()[:64], skimage.data.astronaut()[:64, :, 0]]),
+        skimage.data.camera()[200:264] > 100,
+        np.full((3, 30), -7.5),
     ],
     ids=["wide", "tall", "tiny", "16 bits", "negative", "transparent", "binary", "blank"],
 )

@@ -7,11 +7,16 @@ import html
 import os
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MERGES_NAME = "bpe_simple_vocab_16e6.txt.gz"
 # Packages that carry the merges, by the name they are imported by.
@@ -53,22 +58,16 @@ class ClipTokenizer:
     """
 
     def __init__(self, merges: str | Path | None = None) -> None:
-        from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-
-        pairs = _read_merges(Path(merges) if merges is not None else find_merges())
-        letters = list(_byte_letters().values())
-        pieces = [*letters, *(letter + "</w>" for letter in letters)]
-        self._pieces = [*pieces, *("".join(pair) for pair in pairs), _START, _END]
-        vocabulary = {piece: index for index, piece in enumerate(self._pieces)}
+        path = Path(merges) if merges is not None else find_merges()
+        text = _read_merges(path)
+        try:
+            self._pieces, self._tokenizer = _clip_pieces(text)
+        except ValueError as error:
+            raise ModelError(
+                f"{path} {error}; "
+                f"give the merges.txt of a CLIP model, or the published {MERGES_NAME}."
+            ) from error
         self._bytes = {letter: byte for byte, letter in _byte_letters().items()}
-        self._tokenizer = Tokenizer(models.BPE(vocabulary, pairs, end_of_word_suffix="</w>"))
-        self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        self._tokenizer.add_special_tokens([_START, _END])
         self.size = len(self._pieces)
         self.start, self.end = self.size - 2, self.size - 1
 
@@ -180,8 +179,8 @@ def _byte_letters() -> dict[int, str]:
     return letters | {byte: chr(256 + index) for index, byte in enumerate(hidden)}
 
 
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Read the merges CLIP uses: the first 48,894 after the header line."""
+def _read_merges(path: Path) -> str:
+    """Read the lines of merges that CLIP uses: the first 48,894 after the header line."""
     opener = gzip.open if path.suffix == ".gz" else open
     if os.path.exists(path):
         check_plain_file(path, ModelError)
@@ -189,13 +188,31 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
         with opener(path, "rt", encoding="utf-8") as file:
             # Not line by line, as one line may be all there is and unpack to any length.
             text = file.read(_MAX_LETTERS)
-        lines = [line.split() for line in text.split("\n", _MERGES + 1)[: _MERGES + 1]]
+        return "\n".join(text.split("\n", _MERGES + 1)[1 : _MERGES + 1])
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ModelError(f"The word pieces in {path} cannot be read: {error}.") from error
-    pairs = [(line[0], line[1]) for line in lines[1:] if len(line) == 2]
+
+
+# A text tower and a decoder read the same merges; what is made of them never changes.
+@lru_cache(maxsize=2)
+def _clip_pieces(merges: str) -> tuple[list[str], Tokenizer]:
+    """Make the word pieces and their tokenizer; a ValueError says how many merges there are."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    lines = [line.split() for line in merges.split("\n")]
+    pairs = [(line[0], line[1]) for line in lines if len(line) == 2]
     if len(pairs) != _MERGES:
-        raise ModelError(
-            f"{path} holds {len(pairs)} merges where CLIP has {_MERGES}; "
-            f"give the merges.txt of a CLIP model, or the published {MERGES_NAME}."
-        )
-    return pairs
+        raise ValueError(f"holds {len(pairs)} merges where CLIP has {_MERGES}")
+    letters = list(_byte_letters().values())
+    alone = [*letters, *(letter + "</w>" for letter in letters)]
+    pieces = [*alone, *("".join(pair) for pair in pairs), _START, _END]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, pairs, end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.add_special_tokens([_START, _END])
+    return pieces, tokenizer

@@ -87,7 +87,7 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Format, Path,
     return form, path, [json.loads(one) for one in (text.splitlines() if lined else [text])]
 
 
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_file_with_one_wrong_value_is_read_or_told(
     whole: tuple[Format, Path, list[Any]], data: st.DataObject
