@@ -458,11 +458,12 @@ def test_what_happens_meanwhile(quiet, dock, viewer, held, qtbot):
     uid = example(dock, qtbot)
     begin(dock, reached)
     assert dock.panel.progress.button.text() == "Cancel"
+    assert "Looking for more like 'nucleus'" in dock.panel.status.text()
     dock.panel.progress.button.click()
     gate.set()
     until_over(dock, qtbot)
     assert (search.proposals, overlays(viewer)) == (None, [])
-    assert "ancelled" in dock.panel.status.text()
+    assert dock.panel.status.text().endswith("Cancelled")
     qtbot.wait(100)
     assert search.proposals is None
     # The answer to an earlier question is not taken for that to a later one.

@@ -18,6 +18,7 @@ from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
 from napari_patchioner.teaching import (
+    LONGEST,
     Finder,
     ImageMeasures,
     Proposal,
@@ -224,6 +225,10 @@ class Search(QObject):  # type: ignore[misc]
         self._job.delivered.connect(delivered)
         self._job.ended.connect(ended)
         self._job.start()
+        wanted = f"looking for more like {question.name!r}" if question.name else "looking for more"
+        is_large = max(asked[plane].measures.shape) > LONGEST
+        how = "; the image is large, so it is searched part by part" if is_large else "…"
+        self.messaged.emit(f"{wanted}{how}")
         self.changed.emit()
 
     def again(self) -> None:
@@ -237,7 +242,8 @@ class Search(QObject):  # type: ignore[misc]
             # A model may take long for a step that nobody waits for any more.
             self._drop_job()
             self._generation += 1
-            self.messaged.emit("cancelled; what was found before is still there")
+            kept = "; what was found before is still there" if self.proposals is not None else ""
+            self.messaged.emit(f"cancelled{kept}")
             self.changed.emit()
 
     def _drop_job(self) -> None:
