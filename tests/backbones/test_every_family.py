@@ -24,6 +24,13 @@ def family(request, tmp_path_factory):
     return kind, kind.write(tmp_path_factory.mktemp("family"), 3)
 
 
+@pytest.fixture(scope="module", params=LAYOUTS)
+def opened(request, family):
+    """A kind of backbone, a layout, and the backbone that lays its pictures out so."""
+    kind, files = family
+    return kind, request.param, kind.open(files, size=5 * kind.patch, layout=request.param)
+
+
 def look(backbone, image):
     """Return what a backbone sees at every place of the grid, shape (rows, columns, channels)."""
     if not isinstance(backbone, RegionClip):
@@ -34,10 +41,8 @@ def look(backbone, image):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_bright_patch_answers_where_it_is(family, layout, shape):
-    kind, files = family
-    backbone = kind.open(files, size=5 * kind.patch, layout=layout)
+def test_a_bright_patch_answers_where_it_is(opened, shape):
+    kind, _, backbone = opened
     gray = np.full((*shape, 3), 96, np.uint8)
     transform = backbone.encode(gray).transform
     step = kind.patch // backbone.patch_size
@@ -54,11 +59,9 @@ def test_a_bright_patch_answers_where_it_is(family, layout, shape):
         assert np.unravel_index(change.argmax(), change.shape) == (row, column)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(2, 500), (500, 2)])
-def test_strips_are_pictures_too(family, layout, shape):
-    kind, files = family
-    backbone = kind.open(files, size=5 * kind.patch, layout=layout)
+def test_strips_are_pictures_too(opened, shape):
+    kind, layout, backbone = opened
     grid = backbone.encode(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     step = kind.patch // backbone.patch_size
     long = (5, 1) if shape[0] > shape[1] else (1, 5)

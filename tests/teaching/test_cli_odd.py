@@ -150,7 +150,7 @@ def test_names_of_any_letters_come_back_as_they_are(
 def test_gray_deep_and_transparent_images_teach_and_are_searched(
     mode: str, name: str, tmp_path: Path, run: Run
 ) -> None:
-    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf", "nucleus", "leaf"])
+    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf", "nucleus", "leaf"], height=64)
     image = Image.fromarray(pixels)
     if mode == "I;16":
         Image.fromarray(pixels[..., 1].astype(np.uint16) * 100).save(tmp_path / name)
@@ -198,7 +198,7 @@ def test_an_image_of_one_pixel_and_regions_outside_are_told(
 def test_one_region_with_two_names_is_told(
     tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf"])
+    pixels, boxes = taught_pictures.draw(1, ["nucleus", "leaf"], height=64)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     regions = [
         Annotation(str(row), "a.png", boxes[0], name, None, "human")

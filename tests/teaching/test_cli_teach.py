@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,12 +34,13 @@ from napari_patchioner.teaching import Confusion, read_lexicon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari_patchioner.captioner import Captioner
 
     Run = Callable[..., int]
 
+# One row of things, and a picture is encoded in a fraction of the time of a square.
+HEIGHT = 64
 KINDS = {"a": ["nucleus", "leaf", "nucleus", "leaf"], "b": ["leaf", "nucleus", "grain", "leaf"]}
 
 
@@ -51,7 +54,7 @@ def place(tmp_path: Path) -> Path:
     """A folder with two pictures, the names of all things on one, and the boxes on the other."""
     regions = []
     for seed, (name, kinds) in enumerate(KINDS.items(), start=1):
-        pixels, boxes = taught_pictures.draw(seed, kinds)
+        pixels, boxes = taught_pictures.draw(seed, kinds, height=HEIGHT)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
         regions += [
             Annotation(f"{name}{number}", f"{name}.png", box, *([kind] * (name == "a")))
@@ -71,11 +74,22 @@ def said_by(path: Path) -> list[tuple[str, str]]:
     return [(row["caption"], row["source"]) for row in rows_of(path)]
 
 
+@pytest.fixture(scope="module")
+def taught_cells() -> dict[str, Path]:
+    """The lexicon of the first picture, taught by the first test that asks."""
+    return {}
+
+
 @pytest.fixture
-def cells(place: Path, run: Run) -> Path:
-    asked = ["teach", place / "a.png", "--regions", place / "names.csv", "--out", place / "cells"]
-    assert run(*asked) == 0
-    return place / "cells"
+def cells(
+    place: Path, run: Run, taught_cells: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of that lexicon of its own for every test."""
+    if not taught_cells:
+        taught_cells["once"] = tmp_path_factory.mktemp("taught") / "cells"
+        asked = ["teach", place / "a.png", "--regions", place / "names.csv"]
+        assert run(*asked, "--out", taught_cells["once"]) == 0
+    return Path(shutil.copytree(taught_cells["once"], place / "cells"))
 
 
 def test_names_taught_on_one_picture_name_the_other(
@@ -232,12 +246,12 @@ def test_a_table_of_boxes_may_call_the_column_name(place: Path, run: Run) -> Non
 
 
 def test_regions_of_stacks_and_large_images_are_taught_and_named(place: Path, run: Run) -> None:
-    stack = np.stack([np.full((160, 240), 9, np.uint8)] * 3)
-    pixels, boxes = taught_pictures.draw(1, KINDS["a"])
+    stack = np.stack([np.full((HEIGHT, 240), 9, np.uint8)] * 3)
+    pixels, boxes = taught_pictures.draw(1, KINDS["a"], height=HEIGHT)
     stack[2] = pixels[..., 1]
     tifffile.imwrite(place / "stack.tif", stack, photometric="minisblack")
     large = np.full((4400, 4400, 3), 225, np.uint8)
-    large[4000:4160, 3000:3240] = pixels
+    large[4000 : 4000 + HEIGHT, 3000:3240] = pixels
     tifffile.imwrite(place / "large.tif", large, photometric="rgb", tile=(512, 512))
     for image, offset in (("stack.tif", (0, 0)), ("large.tif", (4000, 3000))):
         moved = [

@@ -122,7 +122,8 @@ def test_what_is_kept_overlaps_nothing_better(drawn: list[tuple[int, ...]], most
 
 
 def write_picture(folder: Path, name: str, seed: int, kinds: list[str]) -> list[Box]:
-    pixels, boxes = taught_pictures.draw(seed, kinds)
+    # One row of things: a fraction of the time of a square.
+    pixels, boxes = taught_pictures.draw(seed, kinds, height=64)
     Image.fromarray(pixels).save(folder / name)
     return boxes
 

@@ -63,7 +63,7 @@ def test_the_top_left_pixel_is_the_square_from_0_to_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(region=SINGLE)
 def test_pycocotools_sees_the_same_pixels(tmp_path: Path, region: Any) -> None:
     path = tmp_path / "a.json"

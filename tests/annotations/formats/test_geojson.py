@@ -60,7 +60,7 @@ def test_the_top_left_pixel_is_the_square_from_0_to_1(tmp_path: Path) -> None:
     assert len(mask.interiors) == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(region=SINGLE)
 def test_shapely_sees_the_same_place(tmp_path: Path, region: Any) -> None:
     [feature] = _features(tmp_path / "a.geojson", Annotation("a", "cat.png", region, "a cat"))

@@ -66,7 +66,7 @@ def _as_seen(text: str) -> str:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(items=annotations())
 def test_a_report_reads_back_and_shows_every_word(

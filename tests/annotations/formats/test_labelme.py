@@ -66,7 +66,7 @@ def _check(path: Path, data: dict[str, Any]) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(items=annotations())
 def test_what_was_written_reads_back(

@@ -88,7 +88,7 @@ def test_everything_of_ours_survives(tmp_path: Path, same_region: Any) -> None:
             assert getattr(one, name) == getattr(two, name)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     TEXT,
     st.integers(3, 8).flatmap(lambda n: arrays(float, (n, 2), elements=st.floats(-1e6, 1e6))),

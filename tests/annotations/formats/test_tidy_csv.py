@@ -141,7 +141,7 @@ def test_every_kind_survives(tmp_path: Path, regions: list[Any], same_region: An
     assert format_tidy_csv(after) == format_tidy_csv(before)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     st.lists(
         st.builds(
