@@ -264,7 +264,7 @@ def print_result(out: Path, model: str, scores: Mapping[str, Any], part: str) ->
     if (out / "preset.toml").is_file():
         say(f"{out}: the model {model}; add it with: {shell_command('models', 'add', out)}")
     else:
-        say(f"{out}: {part}, and no model that could be added")
+        say(f"{out}: no model that could be added, but {part}")
 
 
 def _noise(arguments: argparse.Namespace, tower: Tower) -> Noise:

@@ -198,9 +198,9 @@ def _train_bridge(arguments: argparse.Namespace, *_: object) -> None:
         )
 
     if decoder is None:
-        part = f"a map alone, as {target_name} has no decoder; name a model that has with --decoder"
+        part = f"a map alone: {target_name} has no decoder; name a model that has with --decoder"
     else:
-        part = f"a map alone, as {source_name} is a text encoder without a backbone for pictures"
+        part = f"a map alone: {source_name} is a text encoder without a backbone for pictures"
     _finish(arguments, work, write, asdict(scores), part)
 
 
@@ -280,7 +280,7 @@ def _train_projection(arguments: argparse.Namespace, *_: object) -> None:
             limits=["What it was not shown in pictures it cannot tell apart."],
         )
 
-    part = f"a projection alone, as {text_name} is no CLIP, which a model with it needs"
+    part = f"a projection alone: {text_name} is no CLIP, which a model with it needs"
     _finish(arguments, work, write, asdict(scores), part)
 
 
