@@ -60,16 +60,25 @@ def test_things_like_the_examples_are_found_in_another_picture(
     proposals = finder.find(second.grid, ImageMeasures(second.pixels))
     best = proposals[: second.names.count(kind)]
     assert min(met(best, second, kind)) > 0.3
+    # At its own limit not much is proposed that is something else.
+    assert len(proposals) <= 2 * len(best)
     assert [p.score for p in proposals] == sorted((p.score for p in proposals), reverse=True)
     assert all(0.5 <= proposal.score <= 1 for proposal in proposals)
 
 
 def test_the_same_examples_find_the_same_again(mini: Captioner, first: Drawn) -> None:
-    parts = [Finder(mini, [sample(first, "leaf", 2)]) for _ in range(2)]
+    parts = [Finder(mini, [sample(first, "leaf", 1)]) for _ in range(2)]
     measures = ImageMeasures(first.pixels)
     one, two = (finder.find(first.grid, measures, least=0.0) for finder in parts)
     assert [p.score for p in one] == [p.score for p in two]
     assert [corners(p.box).tolist() for p in one] == [corners(p.box).tolist() for p in two]
+    # No box shows part of what a likelier one shows.
+    boxes = np.array([corners(proposal.box) for proposal in one])
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    for row, box in enumerate(boxes):
+        sides = np.minimum(box[2:], boxes[:row, 2:]) - np.maximum(box[:2], boxes[:row, :2])
+        common = np.prod(np.maximum(sides, 0), axis=1)
+        assert (common <= 0.25 * np.minimum(areas[row], areas[:row]) + 1e-6).all()
 
 
 def test_the_heat_is_highest_on_the_things(mini: Captioner, first: Drawn, second: Drawn) -> None:

@@ -66,10 +66,18 @@ _MOST_PEAKS = 3000
 # Windows that are scored at a time: each has hundreds of cosines.
 _AT_ONCE = 2**15
 # Likeness to the examples counts so much beside the root of the score, which tells little beyond
-# what one more thing would get. What comes to this share of what one more thing would is found; and
-# how gradual that is.
+# what one more thing would get.
 _ALIKE = 0.5
-_FOUND, _SOFT = 0.74, 0.12
+# What is found comes to this share of what one more thing would, and to so much more as that which
+# is something else comes to in the same image: the quarter of the first peaks that comes to least
+# ends there, or lower where things fill the image. And how gradual that is.
+_FOUND, _ABOVE, _SOFT = 0.6, 0.75, 0.12
+_LEAST_QUARTER, _FIRST_PEAKS, _MOST_ELSE = 0.25, 120, 0.5
+# From one example, what one more thing would come to is a guess, which the best of an image mends.
+_MENDED, _BEST = 0.15, (0.8, 1.5)
+# A box that shares more than this of the smaller of both with a likelier one shows part of the
+# same thing.
+_PART = 0.25
 _MOST_LEFT_OUT = 12
 _TINY = 1e-9
 # Where no number of any window differs by more, all of the image looks the same.
@@ -104,7 +112,8 @@ class Finder:
     A window's ring profile, and random cosines of it, are regressed on 1 for the examples and on 0
     for all windows of their images and for windows beside the examples: most windows show something
     else, so nobody has to name them. What comes out best is compared with the examples once more,
-    by its vector, rings and colours. The same examples in the same order give the same proposals.
+    by its vector, rings and colours; how much of that it takes depends on what comes out of the
+    rest of the same image. The same examples in the same order give the same proposals.
 
     Parameters
     ----------
@@ -174,8 +183,8 @@ class Finder:
     ) -> list[Proposal]:
         """Return boxes that are at least so likely to show the thing, the likeliest first.
 
-        No two overlap by more than a fifth; an ImageError where a side of the image is longer than
-        `LONGEST`.
+        No two share more than a quarter of the smaller one; an ImageError where a side of the image
+        is longer than `LONGEST`.
         """
         progress = progress or no_progress
         corners, scores = self._first(WindowedImage(image), _MOST)
@@ -185,11 +194,13 @@ class Finder:
         boxes = _as_boxes(corners)
         alike = self._likeness(self._described(grid, image, boxes))
         total = np.sqrt(np.maximum(scores, 0) / self._rule.expected) + _ALIKE * alike
-        steps = (total - _FOUND * self._usual) / (_SOFT * self._usual)
+        shares = total / self._usual
+        steps = (shares - self._limit(shares)) / _SOFT
         chances = 1 / (1 + np.exp(-np.clip(steps, -30, 30)))
-        order = np.argsort(-chances, kind="stable")
+        likely = np.flatnonzero(chances >= least)
+        order = likely[_apart(corners[likely], chances[likely])]
         progress(1.0, "done")
-        return [Proposal(boxes[row], float(chances[row])) for row in order if chances[row] >= least]
+        return [Proposal(boxes[row], float(chances[row])) for row in order]
 
     def heat(self, image: ImageMeasures) -> FloatArray:
         """Return how much each place of an image looks like the middle of the thing.
@@ -215,6 +226,12 @@ class Finder:
         counts = np.clip(np.round(np.array(shape) * CELLS / self._size), 1, HEAT_CELLS)
         rows, columns = np.minimum(counts, shape).astype(int).tolist()
         return rows, columns
+
+    def _limit(self, shares: Scores) -> float:
+        """Return where things end among peaks of an image, in shares of what one more comes to."""
+        other = np.quantile(shares[:_FIRST_PEAKS], _LEAST_QUARTER).clip(0, _MOST_ELSE)
+        mended = _MENDED * (shares.max().clip(*_BEST) - 1) if self._count == 1 else 0.0
+        return float(_FOUND + _ABOVE * other + mended)
 
     def _described(
         self, grid: FeatureGrid, measures: ImageMeasures, regions: Sequence[Region]
@@ -401,6 +418,19 @@ def peaks(
     while len(order) and len(kept) < most:
         kept.append(int(order[0]))
         order = order[1:][overlap(boxes[order[0]], boxes[order[1:]]) <= overlapping]
+    return np.array(kept, np.intp)
+
+
+def _apart(boxes: Boxes, scores: Scores) -> npt.NDArray[np.intp]:
+    """Return the rows, the best first, of boxes that lie not much over or in a better one."""
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    kept: list[int] = []
+    for row in np.argsort(-scores, kind="stable").tolist():
+        best = boxes[kept]
+        sides = np.minimum(boxes[row, 2:], best[:, 2:]) - np.maximum(boxes[row, :2], best[:, :2])
+        common = np.prod(np.maximum(sides, 0), axis=1)
+        if (common <= _PART * np.minimum(areas[row], areas[kept])).all():
+            kept.append(row)
     return np.array(kept, np.intp)
 
 
