@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
+import weakref
+from typing import ClassVar
 
 import napari
 import numpy as np
@@ -18,7 +20,8 @@ from napari._qt.threads.status_checker import StatusChecker
 from napari._vispy.canvas import VispyCanvas
 from napari.plugins import _initialize_plugins
 from napari.settings import get_settings
-from qtpy import QtWidgets
+from qtpy import QtCore, QtWidgets
+from vispy.app.backends._qt import QtBaseCanvasBackend
 from vispy.scene import SceneCanvas
 
 from napari_patchioner.decoders import Caption
@@ -51,6 +54,7 @@ class ColourCaptioner:
     def __init__(self, steps: int = 3, **extras) -> None:
         self.steps = steps
         self.extras = extras
+        self.memory: dict = {}
         self.asked: list[dict] = []
         self.encoded = 0
         self.captioned: list[int] = []
@@ -251,32 +255,85 @@ def picture():
 
 
 class Brush:
-    """Whether napari's canvases are painted: for screenshots, and at the end of every test.
+    """Whether the window is painted: for screenshots, and where a test leaves a new sight.
 
-    Painted at every step of the mouse, without a graphics card, they would take half of the time
-    of all these tests.
+    Painted at every step of the mouse, without a graphics card, it would take half of the time
+    of all these tests; at the end of every test, a tenth.
     """
 
     busy = False
+    window = staticmethod(lambda: None)
+    seen: ClassVar[set] = set()
 
     @classmethod
     @contextlib.contextmanager
     def at_work(cls):
-        before, cls.busy = cls.busy, True
+        before = cls.busy
+        cls.set_busy(True)
         yield
-        cls.busy = before
+        cls.set_busy(before)
+
+    @classmethod
+    def set_busy(cls, busy):
+        cls.busy = busy
+        # A window that a test has closed is gone.
+        with contextlib.suppress(RuntimeError):
+            if (window := cls.window()) is not None:
+                window.setUpdatesEnabled(busy)
 
     @classmethod
     def paint(cls, viewer):
-        """Paint a viewer that is shown, once."""
+        """Paint a viewer that is shown, unless all in it has been painted in the same state."""
         for made in QtViewer._instances:
             if made.viewer is viewer and made.canvas.native.isVisible():
-                made.canvas.screenshot()
+                sights = {cls.sight(layer) for layer in viewer.layers}
+                if not sights <= cls.seen:
+                    with cls.at_work():
+                        QtWidgets.QApplication.processEvents()
+                        made.canvas.screenshot()
+                    cls.seen |= sights
+
+    @staticmethod
+    def sight(layer):
+        """Return what makes a layer look like no other: its kind, what is in it and how it is."""
+        picked, text = getattr(layer, "selected_data", ()), getattr(layer, "text", None)
+        kinds = frozenset(getattr(layer, "shape_type", ()))
+        return (
+            (type(layer), layer.ndim, layer.multiscale, len(layer.data) > 0, kinds, bool(picked)),
+            (layer.visible, str(layer.mode), layer.blending, bool(text and text.visible)),
+        )
+
+
+class Refresh:
+    """Has napari work out what a canvas shows, as it does before each painting, without painting.
+
+    A canvas that is painted has the whole window put together anew, by the processor.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = set()
+
+    def ask(self, backend, update):
+        """Do it for a canvas as soon as there is time; paint where it is to be painted."""
+        if Brush.busy:
+            update(backend)
+        elif backend not in self.waiting:
+            self.waiting.add(backend)
+            QtCore.QTimer.singleShot(0, lambda: self.do(backend))
+
+    def do(self, backend):
+        self.waiting.discard(backend)
+        # A closed window has taken the canvas along.
+        with contextlib.suppress(RuntimeError):
+            if backend._vispy_canvas is not None and backend.isVisible():
+                backend._vispy_canvas.set_current()
+                backend._vispy_canvas.events.draw(region=None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def brush():
     draw, screenshot = SceneCanvas._draw_scene, VispyCanvas.screenshot
+    refresh, update = Refresh(), QtBaseCanvasBackend._vispy_update
 
     def draw_scene(canvas, bgcolor=None):
         if Brush.busy:
@@ -289,6 +346,7 @@ def brush():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SceneCanvas, "_draw_scene", draw_scene)
         patch.setattr(VispyCanvas, "screenshot", painted)
+        patch.setattr(QtBaseCanvasBackend, "_vispy_update", lambda one: refresh.ask(one, update))
         yield
 
 
@@ -300,7 +358,7 @@ def painted():
 
 
 class SharedWindow:
-    """One shown window for the tests of a module; opened when first asked for.
+    """One shown window for all tests; opened when first asked for.
 
     It stands in for `make_napari_viewer`, which opens and closes a window for every test.
     """
@@ -312,7 +370,10 @@ class SharedWindow:
     def open(self):
         if self.viewer is None:
             self._set_up()
-            self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+            with Brush.at_work():
+                self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+                QtWidgets.QApplication.processEvents()
+                Brush.window = weakref.ref(self.viewer.window._qt_window)
         return self.viewer
 
     def _set_up(self) -> None:
@@ -333,7 +394,7 @@ class SharedWindow:
     def clear(self) -> None:
         """Take out of it whatever a test has left there."""
         viewer = self.viewer
-        if viewer is None or viewer not in [made.viewer for made in QtViewer._instances]:
+        if viewer is None or not hasattr(viewer.window, "_qt_window"):
             self.close()
             return
         viewer.window.remove_dock_widget("all")
@@ -356,7 +417,7 @@ class SharedWindow:
             QtViewer._instances.clear()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_window():
     window = SharedWindow()
     yield window
