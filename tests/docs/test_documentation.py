@@ -96,11 +96,10 @@ DATA_SETS = {
         "images": [{"filename": "1.jpg", "split": "test", "sentences": [{"raw": "a cup"}]}]
     },
 }
-# What tests of their own run: a window, a cluster; and a table of a whole paper.
-WITH_OTHERS = re.compile(r"--scheduler|^\S*napari-patchioner evaluate$")
-# The same in less time: a demonstration without its window, one process where several do the same.
+# What tests of their own run: the demonstration, a cluster; and a table of a whole paper.
+WITH_OTHERS = re.compile(r"--scheduler|^\S*napari-patchioner (evaluate|demo)$")
+# The same in less time: one process where several do the same.
 SMALLER = {
-    "patchioner demo": "patchioner demo --no-viewer",
     "--workers 4": "--workers 1",
     "captions.txt --tower": "captions.txt --steps 3 --width 16 --layers 1 --pieces 300 --tower",
 }

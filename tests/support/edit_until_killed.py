@@ -1,7 +1,8 @@
 """Draws and writes captions without end, autosaving like the dock does, until it is killed.
 
-Imports once, then forks for every folder it is told on standard input, and prints the child's
-process id: what is killed is the child. What goes wrong in it stands in `errors` in its folder.
+Imports once, then forks for every folder and home it is told on standard input, with a tab
+between them, and prints the child's process id: what is killed is the child. What goes wrong in it
+stands in `errors` in its folder.
 With REGIONS in the environment there are that many regions from the start.
 """
 
@@ -116,12 +117,14 @@ def main() -> None:
     desk = canvas()
     print("ready", flush=True)
     for line in sys.stdin:
+        folder, home = line.rstrip("\n").split("\t")
         pid = os.fork()
         if pid == 0:
-            errors = os.open(Path(line.strip(), "errors"), os.O_WRONLY | os.O_CREAT)
+            os.environ["NAPARI_PATCHIONER_HOME"] = home
+            errors = os.open(Path(folder, "errors"), os.O_WRONLY | os.O_CREAT)
             os.dup2(errors, sys.stderr.fileno())
             faulthandler.enable()
-            work(Path(line.strip()), desk)
+            work(Path(folder), desk)
         print(pid, flush=True)
 
 

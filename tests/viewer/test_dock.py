@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QPushButton
@@ -16,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
-@pytest.mark.every_qt
 def test_a_box_is_captioned(dock, viewer, qtbot):
     dock.start()
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)

@@ -16,6 +16,7 @@ from napari_patchioner.annotations import read_annotations
 from napari_patchioner.regions import Box
 from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.workers import find
+from napari_patchioner.viewer.workers.encode import shared_store
 from napari_patchioner.viewer.workers.models import shared_registry
 
 KINDS = ["nucleus", "leaf", "nucleus", "grain", "leaf", "nucleus", "leaf", "nucleus"]
@@ -23,6 +24,20 @@ PIXELS, BOXES = draw(1, KINDS)
 NUCLEI = [box for box, kind in zip(BOXES, KINDS, strict=True) if kind == "nucleus"]
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 PLAIN = Qt.KeyboardModifier.NoModifier
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    return tmp_path_factory.mktemp("encoded")
+
+
+@pytest.fixture(autouse=True)
+def cache(encoded, monkeypatch):
+    """The same few pictures are encoded once for all tests."""
+    shared_store.cache_clear()
+    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(encoded))
+    yield encoded
+    shared_store.cache_clear()
 
 
 @pytest.fixture
@@ -253,7 +268,9 @@ def test_every_key_of_the_list(quiet, searched, viewer, guide, qtbot):
         act()
 
 
-def test_the_threshold_shows_and_hides_at_once(quiet, searched, viewer, qtbot):
+def test_what_is_shown_goes_by_the_threshold_and_is_nobodys_region(
+    quiet, searched, viewer, tmp_path, qtbot
+):
     dock, search = searched, searched.controller.search
     slider, boxes = dock.find.slider, viewer.layers["proposals [stripes]"]
     total = len(search.proposals.open())
@@ -270,10 +287,12 @@ def test_the_threshold_shows_and_hides_at_once(quiet, searched, viewer, qtbot):
     # Nothing that is hidden is accepted.
     dock.image_actions.accept_all_found()
     assert captions(dock) == ["nucleus"]
+    QTest.keyClick(slider, Qt.Key.Key_Home)
+    qtbot.waitUntil(lambda: boxes.nshapes == total, timeout=2000)
+    what_is_shown_is_nobodys_region(dock, viewer, tmp_path, qtbot)
 
 
-def test_what_is_shown_is_nobodys_region(quiet, searched, viewer, tmp_path, qtbot):
-    dock = searched
+def what_is_shown_is_nobodys_region(dock, viewer, tmp_path, qtbot):
     sources = dock.controller.sources
     assert len(overlays(viewer)) == 2
     assert list(dock.panel.image.choices) == [dock.image]

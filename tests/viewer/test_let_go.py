@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 
 BOX = np.array([[2.0, 2], [2, 9], [9, 9], [9, 2]])
-IMAGES = 8
+IMAGES = 5
 
 
 def test_images_that_are_gone_leave_no_grid_layer_or_session(dock, viewer, picture, qtbot):

@@ -27,14 +27,12 @@ def idle(qtbot):
     qtbot.waitUntil(lambda: not running(), timeout=10000)
 
 
-def test_work_is_done_off_the_gui_thread(started, captioner, qtbot):
-    started.controller.layer("regions").add(BOX, shape_type="rectangle")
-    qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
-    assert threading.get_ident() not in captioner.threads
+def test_the_window_stays_responsive_and_shows_progress_while_reading(dock, captioner, qtbot):
+    from napari.utils.progress import progress
 
-
-def test_the_window_stays_responsive_while_reading(dock, captioner, qtbot):
     reading(dock, captioner, qtbot)
+    qtbot.waitUntil(lambda: dock.panel.progress.bar.value() > 0, timeout=5000)
+    assert any("Patch-ioner" in bar.desc for bar in progress._all_instances)
     ticks = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(1))
@@ -44,6 +42,7 @@ def test_the_window_stays_responsive_while_reading(dock, captioner, qtbot):
     assert dock.controller.encoder.active
     captioner.hold.set()
     idle(qtbot)
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
 
 
 def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):
@@ -59,23 +58,20 @@ def test_cancel_stops_reading_and_start_reads_again(dock, captioner, qtbot):
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
 
 
-def test_the_image_is_read_once_for_any_number_of_shapes(started, captioner, qtbot):
+def test_the_image_is_read_once_for_any_number_of_shapes_and_off_the_gui_thread(
+    started, captioner, picture, qtbot
+):
     layer = started.controller.layer("regions")
     for shift in range(20):
         layer.add(BOX + shift, shape_type="rectangle")
     qtbot.waitUntil(lambda: all(layer.features["caption"]), timeout=10000)
     assert captioner.encoded == 1
-    assert len(captioner.captioned) < 20
-
-
-def test_progress_is_shown_in_the_dock_and_in_naparis_activity(dock, captioner, qtbot):
-    from napari.utils.progress import progress
-
-    reading(dock, captioner, qtbot)
-    qtbot.waitUntil(lambda: dock.panel.progress.bar.value() > 0, timeout=5000)
-    assert any("Patch-ioner" in bar.desc for bar in progress._all_instances)
-    captioner.hold.set()
-    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
+    assert 0 < len(captioner.captioned) < 20
+    assert threading.get_ident() not in captioner.threads
+    # New pixels ask for a new reading.
+    started.image.data = 255 - picture
+    assert "Start" in started.panel.status.text()
+    assert not started.controller.encoder.ready
 
 
 def test_the_image_is_deleted_while_it_is_read(dock, viewer, captioner, qtbot):
@@ -148,12 +144,6 @@ def test_a_model_that_cannot_be_loaded_says_so(dock, registry, qtbot):
     qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
     assert dock.panel.status.text() == "The model 'colours' is damaged; install it again"
     assert dock.panel.progress.button.text() == "Start"
-
-
-def test_new_pixels_ask_for_a_new_reading(started, picture, qtbot):
-    started.image.data = 255 - picture
-    assert "Start" in started.panel.status.text()
-    assert not started.controller.encoder.ready
 
 
 def test_two_images_keep_their_captions_apart(started, viewer, picture, qtbot):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
@@ -13,7 +12,6 @@ from napari_patchioner.regions import Box, Trace, WholeImage
 from napari_patchioner.viewer.plugin import load, show_demo
 
 
-@pytest.mark.every_qt
 def test_every_shape_gets_its_caption_on_its_layer() -> None:
     images = {"one": np.zeros((20, 30, 3), np.uint8), "two": np.zeros((10, 10), np.uint8)}
     drawn = [

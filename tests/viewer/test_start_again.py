@@ -65,19 +65,9 @@ KEPT = [
 ]
 
 
-def test_the_first_start_keeps_saved_captions(saved, qtbot):
-    press_start(saved, qtbot)
-    assert table(saved) == KEPT
-
-
-def test_so_does_a_start_after_a_cancelled_first_one(saved, captioner, qtbot):
-    for _ in range(2):
-        cancel_a_start(saved, captioner, qtbot)
-    press_start(saved, qtbot)
-    assert table(saved) == KEPT
-
-
-def test_so_does_a_start_after_a_failed_first_one(saved, registry, monkeypatch, qtbot):
+def test_a_first_start_keeps_saved_captions_whatever_was_cancelled_and_failed_before(
+    saved, captioner, registry, monkeypatch, qtbot
+):
     def broken(_name, _progress):
         raise ModelError("damaged")
 
@@ -85,12 +75,17 @@ def test_so_does_a_start_after_a_failed_first_one(saved, registry, monkeypatch, 
         patched.setattr(registry, "_load", broken)
         saved.panel.progress.button.click()
         qtbot.waitUntil(lambda: saved.panel.status.text() == "Damaged", timeout=5000)
+    for _ in range(2):
+        cancel_a_start(saved, captioner, qtbot)
     press_start(saved, qtbot)
     assert table(saved) == KEPT
 
 
-def test_a_start_after_a_completed_one_rewrites_what_models_wrote(saved, captioner, qtbot):
+def test_the_first_start_keeps_saved_captions_and_the_next_one_rewrites_what_models_wrote(
+    saved, captioner, qtbot
+):
     press_start(saved, qtbot)
+    assert table(saved) == KEPT
     press_start(saved, qtbot)
     assert table(saved) == [("something red", "model"), *KEPT[1:]]
     assert sum(captioner.captioned) == 3

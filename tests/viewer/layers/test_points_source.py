@@ -53,7 +53,6 @@ def captions(layer):
     return list(layer.features["caption"])
 
 
-@pytest.mark.every_qt
 def test_every_point_is_captioned(desk, points):
     assert desk.write() == 2
     assert captions(points) == ["text 0", "text 1"]

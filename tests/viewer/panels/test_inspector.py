@@ -32,8 +32,8 @@ def move(viewer, row, column):
 
 
 @pytest.mark.every_qt
-def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, qtbot):
-    bar = inspecting.inspect
+def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, viewer, hand, qtbot):
+    bar, layers = inspecting.inspect, list(viewer.layers)
     for column, colour in ((30, "red"), (90, "green"), (150, "blue")):
         hand.send(QEvent.Type.MouseMove, 60, column, NONE)
         qtbot.waitUntil(
@@ -41,22 +41,13 @@ def test_the_caption_of_the_patch_under_the_cursor_follows_it(inspecting, hand, 
         )
         assert bar.bubble.isVisible()
         assert bar.bubble.text() == bar.text.text()
-
-
-def test_it_changes_no_record_and_draws_nothing(inspecting, viewer, qtbot):
-    layers = list(viewer.layers)
-    move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: "red" in inspecting.inspect.text.text(), timeout=5000)
+    # It changes no record and draws nothing, nor does a plain click.
+    hand.click(60, 90)
+    qtbot.wait(150)
     assert not inspecting.controller.session.records
     assert list(viewer.layers) == layers
     assert all(b.layer.nshapes == 0 for b in inspecting.controller.bindings.values())
-
-
-def test_it_asks_for_one_short_caption_in_a_worker(inspecting, viewer, captioner, qtbot):
-    move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: captioner.captioned == [1], timeout=5000)
-    assert captioner.asked[-1]["beams"] == 1
-    assert captioner.asked[-1]["max_tokens"] <= 12
+    a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, hand, qtbot)
 
 
 def test_only_the_newest_place_is_asked_and_old_answers_are_dropped(
@@ -77,7 +68,9 @@ def test_only_the_newest_place_is_asked_and_old_answers_are_dropped(
     assert shown == ["something blue"]
 
 
-def test_a_place_it_knows_is_not_asked_again(inspecting, inspector, viewer, captioner, qtbot):
+def test_one_short_caption_is_asked_for_in_a_worker_and_only_where_it_is_not_known(
+    inspecting, inspector, viewer, captioner, picture, qtbot
+):
     answers = []
     inspector.answered.connect(answers.append)
     for column, count in ((30, 1), (90, 2), (30.3, 2)):
@@ -86,28 +79,24 @@ def test_a_place_it_knows_is_not_asked_again(inspecting, inspector, viewer, capt
         qtbot.waitUntil(lambda before=before: len(answers) > before, timeout=5000)
         assert len(captioner.captioned) == count
     assert answers[-1].text == "something red"
-
-
-def test_other_options_are_another_question(inspecting, inspector, viewer, captioner, qtbot):
-    move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: captioner.captioned == [1], timeout=5000)
+    assert captioner.captioned == [1, 1]
+    assert captioner.asked[-1]["beams"] == 1
+    assert captioner.asked[-1]["max_tokens"] <= 12
+    # With other options it is another question.
     inspecting.panel.options["pooling"].value = "mean over patches"
     move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: captioner.captioned == [1, 1], timeout=5000)
+    qtbot.waitUntil(lambda: captioner.captioned == [1, 1, 1], timeout=5000)
     assert captioner.asked[-1]["pooling"] == "mean"
-
-
-def test_outside_the_image_it_is_silent(inspecting, inspector, viewer, captioner, qtbot):
-    move(viewer, 60, 30)
-    qtbot.waitUntil(lambda: bool(captioner.captioned), timeout=5000)
+    # Outside the image it is silent.
     qtbot.waitUntil(lambda: inspecting.inspect.bubble.isVisible(), timeout=5000)
     move(viewer, -40, 30)
     qtbot.waitUntil(lambda: not inspecting.inspect.bubble.isVisible(), timeout=5000)
     assert inspector.spot is None
-    assert captioner.captioned == [1]
+    assert captioner.captioned == [1, 1, 1]
+    another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot)
 
 
-def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer, qtbot):
+def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer, captioner, qtbot):
     move(viewer, 60, 30)
     qtbot.waitUntil(lambda: inspector.spot is not None, timeout=5000)
     assert type(inspector.spot.region).__name__ == "Point"
@@ -119,9 +108,12 @@ def test_the_brush_grows_and_shrinks_within_limits(inspecting, inspector, viewer
     assert np.ptp(taken.rows) >= 2 * LARGEST
     inspecting.inspect.grow(-LARGEST - 3)
     assert inspecting.inspect.brush.value() == inspector.radius == 0
+    a_move_of_the_mouse_alone_asks_nothing(viewer, captioner)
+    its_keys_are_there_only_while_it_is_on(inspecting, viewer)
+    switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot)
 
 
-def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
+def its_keys_are_there_only_while_it_is_on(inspecting, viewer):
     def bound():
         return {str(key) for key in viewer.keymap}
 
@@ -130,7 +122,7 @@ def test_its_keys_are_there_only_while_it_is_on(inspecting, viewer, qtbot):
     assert not {"[", "]"} & {str(k) for k, v in viewer.keymap.items() if v is not None}
 
 
-def test_a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, hand, qtbot):
+def a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, hand, qtbot):
     controller = inspecting.controller
     hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
     hand.click(60, 90, modifiers=CONTROL)
@@ -147,15 +139,8 @@ def test_a_click_with_control_keeps_the_patch_and_has_it_captioned(inspecting, h
     assert (abs(taken.rows[0] - 60) <= 1, abs(taken.columns[0] - 90) <= 1) == (True, True)
 
 
-def test_a_plain_click_keeps_nothing(inspecting, hand, qtbot):
-    hand.send(QEvent.Type.MouseMove, 60, 90, NONE)
-    hand.click(60, 90)
+def switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot):
     qtbot.wait(150)
-    assert inspecting.controller.layer("regions").nshapes == 0
-
-
-def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, captioner, qtbot):
-    inspecting.inspect.inspect.click()
     before = len(captioner.asked)
     assert not viewer.mouse_move_callbacks
     assert not any(hasattr(f, "__self__") for f in viewer.mouse_drag_callbacks)
@@ -165,7 +150,7 @@ def test_switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer,
     assert not inspecting.inspect.text.isVisible()
 
 
-def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot):
+def another_image_is_inspected_when_it_is_chosen(inspecting, viewer, picture, qtbot):
     old = inspecting.controller
     inspecting.panel.image.value = viewer.add_image(picture[:, ::-1], name="other way")
     assert not old.inspector.on
@@ -176,7 +161,7 @@ def test_another_image_is_inspected_when_it_is_chosen(inspecting, viewer, pictur
     qtbot.waitUntil(lambda: "blue" in inspecting.inspect.text.text(), timeout=5000)
 
 
-def test_a_move_of_the_mouse_alone_asks_nothing(inspecting, viewer, captioner):
+def a_move_of_the_mouse_alone_asks_nothing(viewer, captioner):
     before = len(captioner.asked)
     for place in range(2000):
         move(viewer, 60, 30 + place % 50)

@@ -56,7 +56,7 @@ def read(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.controller.encoder.active, timeout=5000)
 
 
-def test_nothing_is_downloaded_before_a_person_agrees(dock, shop, qtbot):
+def test_nothing_is_downloaded_before_a_person_agrees(dock, shop, monkeypatch, qtbot):
     choose(dock)
     assert "604 MB to get" in status(dock)
     press_start(dock)
@@ -68,19 +68,27 @@ def test_nothing_is_downloaded_before_a_person_agrees(dock, shop, qtbot):
     qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
     assert shop.calls == []
     assert not dock.controller.encoder.active
+    escape_and_return_both_decline(dock, qtbot)
+    no_folder_chosen_gets_nothing(dock, monkeypatch, qtbot)
+    assert shop.calls == []
 
 
-def test_escape_and_return_both_decline(dock, shop, qtbot):
+def escape_and_return_both_decline(dock, qtbot):
     from qtpy.QtCore import Qt
 
-    choose(dock)
     for key in (Qt.Key.Key_Escape, Qt.Key.Key_Return):
         press_start(dock)
         question = asked(dock, qtbot)
         qtbot.waitExposed(question)
         qtbot.keyClick(question, key)
         qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
-    assert shop.calls == []
+
+
+def no_folder_chosen_gets_nothing(dock, monkeypatch, qtbot):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    press_start(dock)
+    asked(dock, qtbot).answers["Choose a folder…"][0].click()
+    qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
 
 
 @pytest.mark.every_qt
@@ -260,15 +268,6 @@ def test_a_copy_that_was_stopped_goes_on(dock, shop, loads, tmp_path, monkeypatc
     assert shop.calls == [("paper", tmp_path)] * 2
 
 
-def test_no_folder_chosen_gets_nothing(dock, shop, monkeypatch, qtbot):
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
-    choose(dock)
-    press_start(dock)
-    asked(dock, qtbot).answers["Choose a folder…"][0].click()
-    qtbot.waitUntil(lambda: dock.models.question is None, timeout=5000)
-    assert shop.calls == []
-
-
 def test_the_menu_gets_without_reading(dock, shop, loads, qtbot):
     choose(dock)
     dock.models.get.trigger()
@@ -290,7 +289,10 @@ def used(dock, shop, qtbot):
     return dock
 
 
-def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, qtbot):
+def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, captioner, qtbot):
+    nothing_is_removed_before_a_person_agrees(used, shop, qtbot)
+    a_model_at_work_is_not_removed(used, shop, captioner, qtbot)
+    used.models._agreed["paper"] = None
     used.models.remove.trigger()
     question = asked(used, qtbot)
     assert "paper" in question.text()
@@ -300,16 +302,20 @@ def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, q
     assert not used.controller.encoder.ready
     assert captions(used) == ["something red"]
     assert "604 MB to get" in used.models.choice.currentText()
+    # Before it comes back it asks again.
+    idle(used, qtbot)
+    press_start(used)
+    asked(used, qtbot).no.click()
 
 
-def test_nothing_is_removed_before_a_person_agrees(used, shop, qtbot):
+def nothing_is_removed_before_a_person_agrees(used, shop, qtbot):
     used.models.remove.trigger()
     asked(used, qtbot).no.click()
     qtbot.waitUntil(lambda: used.models.question is None, timeout=5000)
     assert shop.there == {"paper"}
 
 
-def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
+def a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
     captioner.hold.clear()
     captioner.reached.clear()
     press_start(used)
@@ -320,16 +326,7 @@ def test_a_model_at_work_is_not_removed(used, shop, captioner, qtbot):
     assert shop.there == {"paper"}
     captioner.hold.set()
     read(used, qtbot)
-
-
-def test_a_removed_model_asks_again_before_it_comes_back(used, shop, qtbot):
-    used.models._agreed["paper"] = None
-    used.models.remove.trigger()
-    asked(used, qtbot).answers["Remove"][0].click()
-    qtbot.waitUntil(lambda: shop.there == set(), timeout=5000)
     idle(used, qtbot)
-    press_start(used)
-    asked(used, qtbot).no.click()
 
 
 def test_the_menu_offers_what_makes_sense(dock, shop, qtbot):
@@ -349,21 +346,19 @@ def test_the_menu_offers_what_makes_sense(dock, shop, qtbot):
     assert offered() == [False, False, True, True]
 
 
-def test_a_model_of_ones_own_is_added_and_chosen(dock, tmp_path, monkeypatch, qtbot):
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
-    dock.models.add.trigger()
-    qtbot.waitUntil(lambda: dock.models.choice.value == "own", timeout=5000)
-    assert "One of my own" in status(dock)
-
-
-def test_a_folder_without_a_model_says_so(dock, tmp_path, monkeypatch, qtbot):
+def test_a_model_of_ones_own_is_added_and_chosen(dock, shop, tmp_path, monkeypatch, qtbot):
     missing = str(tmp_path / "nothing")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: missing)
     dock.models.add.trigger()
     qtbot.waitUntil(lambda: "holds no preset" in status(dock), timeout=5000)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    dock.models.add.trigger()
+    qtbot.waitUntil(lambda: dock.models.choice.value == "own", timeout=5000)
+    assert "One of my own" in status(dock)
+    the_models_folder_is_opened(dock, shop, monkeypatch)
 
 
-def test_the_models_folder_is_opened(dock, shop, monkeypatch):
+def the_models_folder_is_opened(dock, shop, monkeypatch):
     from qtpy.QtGui import QDesktopServices
 
     opened = []

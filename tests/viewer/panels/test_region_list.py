@@ -51,7 +51,7 @@ def click(table, row, column=0, button=Qt.MouseButton.LeftButton, keys=None):
     QTest.mouseClick(table.viewport(), button, held, place)
 
 
-def test_it_says_all_about_every_region(drawn):
+def test_it_says_all_about_every_region_and_goes_with_what_is_selected(drawn, qtbot):
     lines = listed(drawn).regions.lines
     assert [line.kind for line in lines] == ["box", "box", "box", "trace"]
     assert [line.caption for line in lines[:3]] == [
@@ -61,9 +61,15 @@ def test_it_says_all_about_every_region(drawn):
     ]
     assert {line.author for line in lines} == {"model"}
     assert listed(drawn).count.text() == "4 regions"
+    a_row_selects_its_shape_on_whichever_layer(drawn)
+    several_rows_select_shapes_of_both_layers(drawn)
+    a_shape_selects_its_row(drawn, qtbot)
+    enter_goes_there(drawn)
+    the_filter_is_live_and_a_bad_one_changes_nothing(drawn)
+    sorting_keeps_the_selection(drawn)
 
 
-def test_a_row_selects_its_shape_on_whichever_layer(drawn):
+def a_row_selects_its_shape_on_whichever_layer(drawn):
     table = listed(drawn).table
     click(table, 1)
     assert drawn.controller.layer("regions").selected_data == {1}
@@ -74,7 +80,7 @@ def test_a_row_selects_its_shape_on_whichever_layer(drawn):
     assert drawn.viewer.layers.selection.active is drawn.controller.layer("traces")
 
 
-def test_several_rows_select_shapes_of_both_layers(drawn):
+def several_rows_select_shapes_of_both_layers(drawn):
     table = listed(drawn).table
     click(table, 0)
     click(table, 3, keys=Qt.KeyboardModifier.ControlModifier)
@@ -82,8 +88,10 @@ def test_several_rows_select_shapes_of_both_layers(drawn):
     assert len(table.uids()) == 2
 
 
-def test_a_shape_selects_its_row(drawn, qtbot):
+def a_shape_selects_its_row(drawn, qtbot):
     table = listed(drawn).table
+    drawn.controller.select([])
+    drawn.viewer.layers.selection.active = drawn.controller.layer("regions")
     drawn.controller.layer("regions").selected_data = {2}
     uid = drawn.controller.session.uids("regions")[2]
     qtbot.waitUntil(lambda: table.uids() == [uid], timeout=3000)
@@ -110,7 +118,7 @@ def test_a_caption_is_written_in_its_cell(drawn, qtbot):
     assert drawn.controller.layer("regions").features["caption"][1] == "my own words"
 
 
-def test_enter_goes_there(drawn):
+def enter_goes_there(drawn):
     table = listed(drawn).table
     click(table, 2)
     before = drawn.viewer.scene.camera.zoom
@@ -140,7 +148,7 @@ def test_keys_walk_and_judge(drawn):
     assert session.records[red].locked
 
 
-def test_deleting_goes_through_the_layers_and_can_be_undone(drawn, qtbot):
+def test_deleting_goes_through_the_layers_and_can_be_undone(drawn, viewer, picture, qtbot):
     table = listed(drawn).table
     click(table, 0)
     click(table, 3, keys=Qt.KeyboardModifier.ControlModifier)
@@ -158,9 +166,12 @@ def test_deleting_goes_through_the_layers_and_can_be_undone(drawn, qtbot):
         "something green",
         "something blue",
     ]
+    a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot)
+    closing_the_list_keeps_it_for_the_next_time(drawn, qtbot)
+    another_image_has_its_own_regions(drawn, viewer, picture, qtbot)
 
 
-def test_a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot):
+def a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot):
     table = listed(drawn).table
     click(table, 0)
     click(table, 2, keys=Qt.KeyboardModifier.ControlModifier)
@@ -177,7 +188,7 @@ def test_a_group_has_a_row_that_selects_its_members_and_goes_alone(drawn, qtbot)
     assert [r.subject for r in drawn.controller.session.records.values()] == ["shape"] * 4
 
 
-def test_the_filter_is_live_and_a_bad_one_changes_nothing(drawn):
+def the_filter_is_live_and_a_bad_one_changes_nothing(drawn):
     regions = listed(drawn)
     QTest.keyClicks(regions.search, "BLUE")
     assert [line.caption for line in regions.regions.lines] == ["something blue"]
@@ -192,7 +203,7 @@ def test_the_filter_is_live_and_a_bad_one_changes_nothing(drawn):
     assert len(regions.regions.lines) == 4
 
 
-def test_sorting_keeps_the_selection(drawn):
+def sorting_keeps_the_selection(drawn):
     table = listed(drawn).table
     click(table, 0)
     uids = table.uids()
@@ -241,7 +252,7 @@ def test_a_review_goes_on_from_what_is_deleted(drawn, qtbot):
     assert not records[green].reviewed
 
 
-def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
+def closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
     regions = listed(drawn)
     drawn.viewer.window.remove_dock_widget(regions)
     assert not drawn.region_list.isVisible()
@@ -253,7 +264,7 @@ def test_closing_the_list_keeps_it_for_the_next_time(drawn, qtbot):
     assert not drawn.panel.buttons["toggle_list"].isChecked()
 
 
-def test_another_image_has_its_own_regions(drawn, viewer, picture, qtbot):
+def another_image_has_its_own_regions(drawn, viewer, picture, qtbot):
     viewer.add_image(picture, name="other")
     qtbot.waitUntil(lambda: listed(drawn).regions.lines == [], timeout=3000)
 

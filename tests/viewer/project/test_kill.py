@@ -1,4 +1,4 @@
-"""Fifty kills at random moments: every file is whole, and at most two seconds are missing.
+"""Two dozen kills at random moments: every file is whole, and at most two seconds are missing.
 
 With REGIONS=2000 in the environment the same happens to that many regions.
 """
@@ -23,19 +23,15 @@ from napari_patchioner.annotations import ProjectStore, read_project
 
 SCRIPT = Path(__file__).parents[2] / "support" / "edit_until_killed.py"
 REGIONS = int(os.environ.get("REGIONS", "0"))
-KILLS, AT_ONCE, LONGEST_S = 50, 3, 3.2
+KILLS, AT_ONCE, LONGEST_S = 24, 3, 3.2
 MOST_LOST_S = 2.0
 
 
 class Nursery:
     """Starts children that edit until they are killed."""
 
-    def __init__(self, home):
-        environment = {
-            **os.environ,
-            "QT_QPA_PLATFORM": "offscreen",
-            "NAPARI_PATCHIONER_HOME": str(home),
-        }
+    def __init__(self):
+        environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
         self._lock = Lock()
         self._mother = subprocess.Popen(
             [sys.executable, str(SCRIPT)],
@@ -48,7 +44,7 @@ class Nursery:
 
     def child(self, folder):
         with self._lock:
-            self._mother.stdin.write(f"{folder}\n")
+            self._mother.stdin.write(f"{folder}\t{os.environ['NAPARI_PATCHIONER_HOME']}\n")
             self._mother.stdin.flush()
             return int(self._mother.stdout.readline())
 
@@ -82,10 +78,9 @@ def check(child, folder, sent=0):
         pytest.fail(said, pytrace=False)
 
 
-@pytest.fixture
-def nursery(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "home"))
-    made = Nursery(tmp_path / "home")
+@pytest.fixture(scope="module")
+def nursery():
+    made = Nursery()
     yield made
     made.close()
 
@@ -119,9 +114,9 @@ def lost_seconds(folder, killed):
     return killed - min(missing) if missing else 0.0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start fifty times in a minute")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start so often in a minute")
 @pytest.mark.timeout(180)
-def test_fifty_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_property):
+def test_kills_lose_at_most_two_seconds_each(tmp_path, nursery, record_property):
     def one(number):
         folder = tmp_path / f"run-{number}"
         folder.mkdir()

@@ -40,7 +40,7 @@ from napari_patchioner.viewer.layers.table import COLUMNS
 from napari_patchioner.viewer.session.session import Request, Session
 
 THOROUGH = settings.get_current_profile_name() == "thorough"
-SEQUENCES = int(os.environ.get("PATCHIONER_SEQUENCES", "2000" if THOROUGH else "30"))
+SEQUENCES = int(os.environ.get("PATCHIONER_SEQUENCES", "2000" if THOROUGH else "20"))
 STEPS = 24
 WHITE = (1.0, 1.0, 1.0, 1.0)
 some_layer = st.sampled_from(KEYS)

@@ -89,37 +89,30 @@ def test_a_region_of_a_lazy_image_is_captioned_from_close_and_only_its_surroundi
     [expected] = near_sighted().pyramid(slide()).caption([BOXES[1]])
     assert record.caption == expected.text
     assert record.origin["looked"] == near_sighted().pyramid(slide()).plan(BOXES[1]).notes
+    patches_on_show_are_those_that_were_looked_at(started, qtbot)
 
 
-def test_every_region_is_captioned_as_without_napari(started, qtbot):
+def test_every_region_is_captioned_as_without_napari_and_looked_at_once(started, captioner, qtbot):
     for box in BOXES:
         draw(started, box)
     started.controller.whole_image()
     records = captioned(started, qtbot)
     expected = near_sighted().pyramid(slide()).caption([*BOXES, WholeImage()])
     assert [record.caption for record in records] == [caption.text for caption in expected]
-
-
-def test_what_was_seen_is_not_looked_at_again(started, captioner, qtbot):
-    draw(started, BOXES[0])
-    captioned(started, qtbot)
+    # What was seen is not looked at again.
     before = len(captioner.backbone.seen)
     draw(started, Box(21, 1001, 54, 1039))
     captioned(started, qtbot)
     assert len(captioner.backbone.seen) == before
-
-
-def test_what_is_tiny_is_enlarged_if_wanted_and_says_so(started, captioner, qtbot):
+    # What is tiny is enlarged if wanted, and says so.
     started.controller.queue.options["zoom"] = True
     draw(started, Box(100, 500, 101, 501))
-    [record] = captioned(started, qtbot)
+    record = captioned(started, qtbot)[-1]
     assert "zoomed" in record.origin["looked"]
     assert max(captioner.backbone.seen[-1][:2]) < TILE
 
 
-def test_the_patches_on_show_are_those_that_were_looked_at(started, qtbot):
-    draw(started, BOXES[1])
-    captioned(started, qtbot)
+def patches_on_show_are_those_that_were_looked_at(started, qtbot):
     layer = started.controller.layer("regions")
     layer.selected_data = {0}
     started.inspect.patches.click()

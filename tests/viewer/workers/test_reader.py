@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from looking import Looking
 
 from napari_patchioner.regions import RegionSet, Trace
 from napari_patchioner.viewer.layers.geometry import record_region
+from napari_patchioner.viewer.layers.image_layers import KEYS
 from napari_patchioner.viewer.workers.encode import shared_store
 
 
@@ -63,27 +66,31 @@ def test_what_was_remembered_captions_at_once(dock, captioner, qtbot):
     assert captioner.encoded == 1
 
 
-@pytest.mark.parametrize("mode", ["add_line", "add_polyline"])
-@pytest.mark.parametrize("key", ["regions", "traces"])
-def test_lines_are_traces_on_either_layer(started, hand, qtbot, mode, key):
-    layer = started.controller.layer(key)
-    started.viewer.layers.selection.active = layer
-    layer.mode = mode
-    if mode == "add_line":
-        hand.drag([(40, 130), (80, 170)])
-    else:
-        hand.click(40, 130)
-        hand.click(80, 150)
-        hand.double_click(60, 170)
+def test_lines_are_traces_on_either_layer(started, hand, qtbot):
     session = started.controller.session
-    qtbot.waitUntil(lambda: any(r.caption for r in session.records.values()), timeout=5000)
-    [record] = session.records.values()
-    assert record.caption == "something blue"
-    assert isinstance(record_region(record, session, (0, 1)), Trace)
+    for count, (key, mode) in enumerate(product(KEYS, ("add_line", "add_polyline")), 1):
+        layer = started.controller.layer(key)
+        started.viewer.layers.selection.active = layer
+        layer.mode = mode
+        if mode == "add_line":
+            hand.drag([(40, 130), (80, 170)])
+        else:
+            hand.click(40, 130)
+            hand.click(80, 150)
+            hand.double_click(60, 170)
+        layer.mode = "pan_zoom"
+
+        def captions(count=count):
+            said = [record.caption for record in session.records.values()]
+            return said if len(said) == count and all(said) else []
+
+        qtbot.waitUntil(lambda: bool(captions()), timeout=5000)
+        record = session.records[session.uids(key)[-1]]
+        assert record.caption == "something blue", (key, mode)
+        assert isinstance(record_region(record, session, (0, 1)), Trace), (key, mode)
 
 
-@pytest.mark.parametrize("union", [False, True])
-def test_shapes_together_are_one_set_united_by_option(started, captioner, qtbot, union):
+def test_shapes_together_are_one_set_united_by_option(started, captioner, qtbot):
     asked = []
     caption = captioner.caption
 
@@ -93,11 +100,14 @@ def test_shapes_together_are_one_set_united_by_option(started, captioner, qtbot,
         return caption(grid, regions, **options)
 
     captioner.caption = spy
-    started.controller.queue.options["union"] = union
     layer = started.controller.layer("regions")
     for left in (10, 20):
         layer.add([[10, left], [10, left + 30], [40, left + 30], [40, left]])
-    layer.selected_data = {0, 1}
-    started.image_actions.caption_together()
-    qtbot.waitUntil(lambda: bool(asked), timeout=5000)
-    assert [region.union for region in asked] == [union]
+    for union in (False, True):
+        asked.clear()
+        started.controller.queue.options["union"] = union
+        layer.selected_data = {0, 1}
+        started.image_actions.caption_together()
+        qtbot.waitUntil(lambda: bool(asked), timeout=5000)
+        assert [region.union for region in asked] == [union]
+        qtbot.waitUntil(lambda: not started.controller.queue.active, timeout=5000)
