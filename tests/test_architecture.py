@@ -149,7 +149,8 @@ def test_pictures_come_in_by_one_door():
     for path in FILES:
         if room(path) != "images":
             types, named = for_types_only(path), opened_pictures(read(path).tree)
-            opened[path.name] = {one for one in named if one.split(".")[-1] not in types}
+            own = {one for one in named if one.split(".")[-1] not in types}
+            opened[str(path.relative_to(PACKAGE))] = own
     assert {name: ways for name, ways in opened.items() if ways} == {}
 
 
