@@ -38,10 +38,15 @@ from napari_patchioner.regions import Box
 from napari_patchioner.teaching import (
     Classifier,
     Descriptions,
+    Example,
     Finder,
     ImageMeasures,
+    Lexicon,
+    Naming,
+    Origin,
     Proposal,
     Sample,
+    TaughtImage,
     background,
     describe,
 )
@@ -110,18 +115,21 @@ class BoxedImages:
 
     def taught(
         self, kinds: list[str], count: int, rng: np.random.Generator
-    ) -> tuple[Classifier, list[str]]:
-        """Return a classifier of so many examples of each name, and the other images."""
+    ) -> tuple[Lexicon, list[str]]:
+        """Return a lexicon of so many examples of each name, and the other images."""
         examples = self.draw(kinds, count, rng)
         used = list(dict.fromkeys(image for image, _ in examples))
-        classifier = Classifier.fit(
+        lexicon = Lexicon(
+            Origin.of(self.captioner),
+            [Example(str(self.names[image][row]), image, str(row)) for image, row in examples],
             Descriptions.joined([self.regions[image].take([row]) for image, row in examples]),
-            [self.names[image][row] for image, row in examples],
-            Descriptions.joined([self.around[image] for image in used]),
-            groups=[used.index(image) for image, _ in examples],
-            photograph=float(np.mean([self.photographs[image] for image in used])),
+            [TaughtImage(i, "", self.around[i], self.photographs[i]) for i in used],
         )
-        return classifier, [image for image in self.images if image not in used]
+        return lexicon, [image for image in self.images if image not in used]
+
+    def named(self, lexicon: Lexicon, regions: Descriptions) -> list[Naming]:
+        """Name regions as the package does."""
+        return lexicon.name_described(self.captioner.bridge, regions)
 
     def of(self, images: list[str], kinds: list[str]) -> tuple[Descriptions, np.ndarray]:
         """Return all regions of some names in some images, and their names."""
@@ -144,9 +152,9 @@ def teach(data: BoxedImages, draws: int) -> None:
     for count in COUNTS:
         shares, surplus = [], []
         for draw in range(draws):
-            classifier, rest = data.taught(data.kinds, count, np.random.default_rng(draw))
+            lexicon, rest = data.taught(data.kinds, count, np.random.default_rng(draw))
             regions, true = data.of(rest, data.kinds)
-            namings = classifier(regions)
+            namings = data.named(lexicon, regions)
             right = np.array([naming.closest for naming in namings]) == true
             shares.append(np.mean([right[true == kind].mean() for kind in data.kinds]))
             known = np.array([naming.score for naming in namings])
@@ -166,12 +174,14 @@ def open_set(data: BoxedImages, draws: int) -> None:
         for count in COUNTS:
             unnamed, kept = [], []
             for draw in range(draws):
-                classifier, rest = data.taught(kinds, count, np.random.default_rng(draw))
+                lexicon, rest = data.taught(kinds, count, np.random.default_rng(draw))
                 regions, true = data.of(rest, kinds)
-                is_right = np.array([naming.name for naming in classifier(regions)]) == true
+                namings = data.named(lexicon, regions)
+                is_right = np.array([naming.name for naming in namings]) == true
                 kept.append(np.mean([is_right[true == kind].mean() for kind in kinds]))
                 strange, _ = data.of(rest, [left_out])
-                unnamed.append(np.mean([naming.name is None for naming in classifier(strange)]))
+                namings = data.named(lexicon, strange)
+                unnamed.append(np.mean([naming.name is None for naming in namings]))
             rows.append(f"{left_out} | {count} | {np.mean(unnamed):.3f} | {np.mean(kept):.3f}")
     header = "never taught | examples of each | of it without a name | taught with their right name"
     table(f"Open set, {draws} draws", header, rows)
@@ -360,20 +370,24 @@ def mentioned(data: Photographs, draws: int) -> None:
     worst = sorted(often, key=lambda name: (np.mean(shares[name]), -len(shares[name])))[:10]
     results, boxes = defaultdict(list), []
     for draw in range(draws):
-        classifier, rest = data.taught(worst, 3, np.random.default_rng(draw))
+        lexicon, rest = data.taught(worst, 3, np.random.default_rng(draw))
         names = np.concatenate([data.names[image] for image in rest])
         captions = [caption for image in rest for caption in data.captions[image]]
-        namings = classifier(Descriptions.joined([data.regions[image] for image in rest]))
+        regions = Descriptions.joined([data.regions[image] for image in rest])
+        namings = data.named(lexicon, regions)
         before = np.array([mentions(c, n) for c, n in zip(captions, names, strict=True)])
         named = np.array([naming.name is not None for naming in namings])
         right = np.array([naming.name for naming in namings]) == names
+        pairs = zip(captions, namings, strict=True)
+        said = np.array([mentions(caption, naming.closest) for caption, naming in pairs])
         is_taught = np.isin(names, worst)
         boxes.append((is_taught.sum(), (~is_taught).sum()))
         ways = {
-            "before": before,
-            "name in place of the caption": np.where(named, right, before),
-            "name and caption joined": before | right,
-            "has a taught name": named,
+            "of the model alone": before,
+            "the taught name, then the caption": before | right,
+            "the taught name in place of the caption (`--no-join`)": np.where(named, right, before),
+            "with a taught name": named,
+            "with a name that is wrong, and not in the caption": named & ~right & ~said,
         }
         for way, hits in ways.items():
             groups = [names == name for name in sorted(set(names))]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_patchioner.bridges import NormalizeBridge, ThroughText
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.bridges.base import Query
 from napari_patchioner.bridges.concepts import (
@@ -173,6 +174,28 @@ def test_damaged_files_are_said_to_be(tmp_path, load):
             path.write_bytes(content)
         with pytest.raises(ModelError, match="missing or damaged"):
             load(path)
+
+
+def test_words_mean_concepts_by_their_names_or_by_the_tower():
+    meanings = {"feline": 0, "cat food": 0, "cat sitter": 1}
+
+    def embed_text(texts):
+        rows = [np.eye(6)[meanings[text]] if text in meanings else np.ones(6) for text in texts]
+        return np.array(rows, np.float32)
+
+    embeddings = np.eye(len(NAMES), 6, dtype=np.float16)
+    parts = (make_head(), make_imagenet(), NAMES, embeddings, ("red",), [("cup", "mug")])
+    vectors = make_vectors({CHANNELS: 1}, {CHANNELS + 2: 1})
+    words = ["a Cat", "cats", "cup", "mug", "feline", "cat food", "stone"]
+    said = ConceptBridge(*parts, embed_text).word_probabilities(vectors, words)
+    probabilities = make_bridge().probabilities(vectors[:, : -len(AXES)])
+    cat, cup = probabilities[:, 0], probabilities[:, 2:4].sum(axis=1)
+    np.testing.assert_allclose(said[:, :5].T, [cat, cat, cup, cup, cat])
+    assert np.isnan(said[:, 5:]).all()
+    without = make_bridge().word_probabilities(vectors, ["cat", "feline"])
+    assert np.isnan(without).tolist() == [[False, True]] * 2
+    through = ThroughText(make_bridge(), NormalizeBridge())
+    np.testing.assert_array_equal(through.word_probabilities(vectors, ["cat"])[:, 0], cat)
 
 
 @pytest.mark.parametrize("photograph", [1.0, 0.0])

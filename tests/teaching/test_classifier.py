@@ -141,3 +141,27 @@ def test_in_photographs_a_name_is_likelier_right_than_wrong() -> None:
         doubtful, sure = classifier(twice.take([0, 2]))
         assert (doubtful.name is not None) == has_name
         assert sure.name == "b"
+
+
+def test_what_the_model_says_of_a_name_counts_beside_examples() -> None:
+    classifier = Classifier.fit(made(KINDS, 1), KINDS, BACKGROUND, photograph=1.0)
+    regions = made([*KINDS, "q"], 2)
+    plain = classifier(regions)
+    unknown = np.full((4, 3), np.nan)
+    known = [naming.name for naming in classifier(regions, unknown)]
+    assert known == [naming.name for naming in plain]
+    assert known[:3] == KINDS
+    # It would have said so, had it been one of them.
+    refused = classifier(regions, np.zeros((4, 3)))
+    assert [naming.name for naming in refused] == [None] * 4
+    scores = []
+    for said in (0.0, 0.01, 0.1, 0.9):
+        naming = classifier(regions, np.where(np.eye(4, 3, dtype=bool), said, 0.0))[0]
+        assert naming.closest == "a"
+        scores.append(naming.score)
+    assert scores == sorted(scores)
+    assert scores[-1] > 0.9
+    # A name that it does not know goes by the examples, beside others that it knows.
+    mixed = np.array([[np.nan, 0.001, 0.001]] * 4)
+    assert [naming.name for naming in classifier(regions, mixed)] == ["a", None, None, None]
+    assert plain[0].example == refused[0].example

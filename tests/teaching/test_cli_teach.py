@@ -12,6 +12,7 @@ import pytest
 import taught_pictures
 import tifffile
 from PIL import Image
+from skimage.data import coffee
 
 from napari_patchioner.annotations import (
     FORMATS,
@@ -146,8 +147,44 @@ def test_the_own_caption_of_the_model_may_follow_the_name(
     again = ["caption", place / "b.png", "--regions", place / "joined.csv", "--lexicon", cells]
     assert run(*again, "--out", place / "alone.csv") == 0
     assert "model_caption" not in (place / "alone.csv").read_text(encoding="utf-8")
-    assert run(*asked, "--join", "--out", place / "no.csv") == 2
-    assert "name one with --lexicon" in capsys.readouterr().err
+    for option in ("--join", "--no-join"):
+        assert run(*asked, option, "--out", place / "no.csv") == 2
+        assert f"{option} is about" in capsys.readouterr().err
+
+
+def test_in_photographs_the_caption_of_the_model_follows_the_name(place: Path, run: Run) -> None:
+    pixels = coffee()[::2, ::2]
+    width = pixels.shape[1]
+    boxes = [Box(25, 75, 150, 215), Box(5, 5, 45, 60)]
+    mirrored = [Box(b.top, width - b.right, b.bottom, width - b.left) for b in boxes]
+    for image, array, drawn in (("c", pixels, boxes), ("d", pixels[:, ::-1], mirrored)):
+        Image.fromarray(array).save(place / f"{image}.png")
+        for names in (("cup", "table"), ("Felix", "zebra")):
+            regions = [
+                Annotation(f"{image}{name}", f"{image}.png", box, name * (image == "c"))
+                for name, box in zip(names, drawn, strict=True)
+            ]
+            write_annotations(place / f"{image}-{names[0]}.csv", regions, {})
+    said = {}
+    for name in ("cup", "Felix"):
+        asked = ["teach", place / "c.png", "--regions", place / f"c-{name}.csv"]
+        assert run(*asked, "--out", place / name) == 0
+        asked = ["caption", place / "d.png", "--regions", place / f"d-{name}.csv"]
+        for options in ((), ("--no-join",), ("--zoom",)):
+            out = place / "named.csv"
+            assert run(*asked, "--lexicon", place / name, *options, "--out", out) == 0
+            rows = rows_of(out)
+            assert {row["source"] for row in rows} == {"taught"}
+            captions = [row["caption"] for row in rows]
+            said[name, *options] = captions, [row.get("model_caption") for row in rows]
+            # The model says "table" as well, and has never heard of the others.
+            assert float(rows[1]["score"]) > 0.9
+    for options in ((), ("--zoom",)):
+        (cup, table), own = said["cup", *options]
+        assert (cup, table) == (f"cup: {own[0]}", "table")
+        assert own[1] == "a table"
+        assert said["Felix", *options][0] == [f"Felix: {own[0]}", "zebra: a table"]
+    assert said["cup", "--no-join"] == (["cup", "table"], [None, None])
 
 
 def test_captions_of_people_stay_and_taught_ones_are_replaced(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from napari_patchioner.annotations import Annotation, other_axes, with_model_caption
 from napari_patchioner.annotations import Source as AnnotationSource
+from napari_patchioner.annotations.project.records import joined_caption
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import (
@@ -77,22 +78,24 @@ class Searching(Protocol):
 class LexiconFolder:
     """A lexicon as a job names it: where it lies, and its digest when the run began.
 
-    With ``join`` the model's own caption follows the name, as in "leaf: one green round spot".
+    With ``join`` the model's own caption follows the name, as in "leaf: one green round spot";
+    None for where the image is a photograph.
     """
 
     path: Path
     digest: str
-    join: bool = False
+    join: bool | None = None
 
     @classmethod
-    def of(cls, path: Path, *, join: bool = False) -> LexiconFolder:
+    def of(cls, path: Path, *, join: bool | None = None) -> LexiconFolder:
         """Return that of a folder, which is read; a FormatError where it holds no lexicon."""
         return cls(path.absolute(), read_lexicon(path).digest, join)
 
     @property
     def setting(self) -> str:
         """What captions depend on, as text."""
-        return f"{self.digest} joined" if self.join else self.digest
+        how = {None: "", True: " joined", False: " alone"}
+        return f"{self.digest}{how[self.join]}"
 
     def open(self) -> Lexicon:
         """Read it, once per process.
@@ -270,7 +273,7 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None
             usual = _usual(job.options)
-            join = job.lexicon is not None and job.lexicon.join
+            join = job.lexicon.join if job.lexicon else None
             caption = partial(
                 caption_image, captioner, source, options=usual, lexicon=lexicon, join=join
             )
@@ -320,14 +323,14 @@ def caption_image(
     options: Mapping[str, Any] | None = None,
     *,
     lexicon: Lexicon | None = None,
-    join: bool = False,
+    join: bool | None = None,
 ) -> tuple[list[Annotation], str]:
     """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
     The image has the shape (height, width) or (height, width, channels); what a person wrote of
     its regions stays as it is; the options are keywords of `Captioner.caption`. Regions that a
-    ``lexicon`` has a name for get that, and with ``join`` the model's caption after it; the others
-    get captions of the model. Returns the
+    ``lexicon`` has a name for get that, and with ``join``, or where that is None and the image a
+    photograph, the model's caption after it; the others get captions of the model. Returns the
     annotations in the same order, regions at fault as they were, and what is wrong with those, each
     named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
     """
@@ -343,7 +346,8 @@ def caption_image(
         named = _named(captioner, lexicon, grid, measures, annotations, rows)
         for row, annotation in named.items():
             captioned[row] = annotation
-        rows = [row for row in rows if join or row not in named]
+        joined = join if join is not None else _is_photograph(grid)
+        rows = [row for row in rows if joined or row not in named]
     faults: dict[int, str] = {}
     try:
         captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
@@ -398,7 +402,7 @@ def _joined(named: Annotation, caption: Caption) -> Annotation:
     if not caption.text:
         return named
     extra = {**named.extra, OWN: caption.text}
-    return replace(named, caption=f"{named.caption}: {caption.text}", extra=extra)
+    return replace(named, caption=joined_caption(named.caption, caption.text), extra=extra)
 
 
 def _caption_stored(
@@ -443,10 +447,14 @@ def _caption_stored(
         named: dict[int, Annotation] = {}
         if job.lexicon is not None and lexicon is not None:
             # Never enlarged, as examples are not.
-            named = _named_parts(captioner, lexicon, pyramid, annotations, rows, made_from)
+            named, photographed = _named_parts(
+                captioner, lexicon, pyramid, annotations, rows, made_from
+            )
             for row, annotation in named.items():
                 captioned[row] = annotation
-            rows = [row for row in rows if job.lexicon.join or row not in named]
+            join = job.lexicon.join
+            joined = photographed if join is None else set(named) if join else set()
+            rows = [row for row in rows if row in joined or row not in named]
         sound = []
         for row in rows:
             try:
@@ -484,10 +492,11 @@ def _named_parts(
     annotations: Sequence[Annotation],
     rows: Sequence[int],
     made_from: Callable[[Plan, int], Mapping[str, str]],
-) -> dict[int, Annotation]:
+) -> tuple[dict[int, Annotation], set[int]]:
     """Return those that a lexicon has a name for, each seen at the resolution it asks for.
 
-    Regions at fault, and those whose pixels cannot be read, have none.
+    Beside them, which of the rows lie in photographs. Regions at fault, and those whose pixels
+    cannot be read, have none.
     """
     lexicon.check(captioner)
     measures = ImageMeasures(pyramid.levels)
@@ -497,13 +506,23 @@ def _named_parts(
             pyramid.plan(annotations[row].region)
             sound.append(row)
     named: dict[int, Annotation] = {}
+    photographed: set[int] = set()
     for plan, members in pyramid.plans([annotations[row].region for row in sound]):
         with suppress(ImageError):
             grid = pyramid.encode(plan)
             group = [sound[member] for member in members]
             details = partial(made_from, plan)
             named |= _named(captioner, lexicon, grid, measures, annotations, group, details)
-    return named
+            photographed.update(group if _is_photograph(grid) else ())
+    return named, photographed
+
+
+def _is_photograph(grid: FeatureGrid) -> bool:
+    """Whether an image is likely a photograph, as far as its model can tell."""
+    # It loads torch, as whatever encoded the image has done already.
+    from napari_patchioner.bridges.concepts import PHOTOGRAPH
+
+    return grid.measures.get("photograph", 0.0) >= PHOTOGRAPH
 
 
 def _with_caption(

@@ -11,6 +11,7 @@ from .base import (
     NormalizeBridge,
     TextSpace,
     ThroughText,
+    WordReader,
     clean_context,
     unit_rows,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RetrievalBridge",
     "TextSpace",
     "ThroughText",
+    "WordReader",
     "clean_context",
     "coco_names",
     "convert_hdf5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -87,6 +88,19 @@ class TextSpace(Protocol):
         """Regions as vectors to compare with embedded sentences, shape (n, d)."""
 
 
+@runtime_checkable
+class WordReader(Protocol):
+    """A bridge that says how likely regions show what a word means."""
+
+    def word_probabilities(
+        self, vectors: npt.NDArray[np.float32], words: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Return how likely each region shows each word, shape (n, words); NaN for unknown words.
+
+        The vectors, (n, dim), are pooled embeddings.
+        """
+
+
 class ThroughText(Bridge):
     """Goes by way of a space of sentences to another bridge, such as one over a memory bank.
 
@@ -109,6 +123,14 @@ class ThroughText(Bridge):
     def text_vectors(self, query: Query) -> npt.NDArray[np.float32]:
         """Regions among sentences, shape (n, d), as ``space`` has them."""
         return self.space.text_vectors(query)
+
+    def word_probabilities(
+        self, vectors: npt.NDArray[np.float32], words: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Say how likely each region shows each word, as ``space`` does if it can."""
+        if isinstance(self.space, WordReader):
+            return self.space.word_probabilities(vectors, words)
+        return np.full((len(vectors), len(words)), np.nan, np.float32)
 
 
 class NormalizeBridge(Bridge):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,6 +30,10 @@ _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
 _MIN_OPEN = 0.02
+
+# Cosine similarity from which a word means the same as the name of a concept.
+_SAME_MEANING = 0.75
+_ARTICLE = re.compile(r"^(?:an?|the|my) ")
 
 # ImageNet's probability that speaks neither for nor against a concept.
 _EVEN = 0.01
@@ -63,6 +68,7 @@ class ConceptBridge(Bridge):
         index = {name: position for position, name in enumerate(self._names)}
         members = [[index[name] for name in group if name in index] for group in groups]
         self._groups = [group for group in members if len(group) > 1]
+        self._index, self._meant = index, dict[str, int | None]()
 
     @property
     def text_dim(self) -> int:
@@ -133,6 +139,44 @@ class ConceptBridge(Bridge):
             rows = np.arange(len(part))
             merged[rows, np.asarray(members)[part.argmax(1)]] = part.sum(1)
         return merged
+
+    def word_probabilities(self, vectors: FloatArray, words: Sequence[str]) -> FloatArray:
+        """Return how likely each region shows what a word means, shape (n, words).
+
+        The vectors (n, dim) are pooled ``[features | appearance axes]``. A word means the concept
+        of that name, in the singular or the plural, else the one whose name lies nearest among
+        sentences, with all of its group; where none is near, its column is NaN.
+        """
+        chances = np.full((len(vectors), len(words)), np.nan, np.float32)
+        probabilities = self.probabilities(vectors[:, : -len(AXES)])
+        for column, word in enumerate(words):
+            concept = self._concept(word)
+            if concept is not None:
+                group = next((group for group in self._groups if concept in group), [concept])
+                chances[:, column] = probabilities[:, group].sum(axis=1)
+        return chances
+
+    def _concept(self, word: str) -> int | None:
+        """Return which concept a word means, if any."""
+        word = _ARTICLE.sub("", word.strip().casefold())
+        if word not in self._meant:
+            forms = (word, word.removesuffix("s"), word.removesuffix("es"), f"{word}s")
+            concept = next((self._index[form] for form in forms if form in self._index), None)
+            self._meant[word] = self._nearest(word) if concept is None else concept
+        return self._meant[word]
+
+    def _nearest(self, word: str) -> int | None:
+        """Return the concept whose name means the same as a word to the text tower, if any."""
+        if not word or self._embed_text is None:
+            return None
+        likeness = self._embeddings @ unit_rows(self._embed_text([word]))[0]
+        # What is only said of the thing, as "hair" in "hair drier", is not the thing.
+        nearest = (
+            int(index)
+            for index in np.argsort(-likeness, kind="stable")[:_MIXTURE]
+            if likeness[index] >= _SAME_MEANING and not word.startswith(f"{self._names[index]} ")
+        )
+        return next(nearest, None)
 
     def _evidence(self, row: FloatArray, words: dict[str, float], score: float) -> Evidence:
         best = np.argsort(-row, kind="stable")[:CANDIDATES]

@@ -80,8 +80,9 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--join",
-        action="store_true",
-        help="after a name of the lexicon, the model's own caption as well: 'leaf: one green spot'",
+        action=argparse.BooleanOptionalAction,
+        help="after a name of the lexicon, the model's own caption as well: 'leaf: one green spot' "
+        "(in photographs, unless --no-join)",
     )
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
@@ -154,7 +155,7 @@ class BatchRun:
     memory: str | None = None
     memory_weight: float = 1.0
     quote: bool = False
-    join: bool = False
+    join: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -290,8 +291,9 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         raise PatchionerError(
             "--only-empty keeps captions that are there, --overwrite replaces them; leave one out"
         )
-    if run.join and run.lexicon is None:
-        raise PatchionerError("--join is about the names of a lexicon; name one with --lexicon")
+    if run.join is not None and run.lexicon is None:
+        option = "--join" if run.join else "--no-join"
+        raise PatchionerError(f"{option} is about the names of a lexicon; name one with --lexicon")
     target = _Target(run, path, format_name)
     target.check()
     paths = batch.find_images(run.images, recursive=run.recursive)

@@ -48,6 +48,10 @@ _SAME = 1e-3
 _SOFT, _KNOWN = 1 / 12, 1.5
 # In photographs, where likeness says less, a name is given only if it is likelier right than wrong.
 _LIKELIER = 0.5
+# Where the model knows the names: how much likeness to examples counts beside what it says, what it
+# says at least of everything, how low logarithms get, and how much likelier, as a logarithm, it
+# makes a name that people mostly draw what they have taught.
+_SHARE, _TRACE, _LOWEST, _TAUGHT = 0.4, 0.003, -6.0, 4.6
 # Factors on the scores that make chances honest, and the usual one in both kinds of pictures.
 _FACTORS, _FACTOR_PULL = 2.0 ** np.arange(-2, 3.25, 0.25), 0.3
 _FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH = 0.8, 1.3
@@ -325,8 +329,13 @@ class Classifier:
         choice = _Choice.best(left_out, 0.5 if photograph is None else photograph, classes)
         return cls(classes, space, vectors, labels, order, choice)
 
-    def __call__(self, regions: Descriptions) -> list[Naming]:
-        """Name regions."""
+    def __call__(self, regions: Descriptions, said: AnyFloats | None = None) -> list[Naming]:
+        """Name regions.
+
+        ``said``, shape (n, classes), is how likely each shows what a name means by what the model
+        had learned before; NaN for names that it does not know. Where it is given, a name has to be
+        likelier than none at all and not only than the others.
+        """
         if not len(regions):
             return []
         vectors = self._space.vectors(regions)
@@ -340,10 +349,18 @@ class Classifier:
         else:
             scores = self._class_scores(likeness)
         top, best = scores.max(axis=1), scores.argmax(axis=1)
+        named = np.arange(len(top)), best
         steps = np.clip((top - self.threshold) / self._choice.softness, -30, 30)
-        chances = np.exp(_log_softmax(self._choice.sharpness * scores)).max(axis=1)
-        chances /= 1 + np.exp(-_KNOWN - steps)
-        known = (top >= self.threshold) & (chances >= self._choice.least)
+        shares = _log_softmax(self._choice.sharpness * scores)
+        likely = -np.log1p(np.exp(-_KNOWN - steps))
+        if said is None:
+            chances = np.exp(shares[named] + likely)
+            known = (top >= self.threshold) & (chances >= self._choice.least)
+        else:
+            together = _with_what_is_said(shares, likely, np.asarray(said, np.float64))
+            chances, best = together.max(axis=1), together.argmax(axis=1)
+            heard = ~np.isnan(said[np.arange(len(best)), best])
+            known = (chances >= _LIKELIER) & (heard | (top >= self.threshold))
         nearest = self._order[likeness.argmax(axis=1)]
         return [
             Naming(
@@ -452,6 +469,21 @@ class Likeness:
         weights = np.array([0.0 if name == SIZE else _MICROGRAPH[name] for name in BLOCKS])
         pairs = zip(BLOCKS, self._examples, self._space.vectors(regions), strict=True)
         return _weighted(weights, [_capped(_squared(own, rows), name) for name, own, rows in pairs])
+
+
+def _with_what_is_said(shares: FloatArray, likely: FloatArray, said: FloatArray) -> FloatArray:
+    """Return how likely each name is right, shape (n, classes), after examples and the model.
+
+    ``shares`` are logarithms of the chances among the names, ``likely`` those that a region is of
+    any of them. The rest of each row is the chance that no name is right.
+    """
+    examples = np.maximum(shares, _LOWEST) + np.maximum(likely, _LOWEST)[:, None]
+    alone = np.minimum(shares + likely[:, None], -_TINY)
+    odds = alone - np.log(-np.expm1(alone))
+    both = _TAUGHT + _SHARE * examples + np.log(np.nan_to_num(said) + _TRACE)
+    odds = np.where(np.isnan(said), odds, both)
+    odds = np.concatenate([odds, np.zeros((len(odds), 1))], axis=1)
+    return np.exp(_log_softmax(odds))[:, :-1]
 
 
 def _canonical_order(regions: Descriptions, names: Sequence[str]) -> IntArray:

@@ -18,6 +18,7 @@ from napari_patchioner.errors import FormatError, ModelError, counted
 from .classifier import Classifier, Naming
 from .describe import (
     BLOCKS,
+    GRID,
     Descriptions,
     ImageMeasures,
     background,
@@ -28,6 +29,7 @@ from .describe import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari_patchioner.bridges import Bridge, WordReader
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.grids import FeatureGrid
     from napari_patchioner.images import Levels
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1000
 """Characters of a name, which may be a sentence."""
+
+# A model that says a name of its examples less than this, by so many of them, does not know it.
+_UNHEARD, _ASKED = 0.003, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,7 @@ class Lexicon:
         self.origin = origin
         self.examples = tuple(examples[row] for row in order)
         self.described = described.take(order)
+        self._judged: tuple[WordReader, npt.NDArray[np.bool_]] | None = None
         used = {example.key[:2] for example in examples}
         self.images = tuple(
             sorted((i for i in images if i.key in used), key=lambda image: image.key)
@@ -296,14 +302,19 @@ class Lexicon:
     def classifier(self) -> Classifier:
         """What names regions, fitted when it is first asked for."""
         numbers = {image.key: number for number, image in enumerate(self.images)}
-        known = [image.photograph for image in self.images if image.photograph is not None]
         return Classifier.fit(
             self.described,
             [example.name for example in self.examples],
             Descriptions.joined([image.background for image in self.images]),
             groups=[numbers[example.key[:2]] for example in self.examples],
-            photograph=float(np.mean(known)) if known else None,
+            photograph=self.photograph,
         )
+
+    @cached_property
+    def photograph(self) -> float | None:
+        """How likely its images are photographs, 0 to 1; None where nobody knows."""
+        known = [image.photograph for image in self.images if image.photograph is not None]
+        return float(np.mean(known)) if known else None
 
     def name(
         self,
@@ -318,7 +329,40 @@ class Lexicon:
         region lies outside the grid.
         """
         self.check(captioner)
-        return self.classifier(describe(captioner, grid, as_measures(image), regions))
+        described = describe(captioner, grid, as_measures(image), regions)
+        return self.name_described(captioner.bridge, described)
+
+    def name_described(self, bridge: Bridge, regions: Descriptions) -> list[Naming]:
+        """Name regions that are described already.
+
+        In photographs what the ``bridge`` of the model that described them says of the names counts
+        as well, if it knows them.
+        """
+        # Whoever has a bridge has loaded these, and torch with them.
+        from napari_patchioner.bridges import WordReader
+        from napari_patchioner.bridges.concepts import PHOTOGRAPH
+
+        said = None
+        if isinstance(bridge, WordReader) and (self.photograph or 0.0) >= PHOTOGRAPH:
+            said = bridge.word_probabilities(regions.blocks[GRID], self.classifier.names)
+            said[:, self._unheard(bridge)] = np.nan
+            said = None if np.isnan(said).all() else said
+        return self.classifier(regions, said)
+
+    def _unheard(self, bridge: WordReader) -> npt.NDArray[np.bool_]:
+        """Say of each name whether the model never says it of its examples: it means another."""
+        if self._judged is None or self._judged[0] is not bridge:
+            names = np.array([example.name for example in self.examples])
+            rows = [np.flatnonzero(names == name)[:_ASKED] for name in self.classifier.names]
+            vectors = self.described.blocks[GRID][np.concatenate(rows)]
+            said = bridge.word_probabilities(vectors, self.classifier.names)
+            ends = np.cumsum([len(own) for own in rows])
+            means = [
+                said[end - len(own) : end, column].mean()
+                for column, (own, end) in enumerate(zip(rows, ends, strict=True))
+            ]
+            self._judged = bridge, np.array(means) < _UNHEARD
+        return self._judged[1]
 
     def check(self, captioner: Captioner) -> None:
         """Raise a ModelError if a captioner's vectors do not compare with those of the examples."""

@@ -112,10 +112,22 @@ def test_what_the_model_says_may_follow_the_name(lesson):
     lesson.teach("nucleus", 0)
     lesson.teach("leaf", 1)
     lesson.settle()
-    lesson.dock.teach.joined.click()
-    assert lesson.captions()[2:4] == [f"nucleus: {before[2]}", f"leaf: {before[3]}"]
-    lesson.dock.teach.joined.click()
+    choice = lesson.dock.teach.joined
+    assert choice.currentText() == "in photographs"
     assert lesson.captions()[2:4] == ["nucleus", "leaf"]
+    QTest.keyClick(choice, Qt.Key.Key_Down)
+    assert choice.currentText() == "always"
+    assert lesson.captions()[2:4] == [f"nucleus: {before[2]}", f"leaf: {before[3]}"]
+    QTest.keyClick(choice, Qt.Key.Key_Down)
+    assert lesson.captions()[2:4] == ["nucleus", "leaf"]
+    # As if this were a photograph.
+    QTest.keyClick(choice, Qt.Key.Key_Home)
+    state = lesson.dock.teacher.states[lesson.dock.controller]
+    for picture in state.pictures.values():
+        object.__setattr__(picture.grid, "measures", {"photograph": 0.9})
+    lesson.teach("leaf", 3)
+    lesson.settle()
+    assert lesson.captions()[2] == f"nucleus: {before[2]}"
 
 
 def test_correcting_an_example_corrects_what_was_learned(lesson):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -165,6 +166,19 @@ _CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane")
 
 TAUGHT = "taught"
 """Where the ``origin`` of a record says what gave it its name."""
+
+
+_ARTICLE = re.compile(r"(?:an?|the) ")
+
+
+def joined_caption(name: str, own: str) -> str:
+    """Return a name with what the model says by itself, unless that is no more than the name.
+
+    >>> joined_caption("leaf", "one green round spot"), joined_caption("table", "a table")
+    ('leaf: one green round spot', 'table')
+    """
+    is_more = _ARTICLE.sub("", own, count=1).casefold() != name.casefold()
+    return f"{name}: {own}" if own and is_more else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +355,7 @@ class Record(Annotation):
         learned = {"name": name.name, "examples": name.examples, "lexicon": name.lexicon}
         return replace(
             self,
-            caption=f"{name.name}: {own}" if joined and own else name.name,
+            caption=joined_caption(name.name, own) if joined else name.name,
             score=round(name.score, 4),
             source="taught",
             model=self.model or model,

@@ -49,6 +49,8 @@ COLUMNS = (
     ("Right", "How often examples are named rightly when each is left out in turn."),
 )
 NAME = 0
+JOINING = {"in photographs": None, "always": True, "never": False}
+"""Where what the model says follows a name."""
 
 
 class NameLine(NamedTuple):
@@ -222,8 +224,11 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self.pictures.setToolTip("Examples of the name. Double-click one to go there.")
         self.every = qt.QCheckBox("Every caption I correct is an example")
         self.every.setToolTip("What you write or accept on the open images is taught by itself.")
-        self.joined = qt.QCheckBox("Add what the model says")
+        adding = qt.QLabel("Add what the model says")
+        self.joined = qt.QComboBox(accessibleName=adding.text())
         self.joined.setToolTip('As in "white blood cell: one large purple round spot".')
+        for words, choice in JOINING.items():
+            self.joined.addItem(words, choice)
         self.coloured = qt.QCheckBox("Show names in colours on the image")
         tip = "Go to the region that is most useful to label (key M)."
         self.next = button("Label next", tip, actions.label_next)
@@ -242,7 +247,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
             content,
             *(self.table, self.judged, self.pictures, self.here),
             (self.next, self.forget, self.menu),
-            *(self.every, self.joined, self.coloured),
+            *(self.every, (adding, self.joined), self.coloured),
         )
         for layout in (self.fold.layout(), self.fold.content().layout()):
             layout.setContentsMargins(0, 0, 0, 0)
@@ -258,7 +263,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.pictures.itemDoubleClicked.connect(self._on_picture)
         self.every.toggled.connect(self._on_every)
-        self.joined.toggled.connect(teacher.set_joined)
+        self.joined.activated.connect(self._on_joined)
         self.coloured.toggled.connect(self._on_coloured)
         teacher.changed.connect(self._soon.throttle)
 
@@ -292,8 +297,8 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         lexicon, current, teacher = self.lexicon, self._current(), self._teacher
         for part in (self.name, self.teach, self.next, self.every, self.joined, self.coloured):
             part.setEnabled(current is not None)
-        with signals_blocked(self.joined), signals_blocked(self.every):
-            self.joined.setChecked(teacher.joined)
+        self.joined.setCurrentIndex(list(JOINING.values()).index(teacher.joined))
+        with signals_blocked(self.every):
             self.every.setChecked(teacher.is_every(current))
         self.here.setText(self._about_selected(current))
         self.here.setVisible(bool(self.here.text()))
@@ -400,6 +405,9 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
 
     def _on_every(self, on: bool) -> None:
         self._teacher.set_every(on)
+
+    def _on_joined(self, row: int) -> None:
+        self._teacher.set_joined(self.joined.itemData(row))
 
     def _on_coloured(self, *_: object) -> None:
         self._colour()

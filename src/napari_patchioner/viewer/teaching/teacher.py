@@ -27,6 +27,7 @@ from napari_patchioner.teaching import (
 from napari_patchioner.viewer.layers.geometry import record_outline
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.widgets import throttled
+from napari_patchioner.viewer.workers.find import PHOTOGRAPH
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (
     Described,
@@ -127,6 +128,13 @@ class ImageState:
             for uid in known_of.keys() - records.keys():
                 del known_of[uid]
 
+    def is_joined(self, choice: bool | None) -> bool:
+        """Whether what the model says follows names here; without a choice, in photographs."""
+        if choice is not None:
+            return choice
+        likely = [p.grid.measures.get("photograph", 0.0) for p in self.pictures.values()]
+        return bool(likely) and sum(likely) / len(likely) >= PHOTOGRAPH
+
     def place(self, record: Record) -> Place | None:
         """Return where a record is seen, if its plane has been encoded."""
         known = self.places.get(record.uid)
@@ -188,7 +196,9 @@ class Teacher(QObject):  # type: ignore[misc]
         self.path: Path | None = None
         # How many examples are learned from only when their planes are read.
         self.unread = 0
-        self.joined = self.every = False
+        self.every = False
+        # Whether what the model says follows the names; None for in photographs.
+        self.joined: bool | None = None
         self._origins: dict[str, Origin] = {}
         self._had: set[Origin] = set()
         self._store, self._saved = LexiconStore(), dict[Origin, Lexicon]()
@@ -214,7 +224,7 @@ class Teacher(QObject):  # type: ignore[misc]
     def follow(self, controller: Controller, project: ProjectFile) -> None:
         """Learn from an image and name its regions from now on."""
         state = self.states[controller] = ImageState(controller, project)
-        controller.session.joined = self.joined
+        controller.session.joined = bool(self.joined)
         controller.session.changed.append(self.touch)
         controller.encoder.changed.connect(self.touch)
         project.changed.connect(self.touch)
@@ -376,13 +386,13 @@ class Teacher(QObject):  # type: ignore[misc]
                 state.controller.session.notify()
         self._now()
 
-    def set_joined(self, on: bool) -> None:
-        """Let what the model says follow the names, or not."""
-        self.joined = on
+    def set_joined(self, choice: bool | None) -> None:
+        """Let what the model says follow the names, or not, or only in photographs."""
+        self.joined = choice
         for state in self.states.values():
-            state.controller.session.joined = on
-            if state.facts.get(JOINED, False) != on:
-                state.facts[JOINED] = on
+            state.controller.session.joined = state.is_joined(choice)
+            if state.facts.get(JOINED) != choice:
+                state.facts[JOINED] = choice
                 state.controller.session.notify()
             self._show_names(state, list(state.names))
         self.changed.emit()
@@ -599,8 +609,10 @@ class Teacher(QObject):  # type: ignore[misc]
             # How it was set here last holds for images that say nothing of it.
             if self.every and EVERY not in state.facts:
                 state.facts[EVERY] = True
-            if self.joined or state.facts.get(JOINED):
-                self.set_joined(True)
+            saved = state.facts.get(JOINED)
+            choice = saved if self.joined is None and isinstance(saved, bool) else self.joined
+            if choice is not None:
+                self.set_joined(choice)
             # What lexicons call these stays, however it was renamed when this image was closed.
             kept = {
                 example.uid
@@ -624,6 +636,7 @@ class Teacher(QObject):  # type: ignore[misc]
         for state in self.states.values():
             if state in restored:
                 state.refresh()
+                state.controller.session.joined = state.is_joined(self.joined)
                 tasks.append((state, self._lesson(state)))
         return tasks
 

@@ -234,24 +234,34 @@ def learn(
         names = learned.get(origin)
         is_new = names is not lexicons.get(origin)
         uids = [u for u in task.open if u in known[number] and (is_new or u in task.stale)]
-        yield from _named(names, number, uids, known)
+        with registry.using(task.model, progress) as captioner:
+            update = _named(captioner, names, number, uids, known)
+        yield update
         for start in range(0, len(others), BATCH):
             batch = others[start : start + BATCH]
             progress(start / len(others), f"comparing: {start} of {len(others)}")
             with registry.using(task.model, progress) as captioner:
                 described, faults = _described(captioner, batch, progress)
-            known[number] |= described
+                known[number] |= described
+                uids = [uid for uid in described if uid in task.open]
+                update = _named(captioner, names, number, uids, known)
             yield Update(number, described, faults)
-            yield from _named(names, number, [u for u in described if u in task.open], known)
+            yield update
 
 
 def _named(
-    lexicon: Lexicon | None, number: int, uids: Sequence[str], known: Sequence[dict[str, Described]]
-) -> Iterator[Update]:
-    """Yield the names of regions that are described."""
-    if lexicon is not None and uids:
-        rows = Descriptions.joined([known[number][uid].row for uid in uids])
-        yield Update(number, names=dict(zip(uids, lexicon.classifier(rows), strict=True)))
+    captioner: Captioner,
+    lexicon: Lexicon | None,
+    number: int,
+    uids: Sequence[str],
+    known: Sequence[dict[str, Described]],
+) -> Update:
+    """Return the names of regions that are described."""
+    if lexicon is None or not uids:
+        return Update(number)
+    rows = Descriptions.joined([known[number][uid].row for uid in uids])
+    names = lexicon.name_described(captioner.bridge, rows)
+    return Update(number, names=dict(zip(uids, names, strict=True)))
 
 
 def _put(lexicons: dict[Origin, Lexicon], origin: Origin, lexicon: Lexicon | None) -> None:
