@@ -30,8 +30,9 @@ def test_cells_are_taught_with_mouse_and_keys(quiet, started, hand, drawn_boxes,
     field = dock.teach.name
     for name, box in zip(("nucleus", "leaf"), boxes, strict=False):
         hand.click(*middle(box))
+        qtbot.waitUntil(lambda: len(dock.controller.selected()) == 1, timeout=2000)
         hand.key(Qt.Key.Key_T, SHIFT)
-        assert viewer.window._qt_window.focusWidget() is field
+        qtbot.waitUntil(lambda: viewer.window._qt_window.focusWidget() is field, timeout=2000)
         QTest.keyClicks(field, name)
         # All regions are described before anything is taught.
         state = dock.teacher.states[dock.controller]
