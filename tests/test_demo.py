@@ -35,6 +35,7 @@ class Parrot:
 
     def __init__(self, name: str = "parrot") -> None:
         self.passes = 0
+        self.memory: dict[str, Any] = {}
 
     def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
         self.passes += 1

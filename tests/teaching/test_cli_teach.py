@@ -342,6 +342,12 @@ def test_info_merge_forget_and_rename(
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert run("lexicon", "rename", cells, "tree", "bush") == 2
     assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
+    # Of several names and uids all count, or none where one is unknown.
+    both = ["--uid", "a1", "--uid", "a2", "--name", "nucleus", "--name"]
+    assert run("lexicon", "forget", place / "both", *both, "tree") == 2
+    assert read_lexicon(place / "both").counts == {"leaf": 2, "nucleus": 2}
+    assert run("lexicon", "forget", place / "both", *both, "leaf") == 0
+    assert read_lexicon(place / "both").counts == {"leaf": 1, "nucleus": 1}
 
 
 class Many:

@@ -15,6 +15,7 @@ from skimage import data
 from napari_patchioner.annotations import Annotation, read_annotations, write_annotations
 from napari_patchioner.cli import main
 from napari_patchioner.errors import ImageError, RegionError
+from napari_patchioner.images import Levels
 from napari_patchioner.regions import Box, Point
 from napari_patchioner.teaching import (
     Finder,
@@ -24,9 +25,11 @@ from napari_patchioner.teaching import (
     overlap,
     parts_of,
     peaks,
+    search_image,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from taught_pictures import Drawn
@@ -79,6 +82,26 @@ def test_the_same_examples_find_the_same_again(mini: Captioner, first: Drawn) ->
         sides = np.minimum(box[2:], boxes[:row, 2:]) - np.maximum(box[:2], boxes[:row, :2])
         common = np.prod(np.maximum(sides, 0), axis=1)
         assert (common <= 0.25 * np.minimum(areas[row], areas[:row]) + 1e-6).all()
+
+
+def test_what_is_known_already_is_not_proposed(mini: Captioner, second: Drawn) -> None:
+    finder = Finder(mini, [sample(second, "leaf", 1)])
+
+    def around(known: Sequence[Box]) -> list[float]:
+        levels = Levels(second.pixels)
+        found = search_image(mini, {"leaf": finder}, levels, least=0.0, known=known)
+        boxes = [Proposal(box, score) for box, _, score in found.proposals]
+        return met(boxes, second, "leaf")
+
+    here = next(b for b, kind in zip(second.boxes, second.names, strict=True) if kind == "leaf")
+    by = 0.45 * (here.bottom - here.top)
+    wide = Box(here.top - by, here.left - by, here.bottom + by, here.right + by)
+    assert around([])[0] > 0.3
+    assert around([here])[0] <= 0.3
+    # A box that was drawn wider around the same thing, and one around all there is.
+    assert around([wide])[0] <= 0.3
+    everything = Box(-0.5, -0.5, *(side - 0.5 for side in second.pixels.shape[:2]))
+    assert around([everything]) == around([])
 
 
 def test_the_heat_is_highest_on_the_things(mini: Captioner, first: Drawn, second: Drawn) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from skimage import data, measure, segmentation
 from taught_pictures import taught
 
 from napari_patchioner import load_model
 from napari_patchioner.errors import FormatError, ImageError, ModelError
+from napari_patchioner.regions import Box
 from napari_patchioner.teaching import (
     Lexicon,
     checked_name,
@@ -39,6 +41,21 @@ def test_one_example_of_each_names_another_picture(
     lexicon = taught(mini, first, [0, 1])
     assert lexicon.counts == {"leaf": 1, "nucleus": 1}
     assert names_of(lexicon, mini, second) == ["leaf", "nucleus", "nucleus", "leaf", None]
+
+
+def test_one_example_of_one_name_names_what_is_like_it(mini: Captioner) -> None:
+    image = data.coins()
+    labels = measure.label(segmentation.clear_border(image > 115))
+    bounds = [found.bbox for found in measure.regionprops(labels) if found.area > 700]
+    coins = [Box(*corners) for corners in bounds]
+    grid = mini.encode(image)
+    lexicon = Lexicon.teach(mini, grid, image, coins[:1], ["coin"])
+    names = [naming.name for naming in lexicon.name(mini, grid, image, coins[1:])]
+    assert len(names) > 12
+    assert names.count("coin") > 0.8 * len(names)
+    # Edges of two coins with the ground between them
+    between = [Box(40, 70, 80, 96), Box(110, 40, 124, 90), Box(0, 0, 16, 60)]
+    assert [n.name for n in lexicon.name(mini, grid, image, between)] == [None] * 3
 
 
 def test_what_is_saved_is_what_is_read(

@@ -15,6 +15,7 @@ from taught_pictures import draw
 from napari_patchioner.annotations import read_annotations
 from napari_patchioner.regions import Box
 from napari_patchioner.viewer.layers.overlays import add_halo
+from napari_patchioner.viewer.layers.proposals import ProposalLayers
 from napari_patchioner.viewer.workers import find
 from napari_patchioner.viewer.workers.encode import shared_store
 from napari_patchioner.viewer.workers.models import shared_registry
@@ -310,6 +311,14 @@ def what_is_shown_is_nobodys_region(dock, viewer, tmp_path, qtbot):
     assert not boxes.visible
     dock.image.visible = True
     assert (boxes.visible, heat.visible) == (True, True)
+    # A search for things of another size gives other cells.
+    layers = ProposalLayers(viewer, dock.image, dock.controller.encoder.here()[0], list)
+    for cells in ((12, 7), (5, 9)):
+        layers.draw_heat(np.zeros(cells, np.float32))
+        assert covers(layers.heat, dock.image)
+    dock.image.translate = (1000, 20)
+    assert covers(layers.heat, dock.image)
+    layers.close()
     count = boxes.nshapes
     boxes.data = boxes.data[:1]
     qtbot.waitUntil(lambda: boxes.nshapes == count, timeout=2000)

@@ -44,6 +44,8 @@ def has_boxes(columns: Sequence[str]) -> bool:
 
     >>> has_boxes(["image", "X_min", "X_max", "Y_min", "Y_max"]), has_boxes(["x", "y"])
     (True, False)
+    >>> has_boxes(['"x": 1', '"y": 1', '"x": 2', '"y": 2'])  # a line of JSON
+    False
     """
     return bool(_ways(columns))
 
@@ -106,5 +108,7 @@ def _ways(columns: Sequence[str]) -> list[tuple[list[int], bool]]:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a column without what programs add to it."""
+    """Return the name of a column without what programs add to it; empty for a piece of JSON."""
+    if re.search(r'["{:]', name):
+        return ""
     return re.sub(r"^bbox(?=[a-z])", "", re.sub(r"[^a-z0-9]", "", name.lower()))

@@ -30,9 +30,12 @@ def add_lexicon(parser: argparse.ArgumentParser) -> None:
     merge.add_argument("lexicons", nargs="+", type=Path, metavar="LEXICON", help="their folders")
     merge.add_argument("--out", required=True, type=Path, metavar="LEXICON", help="folder to write")
     merge.set_defaults(run=_merge)
-    forget.add_argument("--name", metavar="NAME", help="name whose examples are deleted")
-    forget.add_argument("--image", metavar="IMAGE", help="only examples of this image")
-    forget.add_argument("--uid", metavar="UID", help="only the example of this uid")
+    for field, text in (
+        ("name", "name whose examples are deleted; may be repeated"),
+        ("image", "only examples of this image, or of any of these"),
+        ("uid", "only the example of this uid, or of any of these"),
+    ):
+        forget.add_argument(f"--{field}", action="append", metavar=field.upper(), help=text)
     forget.set_defaults(run=_forget)
     rename.add_argument("old", metavar="OLD", help="name that is there")
     rename.add_argument("new", metavar="NEW", help="name to put in its place")
@@ -86,12 +89,17 @@ def _forget(arguments: argparse.Namespace, _: object) -> None:
         raise FormatError("name what to forget with --name, --image or --uid")
     lexicon = read_lexicon(arguments.lexicon)
     matches = [
-        all(getattr(example, field) == text for field, text in wanted.items())
+        all(getattr(example, field) in texts for field, texts in wanted.items())
         for example in lexicon.examples
     ]
+    for field, texts in wanted.items():
+        known = {getattr(example, field) for example in lexicon.examples}
+        for text in texts:
+            if text not in known:
+                raise FormatError(f"{arguments.lexicon}: holds no example with {field} {text!r}")
     if not any(matches):
-        shown = ", ".join(f"{field} {text!r}" for field, text in wanted.items())
-        raise FormatError(f"{arguments.lexicon}: holds no example with {shown}")
+        fields = " and ".join(wanted)
+        raise FormatError(f"{arguments.lexicon}: holds no example with all of these: {fields}")
     if all(matches):
         raise FormatError(f"{arguments.lexicon}: holds nothing else; delete the folder instead")
     forgotten = {e.key for e, match in zip(lexicon.examples, matches, strict=True) if match}

@@ -41,6 +41,8 @@ _GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.7, 0.87, 2
 # much farther apart they are than it is from the nearest class.
 _AROUND, _FARTHER = 0.35, 1.33
 _MOST_AROUND = 200
+# How far different things are apart, in weights, as long as nothing else has been taught.
+_ALONE = 1.75
 # Examples closer than this share of the weights are the same thing.
 _SAME = 1e-3
 # How quickly, in units of that distance, a region is known the surer; and how much likelier, as a
@@ -633,7 +635,7 @@ def _threshold(
     # The very same thing under two names says nothing of how far different ones are apart.
     is_apart = np.isfinite(best_other) & (best_other < -_SAME * weights.sum())
     best_other = best_other[is_apart]
-    far = -np.median(best_other) if len(best_other) else 0.5 * weights.sum()
+    far = -np.median(best_other) if len(best_other) else _ALONE * weights.sum()
     far = max(far, _TINY)
     if len(nearest):
         usual = max(-_FARTHER * np.median(nearest), _TINY)

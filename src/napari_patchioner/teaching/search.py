@@ -19,7 +19,7 @@ from napari_patchioner.regions import Box, Region
 
 from .describe import ImageMeasures, check_example
 from .find import LONGEST, Finder, Sample, overlap, peaks
-from .measures import CELLS, FloatArray
+from .measures import CELLS, Boxes, FloatArray
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -34,6 +34,9 @@ _MOST_WINDOWS = 400_000
 _LEAST_THINGS, _SHARED_THINGS = 6, 2
 # Share of the union from which on two boxes show the same thing.
 _SAME = 0.3
+# A box with more than this share in a known one shows a part of it, unless that has so many times
+# its area.
+_MOSTLY, _FAR_LARGER = 0.6, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +257,20 @@ def _distinct(
     scores = np.array([score for _, _, score in proposals])
     rows = peaks(corners, scores, most=len(scores), overlapping=_SAME, candidates=len(scores))
     for box in known:
-        rows = rows[overlap(np.array(dataclasses.astuple(box)), corners[rows]) <= _SAME]
+        rows = rows[~_is_taken(np.array(dataclasses.astuple(box)), corners[rows])]
     return [proposals[row] for row in rows.tolist()]
+
+
+def _is_taken(box: Boxes, boxes: Boxes) -> npt.NDArray[np.bool_]:
+    """Say which boxes show what a known box shows: they are much the same, or a part of it.
+
+    In something far larger than they are, like a tissue that was outlined, they may well be new.
+    """
+    shared = overlap(box, boxes)
+    own, areas = np.prod(box[2:] - box[:2]), np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    common = shared * (own + areas) / (1 + shared)
+    is_part = (common > _MOSTLY * areas) & (own < _FAR_LARGER * areas)
+    return np.asarray((shared > _SAME) | is_part)
 
 
 def _off_middle(part: Part, box: Box) -> float:

@@ -207,7 +207,7 @@ def test_what_cannot_be_opened_is_told_and_passed_over(quiet, browser, go, qtbot
     message = place.panel.message
     browser.step(1)
     settle(browser, qtbot, "sub/i1.png")
-    assert message.text().startswith("I2.png cannot be opened: ")
+    assert message.text().startswith("i2.png cannot be opened: ")
     assert message.text().endswith(" 1 more cannot be opened.")
     qtbot.waitUntil(lambda: status(browser, "i10.png") == "cannot be opened", timeout=5000)
     model = place.panel.table.files

@@ -58,8 +58,10 @@ def test_points_of_the_docks_own_layer_come_back_with_undo_and_with_the_image(
     panel, controller = started.panel, started.controller
     started.inspect.new_points()
     layer = viewer.layers.selection.active
-    for column in (30, 90, 150):
+    for count, column in enumerate((30, 90, 150), start=1):
         hand.click(60, column)
+        # No hand clicks so fast that two would be one step.
+        qtbot.waitUntil(lambda count=count: len(controller.session.records) == count, timeout=5000)
     qtbot.waitUntil(lambda: captions(layer) == [RED, GREEN, BLUE], timeout=10000)
     panel.buttons["undo"].click()
     assert captions(layer) == [RED, GREEN]

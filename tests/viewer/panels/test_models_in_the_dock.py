@@ -297,8 +297,8 @@ def test_a_removed_model_is_gone_from_memory_and_its_captions_stay(used, shop, c
     question = asked(used, qtbot)
     assert "paper" in question.text()
     question.answers["Remove"][0].click()
+    qtbot.waitUntil(lambda: used.registry.loaded == (), timeout=5000)
     qtbot.waitUntil(lambda: "1.9 GB" in status(used), timeout=5000)
-    assert used.registry.loaded == ()
     assert not used.controller.encoder.ready
     assert captions(used) == ["something red"]
     assert "604 MB to get" in used.models.choice.currentText()

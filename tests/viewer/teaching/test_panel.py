@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -130,3 +132,15 @@ def test_only_small_pictures_are_shown(taught):
     assert picture_of(b"GIF89a") is None
     assert picture_of(data[:30]) is None
     assert checked_name("leaf") == "leaf"
+
+
+def test_colours_are_the_same_in_whatever_order_names_come(monkeypatch):
+    names = ["RBC", "WBC", "platelet", "target cell", "leaf"]
+    ways = set()
+    for order in itertools.permutations(names):
+        monkeypatch.setattr(captions, "_colours", {})
+        for name in order:
+            captions.colour_of(name)
+        ways.add(tuple(map(captions.colour_of, names)))
+    [colours] = ways
+    assert len(set(colours)) == len(names)

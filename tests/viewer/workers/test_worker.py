@@ -31,7 +31,7 @@ def grid(captioner, picture):
 def answers(registry, tasks, progress=None):
     """Return all answers by name."""
     batches = caption_tasks(registry, "colours", tasks, {}, progress or JobProgress())
-    return {request.uid: answer for batch in batches for request, answer in batch}
+    return {request.uid: answer for batch, _ in batches for request, answer in batch}
 
 
 def tasks_of(outlines, grid):

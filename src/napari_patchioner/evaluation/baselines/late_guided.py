@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,8 @@ class LateGuided:
     ) -> None:
         self.clip, self.writer = clip, writer
         self.name = writer.name
+        # No memory stands in for its own.
+        self.memory: dict[str, Any] = {}
         self._max_tokens, self._progress = max_tokens, progress
 
     def encode(self, image: npt.ArrayLike) -> Picture:

@@ -97,12 +97,15 @@ def shortened(caption: str, lines: int = LINES) -> str:
 
 
 def colour_of(name: str) -> str:
-    """Return the colour of a taught name: always the same, unless another name has it already."""
+    """Return the colour of a taught name: the same among the same names, in any order."""
     if name not in _colours:
-        first = zlib.crc32(name.encode()) % len(NAME_COLOURS)
-        order = (*NAME_COLOURS[first:], *NAME_COLOURS[:first])
-        taken = set(_colours.values())
-        _colours[name] = next((colour for colour in order if colour not in taken), order[0])
+        names = sorted((*_colours, name), key=lambda text: (zlib.crc32(text.encode()), text))
+        _colours.clear()
+        for text in names:
+            first = zlib.crc32(text.encode()) % len(NAME_COLOURS)
+            order = (*NAME_COLOURS[first:], *NAME_COLOURS[:first])
+            taken = set(_colours.values())
+            _colours[text] = next((colour for colour in order if colour not in taken), order[0])
     return _colours[name]
 
 

@@ -97,6 +97,9 @@ class ProposalLayers:
             self._add_heat(heat)
         elif self.heat.data.size:
             self.heat.data = self._in_place(heat)
+            # One of things of another size has other cells.
+            self.heat.affine = self._spread(heat)
+            self._followers[self.heat].update()
 
     def show(self, on: bool) -> None:
         """Show both, or hide them."""
@@ -176,12 +179,7 @@ class ProposalLayers:
         return self.boxes
 
     def _add_heat(self, heat: Any) -> None:
-        image, size = self._image, full_shape(self._image)
-        to_image = np.eye(image.ndim + 1)
-        to_image[:-1, -1] = self._origin()
-        for axis, count in zip(self._plane.axes, heat.shape, strict=True):
-            step = size[axis] / count
-            to_image[axis, axis], to_image[axis, -1] = step, (step - 1) / 2
+        image = self._image
         active = self._viewer.layers.selection.active
         layer = self.heat = Image(
             self._in_place(heat),
@@ -190,7 +188,7 @@ class ProposalLayers:
             contrast_limits=(0, 1),
             blending="translucent",
             interpolation2d="linear",
-            affine=world_matrix(image) @ to_image,
+            affine=self._spread(heat),
             units=image.units,
             axis_labels=image.axis_labels,
         )
@@ -199,6 +197,15 @@ class ProposalLayers:
             layers = self._viewer.layers
             layers.move(layers.index(layer), layers.index(self.boxes))
             self._viewer.layers.selection.active = active
+
+    def _spread(self, heat: Any) -> FloatArray:
+        """Return the matrix that spreads a heat map over the plane, in the world."""
+        size, to_image = full_shape(self._image), np.eye(self._image.ndim + 1)
+        to_image[:-1, -1] = self._origin()
+        for axis, count in zip(self._plane.axes, heat.shape, strict=True):
+            step = size[axis] / count
+            to_image[axis, axis], to_image[axis, -1] = step, (step - 1) / 2
+        return np.asarray(world_matrix(self._image) @ to_image)
 
     def _in_place(self, heat: Any) -> Any:
         """Return the heat with all axes of the image."""

@@ -453,6 +453,8 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         if (lexicon := self.lexicon) is not None:
             names, number = counted(lexicon.counts, "name"), counted(len(lexicon), "example")
             text = f"Forget {names} with {number}? Captions that you wrote stay."
+            if self.every.isChecked():
+                text += f" {self.every.text()!r} is switched off."
             self._ask("Clear", text, "Clear", self._teacher.clear)
 
     def _ask(self, title: str, text: str, yes: str, act: Callable[[], object]) -> None:

@@ -293,7 +293,7 @@ class Encoder(QObject):  # type: ignore[misc]
     def _on_ended(self, error: Exception | None) -> None:
         self.job = None
         if error is None:
-            outcome = "ready: draw a region and its caption appears"
+            outcome = "Ready: draw a region and its caption appears"
         elif isinstance(error, Cancelled):
             outcome = "cancelled; press Start to read the image again"
         elif isinstance(error, MemoryError):
