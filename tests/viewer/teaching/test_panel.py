@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_patchioner.teaching import checked_name
+from napari_patchioner.viewer.layers import captions
 from napari_patchioner.viewer.layers.overlays import NAME as OVERLAY
 from napari_patchioner.viewer.panels.teach import picture_of
 
