@@ -137,6 +137,13 @@ class BoxedImages:
         regions = Descriptions.joined([self.regions[image].take(rows[image]) for image in images])
         return regions, np.concatenate([self.names[image][rows[image]] for image in images])
 
+    def names_of(
+        self, lexicon: Lexicon, images: list[str], kinds: list[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the names that such regions get, empty for none, and their true ones."""
+        regions, right = self.of(images, kinds)
+        return np.array([naming.name or "" for naming in self.named(lexicon, regions)]), right
+
 
 def table(title: str, header: str, rows: list[str]) -> None:
     """Print a table of Markdown."""
@@ -167,24 +174,27 @@ def teach(data: BoxedImages, draws: int) -> None:
 
 
 def open_set(data: BoxedImages, draws: int) -> None:
-    """Print how many regions of a name that was never taught stay without one."""
-    rows = []
-    for left_out in data.kinds:
-        kinds = [kind for kind in data.kinds if kind != left_out]
-        for count in COUNTS:
-            unnamed, kept = [], []
-            for draw in range(draws):
-                lexicon, rest = data.taught(kinds, count, np.random.default_rng(draw))
-                regions, true = data.of(rest, kinds)
-                namings = data.named(lexicon, regions)
-                is_right = np.array([naming.name for naming in namings]) == true
-                kept.append(np.mean([is_right[true == kind].mean() for kind in kinds]))
-                strange, _ = data.of(rest, [left_out])
-                namings = data.named(lexicon, strange)
-                unnamed.append(np.mean([naming.name is None for naming in namings]))
-            rows.append(f"{left_out} | {count} | {np.mean(unnamed):.3f} | {np.mean(kept):.3f}")
-    header = "never taught | examples of each | of it without a name | taught with their right name"
-    table(f"Open set, {draws} draws", header, rows)
+    """Print how many regions stay without a name: of what was never taught."""
+    header = "taught | examples of each | others without a name | taught with their right name"
+    for title, ways in (
+        ("All names but one", [[k for k in data.kinds if k != other] for other in data.kinds]),
+        ("One name alone", [[kind] for kind in data.kinds]),
+    ):
+        rows = []
+        for kinds in ways:
+            others = [kind for kind in data.kinds if kind not in kinds]
+            for count in COUNTS:
+                unnamed, kept = [], []
+                for draw in range(draws):
+                    lexicon, rest = data.taught(kinds, count, np.random.default_rng(draw))
+                    named, right = data.names_of(lexicon, rest, kinds)
+                    kept.append(np.mean([(named == right)[right == kind].mean() for kind in kinds]))
+                    named, right = data.names_of(lexicon, rest, others)
+                    shares = [(named[right == kind] == "").mean() for kind in others]
+                    unnamed.append(np.mean(shares))
+                shown = f"{np.mean(unnamed):.3f} | {np.mean(kept):.3f}"
+                rows.append(f"{', '.join(kinds)} | {count} | {shown}")
+        table(f"{title}, {draws} draws", header, rows)
 
 
 def matched(proposals: list[Proposal], true: list[Box]) -> int:
