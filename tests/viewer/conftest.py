@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-import weakref
 from typing import ClassVar
 
 import napari
@@ -20,8 +19,7 @@ from napari._qt.threads.status_checker import StatusChecker
 from napari._vispy.canvas import VispyCanvas
 from napari.plugins import _initialize_plugins
 from napari.settings import get_settings
-from qtpy import QtCore, QtWidgets
-from vispy.app.backends._qt import QtBaseCanvasBackend
+from qtpy import QtWidgets
 from vispy.scene import SceneCanvas
 
 from napari_patchioner.decoders import Caption
@@ -255,31 +253,21 @@ def picture():
 
 
 class Brush:
-    """Whether the window is painted: for screenshots, and where a test leaves a new sight.
+    """Whether napari's canvases are painted: for screenshots, and where a test leaves a new sight.
 
-    Painted at every step of the mouse, without a graphics card, it would take half of the time
+    Painted at every step of the mouse, without a graphics card, they would take half of the time
     of all these tests; at the end of every test, a tenth.
     """
 
     busy = False
-    window = staticmethod(lambda: None)
     seen: ClassVar[set] = set()
 
     @classmethod
     @contextlib.contextmanager
     def at_work(cls):
-        before = cls.busy
-        cls.set_busy(True)
+        before, cls.busy = cls.busy, True
         yield
-        cls.set_busy(before)
-
-    @classmethod
-    def set_busy(cls, busy):
-        cls.busy = busy
-        # A window that a test has closed is gone.
-        with contextlib.suppress(RuntimeError):
-            if (window := cls.window()) is not None:
-                window.setUpdatesEnabled(busy)
+        cls.busy = before
 
     @classmethod
     def paint(cls, viewer):
@@ -304,36 +292,9 @@ class Brush:
         )
 
 
-class Refresh:
-    """Has napari work out what a canvas shows, as it does before each painting, without painting.
-
-    A canvas that is painted has the whole window put together anew, by the processor.
-    """
-
-    def __init__(self) -> None:
-        self.waiting = set()
-
-    def ask(self, backend, update):
-        """Do it for a canvas as soon as there is time; paint where it is to be painted."""
-        if Brush.busy:
-            update(backend)
-        elif backend not in self.waiting:
-            self.waiting.add(backend)
-            QtCore.QTimer.singleShot(0, lambda: self.do(backend))
-
-    def do(self, backend):
-        self.waiting.discard(backend)
-        # A closed window has taken the canvas along.
-        with contextlib.suppress(RuntimeError):
-            if backend._vispy_canvas is not None and backend.isVisible():
-                backend._vispy_canvas.set_current()
-                backend._vispy_canvas.events.draw(region=None)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def brush():
     draw, screenshot = SceneCanvas._draw_scene, VispyCanvas.screenshot
-    refresh, update = Refresh(), QtBaseCanvasBackend._vispy_update
 
     def draw_scene(canvas, bgcolor=None):
         if Brush.busy:
@@ -346,7 +307,6 @@ def brush():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SceneCanvas, "_draw_scene", draw_scene)
         patch.setattr(VispyCanvas, "screenshot", painted)
-        patch.setattr(QtBaseCanvasBackend, "_vispy_update", lambda one: refresh.ask(one, update))
         yield
 
 
@@ -370,10 +330,7 @@ class SharedWindow:
     def open(self):
         if self.viewer is None:
             self._set_up()
-            with Brush.at_work():
-                self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
-                QtWidgets.QApplication.processEvents()
-                Brush.window = weakref.ref(self.viewer.window._qt_window)
+            self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
         return self.viewer
 
     def _set_up(self) -> None:
