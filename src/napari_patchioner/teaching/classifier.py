@@ -32,10 +32,10 @@ _MOST_LEFT_OUT = 160
 _FARTHEST_WEIGHT, _PULL, _STEPS = 3.0, 1.0, 20
 # What another rule than the usual one has to gain, divided by the number of examples.
 _DOUBT = 2.0
-# Between things of one class (0) and of different ones (1), where names end, and how much beyond
-# that before examples have shown it; and how far apart things of a class are on that scale before a
-# second example shows it, in both kinds of pictures, which counts as so many examples.
-_STRICT, _LENIENT, _LEAST_GAP = 0.65, 0.1, 0.1
+# Between things of one class (0) and of different ones (1), where names end; and how far apart
+# things of a class are on that scale before a second example shows it, in both kinds of pictures,
+# which counts as so many examples.
+_STRICT, _LEAST_GAP = 0.65, 0.1
 _GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.7, 0.87, 2
 # In micrographs, how much what nobody named says of how far different things are apart, and how
 # much farther apart they are than it is from the nearest class.
@@ -645,10 +645,7 @@ def _threshold(
     guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
     mean = (own.sum() - _GUESSES * guess * far) / (len(own) + _GUESSES)
     gap = max(far + mean, _LEAST_GAP * far)
-    # People mostly draw what they have taught: where little has shown how far it reaches, names are
-    # given rather than not, unless there is but one.
-    lenient = _LENIENT / (1 + len(own) / _GUESSES) if len(best_other) else 0.0
-    return float(mean - (_STRICT + lenient) * gap), float(_SOFT * far)
+    return float(mean - _STRICT * gap), float(_SOFT * far)
 
 
 def _mixed(first: float, second: float, share: float) -> float:
