@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -44,11 +45,16 @@ def fetching(dock, shop, qtbot):
 
 
 def idle(dock, qtbot):
-    def running():
-        return [t for t in threading.enumerate() if t.name.startswith("patchioner-")]
+    worked = [time.monotonic()]
 
-    qtbot.waitUntil(lambda: not running(), timeout=10000)
-    qtbot.waitUntil(lambda: not dock.models.active, timeout=5000)
+    def rested():
+        threads = [t for t in threading.enumerate() if t.name.startswith("patchioner-")]
+        if threads or dock.models.active:
+            worked[0] = time.monotonic()
+        # What was just read is captioned once the window has settled, a moment later.
+        return time.monotonic() - worked[0] > 0.3
+
+    qtbot.waitUntil(rested, timeout=15000)
 
 
 def read(dock, qtbot):

@@ -104,6 +104,15 @@ def test_the_3d_display_is_refused():
         displayed_plane(viewer, image)
 
 
+def test_a_stack_that_has_just_been_taken_out_has_no_displayed_plane():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((3, 4, 10, 12)))
+    viewer.add_image(np.zeros((10, 12)))
+    viewer.layers.remove(image)
+    with pytest.raises(RegionError, match="two displayed axes"):
+        displayed_plane(viewer, image)
+
+
 @pytest.mark.parametrize(("value", "shown"), [(np.nan, 0), (-np.inf, 0), (np.inf, 255)])
 @pytest.mark.parametrize("gamma", [1.0, 0.5])
 def test_values_that_are_no_numbers_are_dark_and_infinite_ones_at_the_limits(value, shown, gamma):

@@ -184,7 +184,8 @@ def displayed_plane(viewer: ViewerModel, image: Image) -> Plane:
         raise RegionError("switch to the 2-D display to caption regions")
     lead = viewer.dims.ndim - image.ndim
     rows, columns = (axis - lead for axis in viewer.dims.displayed)
-    if min(rows, columns) < 0:
+    # An image that has just been taken out may have more axes than the viewer has left.
+    if lead < 0 or min(rows, columns) < 0:
         raise RegionError(f"the image {image.name!r} is not spread over the two displayed axes")
     point = world_to_image(viewer, image, viewer.dims.point)
     last = np.array(full_shape(image)) - 1
