@@ -218,9 +218,9 @@ def test_several_are_said_only_when_counted(decoder: GroundedDecoder) -> None:
 @pytest.mark.parametrize(
     ("concepts", "text"),
     [
-        ([("bus", 0.2), ("umbrella", 0.15)], "not sure: maybe a bus or an umbrella"),
-        ([("egg", 0.3), ("bus", 0.1)], "not sure: maybe an egg"),
-        ([("grass", 0.2), ("skis", 0.2)], "not sure: maybe grass or skis"),
+        ([("bus", 0.2), ("umbrella", 0.15), ("egg", 0.1)], "bus, umbrella or egg?"),
+        ([("egg", 0.3), ("bus", 0.05)], "egg?"),
+        ([("grass", 0.2), ("skis", 0.2)], "grass or skis?"),
     ],
 )
 def test_a_doubt_is_told_as_a_doubt(

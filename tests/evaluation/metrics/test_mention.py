@@ -49,7 +49,8 @@ def test_words_inside_other_names_do_not_count(caption: str, category: str) -> N
 @pytest.mark.parametrize(
     ("caption", "category"),
     [
-        ("not sure: maybe a bottle or a vase", "vase"),
+        ("cup, bowl or vase?", "bowl"),
+        ("orange, bowl or vase?", "orange"),
         ("two men", "person"),
         ("an orange on a plate", "orange"),
         ("a bunch of oranges", "orange"),
@@ -69,8 +70,8 @@ def test_synonyms_plurals_and_punctuation_count(caption: str, category: str) -> 
         ("a person riding a horse", "person", True),
         ("a person riding a horse", "horse", False),
         ("a slice of pizza on a plate", "pizza", True),
-        ("not sure: maybe a bottle or a vase", "bottle", True),
-        ("not sure: maybe a bottle or a vase", "vase", False),
+        ("cup, bowl or vase?", "cup", True),
+        ("cup, bowl or vase?", "bowl", False),
         ("a tall building", "building", True),
         ("a dog on a bed", "bed", False),
     ],

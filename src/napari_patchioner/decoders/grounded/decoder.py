@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -240,8 +241,10 @@ class GroundedDecoder:
         elif options.length == "label" and basis.verdict == "sure":
             phrases = [self._required_label(basis, required), *phrases]
         # The few words that make a sentence of it may be excluded themselves.
-        length = options.length
-        forms = ((texts.with_length(p, length, measured=measured), p) for p in phrases)
+        form = partial(
+            texts.with_length, length=options.length, measured=measured, concepts=self._concepts
+        )
+        forms = ((form(phrase), phrase) for phrase in phrases)
         good = (next((f for f in pair if f and options.satisfied_by(f)), None) for pair in forms)
         distinct = [text for text in dict.fromkeys(good) if text]
         if not distinct:
@@ -263,7 +266,7 @@ class GroundedDecoder:
         if evidence.verdict == "appearance" and evidence.text is not None:
             caption = Caption(text=evidence.text, score=evidence.score)
         elif evidence.verdict == "unsure" or not concepts:
-            caption = Caption(text=texts.hedge(concepts, self._concepts), score=evidence.score)
+            caption = Caption(text=texts.hedge(concepts), score=evidence.score)
         elif not hypotheses:
             caption = Caption(text=others[0], score=evidence.score)
         else:

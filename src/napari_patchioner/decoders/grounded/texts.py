@@ -9,9 +9,9 @@ from napari_patchioner.decoders.options import Length
 
 from .vocabulary import UNIQUE, Concept, correct_articles, with_article
 
-# A second candidate below this share of the first is not worth mentioning.
-FAR_BEHIND = 0.5
-_HEDGE, _UNKNOWN = "not sure: maybe ", "not sure what this is"
+# How many guesses a hedge holds, and the share of the first one's probability that is worth one.
+GUESSES, FAR_BEHIND = 3, 0.25
+_HEDGE, _UNKNOWN = "?", "not sure what this is"
 # A description without these is no description.
 _FUNCTION_WORDS = "a an one few several many and of on with in around"
 _NOUNS = "background area texture lines line spots spot meshwork gaps"
@@ -20,21 +20,27 @@ _TAIL = re.compile(r",| (?:on|of|with|around) ")
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 
 
-def hedge(candidates: Sequence[tuple[str, float]], concepts: Mapping[str, Concept]) -> str:
-    """Say what a region may hold, without claiming it; unknown names take an article.
+def hedge(candidates: Sequence[tuple[str, float]]) -> str:
+    """Say what a region may hold, without claiming it: the likely names, the best first.
 
-    >>> hedge([("bottle", 0.2), ("vase", 0.18)], {})
-    'not sure: maybe a bottle or a vase'
-    >>> hedge([("orange", 0.2), ("vase", 0.05)], {})
-    'not sure: maybe an orange'
-    >>> hedge([], {})
+    >>> hedge([("cup", 0.2), ("bowl", 0.18), ("vase", 0.1)])
+    'cup, bowl or vase?'
+    >>> hedge([("orange", 0.2), ("vase", 0.04)])
+    'orange?'
+    >>> hedge([])
     'not sure what this is'
     """
     if not candidates:
         return _UNKNOWN
     best = candidates[0][1]
-    likely = [name for name, weight in candidates[:2] if weight >= FAR_BEHIND * best]
-    return _HEDGE + " or ".join(name_with_article(name, concepts) for name in likely)
+    likely = [name for name, weight in candidates[:GUESSES] if weight >= FAR_BEHIND * best]
+    return _listed(likely) + _HEDGE
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names as a choice."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def name_with_article(name: str, concepts: Mapping[str, Concept]) -> str:
@@ -45,21 +51,30 @@ def name_with_article(name: str, concepts: Mapping[str, Concept]) -> str:
     return with_article(name, mass=concept is not None and concept.mass)
 
 
-def with_length(text: str, length: Length | None, *, measured: bool = False) -> str:
+def with_length(
+    text: str,
+    length: Length | None,
+    *,
+    measured: bool = False,
+    concepts: Mapping[str, Concept] | None = None,
+) -> str:
     """Make a name or a sentence of a phrase, hedge or (``measured``) description.
+
+    In a sentence the guesses of a hedge take the articles of ``concepts``.
 
     >>> with_length("a brown dog", "sentence"), with_length("several dogs", "sentence")
     ('There is a brown dog.', 'There are several dogs.')
-    >>> with_length("not sure: maybe a bottle or a vase", "label")
-    'maybe a bottle'
+    >>> with_length("cup, bowl or vase?", "label"), with_length("cup or bowl?", "sentence")
+    ('cup?', 'This may be a cup or a bowl.')
     >>> with_length("a striped texture of red and white", "label", measured=True)
     'a striped texture'
     """
+    guesses = re.split(", | or ", text.removesuffix(_HEDGE)) if text.endswith(_HEDGE) else []
     if length == "label":
         if measured:
             return _TAIL.split(text)[0]
-        if text.startswith(_HEDGE):
-            return f"maybe {text.removeprefix(_HEDGE).split(' or ')[0]}"
+        if guesses:
+            return guesses[0] + _HEDGE
         return text if text == _UNKNOWN else _ARTICLE.sub("", text)
     if length != "sentence":
         return text
@@ -67,8 +82,9 @@ def with_length(text: str, length: Length | None, *, measured: bool = False) -> 
         return f"This shows {text}."
     if text == _UNKNOWN:
         return "It is not clear what this is."
-    if text.startswith(_HEDGE):
-        return f"This may be {text.removeprefix(_HEDGE)}."
+    if guesses:
+        named = [name_with_article(name, concepts or {}) for name in guesses]
+        return f"This may be {_listed(named)}."
     if text.startswith("the "):
         return f"This is {text}."
     return f"There {'are' if text.startswith('several ') else 'is'} {text}."
