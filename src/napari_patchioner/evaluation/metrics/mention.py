@@ -87,7 +87,8 @@ def named(caption: str) -> list[frozenset[str]]:
 
 
 def _words(caption: str) -> list[str]:
-    """Lower-case words of a caption; hyphens and punctuation separate, and guesses: "cup, bowl?"."""
+    """Lower-case words of a caption; hyphens and punctuation separate."""
+    # Of several guesses ("orange, bowl or vase?") each is a name of its own.
     if caption.endswith("?"):
         caption = caption.replace(",", " or")
     return re.findall(r"[a-z0-9]+", caption.lower().replace("'s", ""))
