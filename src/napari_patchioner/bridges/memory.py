@@ -120,7 +120,7 @@ class MemoryBank:
                 if name == META and size > _MAX_META:
                     raise ValueError(f"{META} is {size:,} bytes long")
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
-            # Mapped, so that a file is as long as it claims, and writable in memory, as torch wants it.
+            # Mapped, so that a file is as long as it claims; torch takes writable arrays alone.
             rows, offsets, lengths = (
                 np.load(folder / name, mmap_mode="c", allow_pickle=False)
                 for name in (EMBEDDINGS, OFFSETS, LENGTHS)
