@@ -9,7 +9,15 @@ from families import FAMILIES
 
 from napari_patchioner import load_model
 from napari_patchioner.cli import main
-from napari_patchioner.devices import CPU, DEVICES, Placement, choose
+from napari_patchioner.devices import (
+    CPU,
+    DEVICES,
+    Placement,
+    available_cores,
+    choose,
+    spared_cores,
+    torch_cores,
+)
 from napari_patchioner.errors import ModelError
 from napari_patchioner.regions import Box
 
@@ -108,3 +116,17 @@ def test_the_command_line_says_what_is_not_there(gpus, capsys, tmp_path):
     image = str(tmp_path / "no.png")
     assert main(["caption", image, "--regions", "whole", "--device", "cuda"]) == 2
     assert "PyTorch finds no Nvidia GPU in this computer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "spared"), [(64, 0), (64, 1), (64, 1000), (1, 0)])
+def test_a_network_uses_the_cores_that_are_not_spared(limit, spared):
+    before = torch.get_num_threads()
+    torch.set_num_threads(limit)
+    try:
+        with spared_cores(spared), torch_cores():
+            assert torch.get_num_threads() == max(1, min(limit, available_cores() - spared))
+        with torch_cores():
+            assert torch.get_num_threads() == min(limit, available_cores())
+        assert torch.get_num_threads() == limit
+    finally:
+        torch.set_num_threads(before)

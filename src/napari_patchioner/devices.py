@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -81,6 +85,45 @@ def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
     if (device, dtype) == ("cpu", "float16"):
         raise ModelError("The cpu does not compute in float16; choose the dtype float32.")
     return Placement(device, dtype)
+
+
+_SPARED: ContextVar[int] = ContextVar("spared", default=0)
+
+
+@contextmanager
+def spared_cores(count: int) -> Iterator[None]:
+    """Have networks leave so many cores to others, such as to a window, inside the ``with``.
+
+    It holds for what the same thread runs.
+    """
+    token = _SPARED.set(count)
+    try:
+        yield
+    finally:
+        _SPARED.reset(token)
+
+
+@contextmanager
+def torch_cores() -> Iterator[None]:
+    """Run a network on all cores this process may use but the spared ones, on one at least.
+
+    A limit that is lower already, such as ``OMP_NUM_THREADS=1``, stays.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, available_cores() - _SPARED.get())))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def to_numpy(value: Any) -> npt.NDArray[np.float32]:

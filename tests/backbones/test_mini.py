@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
-import torch
 
-from napari_patchioner.backbones.base import available_cores, spare_core
 from napari_patchioner.backbones.mini import GRID_SIDE, MiniBackbone, grid_shape
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
@@ -112,11 +110,3 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     save_file(tensors, tmp_path / "backbone.safetensors")
     with pytest.raises(ModelError, match="damaged"):
         MiniBackbone(tmp_path / "backbone.safetensors", GATE)
-
-
-def test_a_core_is_left_to_the_window():
-    before = torch.get_num_threads()
-    with spare_core():
-        assert 1 <= torch.get_num_threads() <= max(1, available_cores() - 1)
-        assert torch.get_num_threads() <= before
-    assert torch.get_num_threads() == before

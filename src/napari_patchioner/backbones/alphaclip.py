@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from napari_patchioner.checkpoints import read_state, rename
-from napari_patchioner.devices import to_numpy
+from napari_patchioner.devices import to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.progress import Progress
 from napari_patchioner.regions import PatchWeights
 
-from .base import Features, FloatArray, Layout, LazyText, block_progress, spare_core
+from .base import Features, FloatArray, Layout, LazyText, block_progress
 from .clip import ClipBackbone
 from .clip_towers import ClipText, ClipVision, lazy_text
 
@@ -155,7 +155,7 @@ class AlphaClip(ClipBackbone):
             masks = pixel_masks(weights[start : start + _BATCH], (height, width))
             span = (start / len(weights), (start + len(masks)) / len(weights))
             reported = block_progress(self.blocks, progress, message, span)
-            with spare_core(), torch.inference_mode(), reported:
+            with torch_cores(), torch.inference_mode(), reported:
                 hidden = self._masked(picture.expand(len(masks), -1, -1, -1), masks)
                 rows.append(to_numpy(self._last(hidden)[:, 0]))
         return np.concatenate(rows)

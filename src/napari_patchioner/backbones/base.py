@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from napari_patchioner.devices import CPU, Placement, to_numpy
+from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
@@ -164,7 +163,7 @@ class Backbone(Part):
         progress = progress or no_progress
         progress(0.0, "reading the image")
         rgb = as_rgb(image)
-        with spare_core(), torch.inference_mode():
+        with torch_cores(), torch.inference_mode():
             features, transform = self.encode_rgb(rgb, progress)
         progress(1.0, "done")
         shape = transform.grid_shape
@@ -224,7 +223,7 @@ class TextEncoder:
     @torch.inference_mode()
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Embed token ids, shape (n, length), padded with ids lower than the end token's."""
-        with spare_core():
+        with torch_cores():
             return self.forward(self.placement.put(tokens))
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
@@ -335,27 +334,6 @@ def hooked(hooks: Mapping[nn.Module, Callable[..., None]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def spare_core() -> Iterator[None]:
-    """Leave one core to the window, and never use more threads than the process may run on.
-
-    A limit that is lower already, such as ``OMP_NUM_THREADS=1``, stays.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, available_cores() - 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def class_attention(

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_patchioner.backbones.base import Backbone, class_attention, spare_core
+from napari_patchioner.backbones.base import Backbone, class_attention
 from napari_patchioner.backbones.dino import DinoBackbone
 from napari_patchioner.backbones.talk2dino import ProjectionLayers
 from napari_patchioner.checkpoints import write_state
-from napari_patchioner.devices import CPU, Placement, to_numpy
+from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
 from napari_patchioner.errors import ImageError, ModelError
 from napari_patchioner.evaluation.datasets.forms import open_dataset
 from napari_patchioner.evaluation.datasets.image_folder import ImageFolder
@@ -116,7 +116,7 @@ def head_vectors(backbone: Backbone, image: npt.ArrayLike) -> npt.NDArray[np.flo
     """
     if isinstance(backbone, DinoBackbone):
         pixels, _ = backbone.preprocessing(image)
-        with spare_core(), torch.inference_mode():
+        with torch_cores(), torch.inference_mode():
             tokens = backbone.vision.encode(backbone.placement.put(pixels))
             patches = to_numpy(backbone.refine(tokens)[0]).reshape(-1, backbone.dim)
         vision = backbone.vision

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from napari_patchioner.devices import available_cores, torch_cores
 from napari_patchioner.errors import Cancelled, RegionError
 from napari_patchioner.regions import Box, Polygon
 from napari_patchioner.viewer.session.session import Request
 from napari_patchioner.viewer.workers.caption import BATCH, caption_tasks
-from napari_patchioner.viewer.workers.job import JobProgress
+from napari_patchioner.viewer.workers.job import Job, JobProgress
 
 
 def outline(column):
@@ -95,3 +97,17 @@ def test_a_lasso_that_crosses_itself_is_untangled_by_the_worker(registry, grid, 
     [said] = answers(registry, tasks_of([lambda: Polygon(bow)], grid)).values()
     assert said.text == "something red"
     assert not np.array_equal(asked[0].vertices, bow)
+
+
+def test_a_core_is_left_to_the_window(qtbot):
+    threads = []
+
+    def count(progress):
+        with torch_cores():
+            return torch.get_num_threads()
+
+    job = Job(count)
+    job.delivered.connect(threads.append)
+    with qtbot.waitSignal(job.ended):
+        job.start()
+    assert threads == [max(1, min(torch.get_num_threads(), available_cores() - 1))]

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_patchioner.backbones.base import CLIP, Preprocessing, spare_core
+from napari_patchioner.backbones.base import CLIP, Preprocessing
 from napari_patchioner.backbones.clip_towers import ClipText, ClipVision, tower_config
 from napari_patchioner.bridges import unit_rows
 from napari_patchioner.checkpoints import read_state
 from napari_patchioner.decoders import ClipTokenizer
+from napari_patchioner.devices import torch_cores
 from napari_patchioner.errors import ImageError, ModelError
 from napari_patchioner.images import read_image
 
@@ -103,7 +104,7 @@ class ClipJudge:
             except ImageError:
                 # Reported already when it was to be captioned; the other images have their scores.
                 return np.full(self.text.dim, np.nan)
-            with spare_core():
+            with torch_cores():
                 tokens = self.vision.start(pixels)
                 for layer in self.vision.layers:
                     tokens = self.vision.attend(layer, tokens)

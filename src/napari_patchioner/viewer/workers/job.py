@@ -15,6 +15,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_patchioner.devices import spared_cores
 from napari_patchioner.errors import Cancelled, PatchionerError
 
 # How much a background thread gives way to all others.
@@ -186,7 +187,7 @@ def _run(
     error: Exception | None = None
     try:
         # napari shows every warning to the person; deprecations in libraries do not concern them.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), spared_cores(1):
             warnings.simplefilter("ignore")
             results = function(*arguments, progress)
             for result in results if isinstance(results, Iterator) else (results,):
