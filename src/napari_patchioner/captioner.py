@@ -186,6 +186,7 @@ class Captioner:
             grid,
             options=options,
             patches=np.array([region.weights.sum() for region in weights]),
+            covers=weights,
             progress=part(progress, 0.4, 0.7),
         )
         progress(0.7, "generating captions")

@@ -14,6 +14,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.parts import Part
 from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.regions import PatchWeights
 
 Neighbours: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -36,6 +37,7 @@ class Query(NamedTuple):
     options: CaptionOptions
     patches: npt.NDArray[np.float64] | None
     progress: Progress
+    covers: Sequence[PatchWeights] = ()
 
 
 class Bridge(Part):
@@ -51,6 +53,7 @@ class Bridge(Part):
         *,
         options: CaptionOptions | None = None,
         patches: npt.NDArray[np.float64] | None = None,
+        covers: Sequence[PatchWeights] = (),
         progress: Progress | None = None,
     ) -> BridgeOutput:
         """Project all regions of one image at once.
@@ -65,11 +68,13 @@ class Bridge(Part):
             What is asked of the captions; a memory reads its temperature and words.
         patches : ndarray of float, shape (n,), optional
             How many patches each region holds: the sum of its weights.
+        covers : sequence of PatchWeights, optional
+            The patches themselves, one item per region, for bridges that name their parts.
         progress : callable, optional
             Called with the fraction done and a message; may raise ``Cancelled``.
         """
-        asked = options or CaptionOptions()
-        return self.answer(Query(vectors, grid, asked, patches, progress or no_progress))
+        asked, progress = options or CaptionOptions(), progress or no_progress
+        return self.answer(Query(vectors, grid, asked, patches, progress, covers))
 
     def answer(self, query: Query) -> BridgeOutput:
         """Project the regions that are asked for."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
-from napari_patchioner.decoders import Evidence
+from napari_patchioner.decoders import Evidence, Thing
 from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid
 
 from .appearance import AXES, attributes, describe
 from .base import Bridge, BridgeOutput, Query, unit_rows
+from .things import ThingHead, pool_windows
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -26,6 +29,8 @@ CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
 # Below this probability of being a photograph nothing is named; below this calibrated score the
 # caption hedges.
 PHOTOGRAPH, UNSURE = 0.5, 0.5
+# From this share of the picture's patches on a region is the whole picture.
+WHOLE = 0.98
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
@@ -48,7 +53,8 @@ class ConceptBridge(Bridge):
     strengths that follow the text vector. ``groups`` hold concepts too near in meaning to be
     offered side by side ("mug" and "cup"): the most probable of a group stands for all of it.
     ``embed_text``, texts to rows of length d, is the text tower of the embeddings, where there is
-    one.
+    one; ``things`` says what of a whole picture is mentioned, where regions are named alone
+    without it.
     """
 
     def __init__(
@@ -60,8 +66,12 @@ class ConceptBridge(Bridge):
         words: Sequence[str],
         groups: Sequence[Sequence[str]] = (),
         embed_text: Callable[[Sequence[str]], FloatArray] | None = None,
+        things: ThingHead | None = None,
     ) -> None:
         self._embed_text = embed_text
+        self._things = things
+        # The last picture's embeddings, which stand for its grid, and what its parts show
+        self._last: tuple[weakref.ref[FloatArray], tuple[Thing, ...]] | None = None
         self._head, self._imagenet = head, imagenet
         self._names, self._words = tuple(names), tuple(words)
         self._embeddings = unit_rows(embeddings)
@@ -82,7 +92,7 @@ class ConceptBridge(Bridge):
         of the grid decides whether anything is named at all; with ``patches`` (n,) spots can be
         counted. The output's vectors are ``[text vector | attribute strengths]``.
         """
-        vectors, grid, _, patches, _ = query
+        vectors, grid, _, patches, _, covers = query
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
         probabilities = self.named(features)
@@ -101,11 +111,28 @@ class ConceptBridge(Bridge):
                 self._evidence(row, words, float(score))
                 for row, words, score in zip(probabilities, measured, scores, strict=True)
             ]
+            cells = grid.shape[0] * grid.shape[1]
+            for row, region in enumerate(covers):
+                if len(region.indices) >= WHOLE * cells:
+                    evidence[row] = _of_parts(evidence[row], self.things(grid))
         strengths = np.array(
             [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
         ).reshape(len(vectors), len(self._words))
         text = self._mixed(probabilities)
         return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
+
+    def things(self, grid: FeatureGrid) -> tuple[Thing, ...]:
+        """Things that the windows of a photograph show, what people mention most readily first.
+
+        Kept until another grid is asked about; nothing where this bridge has no `ThingHead`.
+        """
+        if self._things is None:
+            return ()
+        if self._last is None or self._last[0]() is not grid.embeddings:
+            features = pool_windows(grid.embeddings)[:, : -len(AXES)]
+            parts = self._things.things(self.probabilities(features), self._names, self._groups)
+            self._last = weakref.ref(grid.embeddings), parts
+        return self._last[1]
 
     def text_vectors(self, query: Query) -> FloatArray:
         """Regions among sentences, shape (n, d), of length one.
@@ -188,6 +215,21 @@ class ConceptBridge(Bridge):
             score=score,
             verdict="sure" if score >= UNSURE else "unsure",
         )
+
+
+def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
+    """Evidence of a whole picture: candidates are what its parts show."""
+    if not parts:
+        return evidence
+    best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]
+    score = best[0].probability
+    return replace(
+        evidence,
+        concepts=tuple((thing.name, thing.probability) for thing in best),
+        score=score,
+        verdict="sure" if score >= UNSURE else "unsure",
+        parts=parts,
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -53,6 +53,31 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """Something that a part of a picture shows.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    probability : float
+        How likely the picture shows it, calibrated.
+    mention : float
+        Share of people who would mention it when they describe the picture.
+    place : tuple of float
+        ``(top, left, bottom, right)`` in shares of the picture, 0 to 1.
+    several : float
+        How likely there are three or more of them.
+    """
+
+    name: str
+    probability: float
+    mention: float
+    place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    several: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was recognised in one region, for decoders that may name nothing else."""
 
@@ -64,6 +89,8 @@ class Evidence:
     verdict: Verdict = "sure"
     # A ready description that replaces decoding, where words come from measurement alone.
     text: str | None = None
+    # What the parts of a whole picture show, what people mention most readily first.
+    parts: tuple[Thing, ...] = ()
 
 
 class Decoder(Protocol):

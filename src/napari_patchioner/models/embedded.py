@@ -27,6 +27,8 @@ SHARED = (
     "decoder.json",
 )
 HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
+# What of a whole picture is mentioned; made for the probabilities of one head.
+THINGS = {"mini": "things_mini.safetensors"}
 _LICENCE = "Apache-2.0 and BSD-3-Clause; COCO annotations CC BY 4.0"
 _TEXTS = {
     "mini": (
@@ -67,7 +69,13 @@ def embedded_cards() -> list[ModelCard]:
     sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
     shared = sum(sizes.get(name, 0) for name in SHARED)
     return [
-        ModelCard(name, title, _LICENCE, shared + sizes.get(HEADS[name], 0), note)
+        ModelCard(
+            name,
+            title,
+            _LICENCE,
+            shared + sum(sizes.get(files.get(name, ""), 0) for files in (HEADS, THINGS)),
+            note,
+        )
         for name, (title, note) in _TEXTS.items()
     ]
 
@@ -99,6 +107,7 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.bridges.appearance import AXES
     from napari_patchioner.bridges.concepts import ConceptBridge, load_head, load_imagenet
+    from napari_patchioner.bridges.things import load_thing_head
     from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
 
     concepts = vocabulary.load_concepts(folder / "concepts.json")
@@ -120,8 +129,9 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
                 "restore them."
             )
     names = [concept.name for concept in concepts]
+    things = load_thing_head(folder / THINGS[name], known) if name in THINGS else None
     bridge = ConceptBridge(
-        head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR, text.embed_text
+        head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR, text.embed_text, things
     )
     decoder = GroundedDecoder.open(folder)
     return Captioner(backbone, bridge, decoder, name=name, weighting="area")

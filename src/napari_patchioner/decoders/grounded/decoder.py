@@ -24,6 +24,7 @@ from napari_patchioner.errors import ModelError
 from . import texts, vocabulary
 from .grammar import GroundedGrammar
 from .relations import Grounds, Relations, Selection
+from .scenes import Scenes
 from .vocabulary import ADJECTIVES, QUANTITIES
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -61,6 +62,7 @@ class GroundedDecoder:
         self.embeddings = np.asarray(embeddings, np.float32)
         self.selection = Selection(self.words, relations, self.embeddings)
         self.grammar = GroundedGrammar(self.words, relations)
+        self.scenes = Scenes(self.words, relations)
         self._concepts = {concept.name: concept for concept in concepts}
         measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
         self._details = {*measured, *(self.words.id(word) for word in vocabulary.PLACES)}
@@ -109,8 +111,9 @@ class GroundedDecoder:
         ``vectors`` (n, d + attributes) are unit mixtures of concept embeddings, then attribute
         strengths in the order of ``ATTRIBUTES``. For a region that is "sure" the caption is a
         phrase that names its first concept and nothing without evidence; where it is "unsure" a
-        hedge; else the evidence's own text. Without evidence the language model may generate
-        anything it knows.
+        hedge; else the evidence's own text. Evidence with parts makes a phrase of the things that
+        people mention most readily, whose score is the probability of the first. Without evidence
+        the language model may generate anything it knows.
 
         Excluded names are ruled out before anything is chosen, and the rest is as probable as it is
         without them. Required words are taken on a person's word and named beside what was
@@ -142,7 +145,7 @@ class GroundedDecoder:
                 for row, result in zip(rows, results, strict=True):
                     hypotheses[row] = result
         captions = [
-            self._caption(item, vector, sentences, options, required)
+            self._caption(item, vector, sentences, options, required, max_tokens)
             for item, vector, sentences in zip(permitted, vectors, hypotheses, strict=True)
         ]
         failed = [row for row, caption in enumerate(captions) if caption is None]
@@ -167,7 +170,7 @@ class GroundedDecoder:
 
         What is required is tried beside what was recognised, then by itself.
         """
-        if options.length == "label":
+        if options.length == "label" or _is_scene(evidence, options):
             return []
         # A phrase is generated where the region is sure, or has no text of its own.
         appearance = evidence.verdict == "appearance" and evidence.text is None
@@ -224,6 +227,7 @@ class GroundedDecoder:
         hypotheses: Sequence[search.Hypothesis],
         options: CaptionOptions,
         required: list[list[int]],
+        max_tokens: int,
     ) -> Caption | None:
         """Choose among what was generated and what needs no search; None where nothing will do."""
         concepts = self._concepts_of(token for phrase in required for token in phrase)
@@ -232,7 +236,7 @@ class GroundedDecoder:
             names = tuple((self.words.concepts[concept].name, 0.0) for concept in concepts)
             known = evidence.concepts or tuple(dict(names).items())
             basis = replace(evidence, concepts=known, verdict="sure", text=None)
-        caption = self._compose(basis, vector, hypotheses)
+        caption = self._compose(basis, vector, hypotheses, max_tokens)
         phrases = [caption.text, *caption.alternatives]
         measured = basis.verdict == "appearance" and basis.text is not None
         if measured and options.excludes(caption.text):
@@ -253,8 +257,20 @@ class GroundedDecoder:
         alternatives = tuple(others[: options.alternatives])
         return replace(caption, text=text, alternatives=alternatives, verdict=evidence.verdict)
 
+    def _described(self, evidence: Evidence, names: Sequence[str], longest: int) -> Caption:
+        """Phrases made of the parts of a picture; its likeliest names where there are none."""
+        phrases = self.scenes.phrases(evidence.parts, longest)
+        head = self.scenes.chosen(evidence.parts)[:1]
+        score = head[0].probability if head else evidence.score
+        text, *others = dict.fromkeys([*phrases, *names])
+        return Caption(text=text, score=score, alternatives=tuple(others))
+
     def _compose(
-        self, evidence: Evidence, vector: Floats, hypotheses: Sequence[search.Hypothesis]
+        self,
+        evidence: Evidence,
+        vector: Floats,
+        hypotheses: Sequence[search.Hypothesis],
+        longest: int,
     ) -> Caption:
         """Rank the phrases generated and the candidates; all others become alternatives."""
         concepts = evidence.concepts[:3]
@@ -268,7 +284,7 @@ class GroundedDecoder:
         elif evidence.verdict == "unsure" or not concepts:
             caption = Caption(text=texts.hedge(concepts), score=evidence.score)
         elif not hypotheses:
-            caption = Caption(text=others[0], score=evidence.score)
+            return self._described(evidence, others, longest)
         else:
             weights = {self.selection.index.get(name, -1): p for name, p in evidence.concepts}
             ranked = sorted(hypotheses, key=lambda h: -self._merit(h, vector, weights))
@@ -305,8 +321,24 @@ class GroundedDecoder:
             words = " ".join(self.words.tokens[token] for token in phrase)
             (names if self._concepts_of(phrase) else adjectives).append(words)
         if not names and evidence.concepts:
-            names = [evidence.concepts[0][0]]
+            head = self.scenes.chosen(evidence.parts)[:1]
+            names = [head[0].name if head else evidence.concepts[0][0]]
         return " ".join([*adjectives, " and ".join(names)]).strip()
+
+
+def _permitted_parts(
+    evidence: Evidence, left: Sequence[tuple[str, float]], options: CaptionOptions
+) -> Evidence:
+    """Return evidence without parts that may not be named: one says nothing of another."""
+    parts = tuple(thing for thing in evidence.parts if not options.excludes(thing.name))
+    best = max((thing.probability for thing in parts), default=0.0)
+    verdict: Verdict = "sure" if best >= STILL_SURE else "unsure"
+    return replace(evidence, parts=parts, concepts=tuple(left), score=best, verdict=verdict)
+
+
+def _is_scene(evidence: Evidence, options: CaptionOptions) -> bool:
+    """Whether a caption is put together of the parts of a picture, which needs no search."""
+    return bool(evidence.parts and not options.must_include and options.repetition is None)
 
 
 def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
@@ -320,6 +352,8 @@ def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
         if word not in ADJECTIVES or not options.excludes(word)
     }
     evidence = replace(evidence, attributes=attributes)
+    if evidence.parts:
+        return _permitted_parts(evidence, left, options)
     if len(left) == len(evidence.concepts):
         return evidence
     gone = sum(weight for name, weight in evidence.concepts if options.excludes(name))

@@ -1,0 +1,247 @@
+"""What of a picture people mention, and what is there: fitted on captions and labels.
+
+Run ``python -m recipes.mini.things --data DATA --work WORK`` after `recipes.mini.vision`, whose
+features and heads of folds it reads, for the file that comes with the package. No window is read
+by a head that saw its picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+from scipy.optimize import minimize
+
+from napari_patchioner.backbones.mini import SIZE, grid_shape, resample
+from napari_patchioner.bridges.concepts import load_head, load_imagenet
+from napari_patchioner.bridges.things import CONSIDERED, FEATURES, pool_windows, thing_features
+from napari_patchioner.decoders.grounded.vocabulary import load_concepts
+from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, THINGS
+
+from .coco_folders import development_images
+from .concept_map import concept_index
+from .corpus import Reader, read_captions
+from .crossval import fold_head
+from .features import read_features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
+
+    from .coco_folders import LabelledImage
+
+FloatArray = npt.NDArray[np.float64]
+
+# So many of a thing are several.
+SEVERAL = 3
+# Ridge of the weights, of each concept's own offset, and of that of its kind.
+_RIDGE, _OWN, _KIND = 0.3, 3.0, 1.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidates:
+    """Concepts that windows of pictures suggest.
+
+    Attributes
+    ----------
+    features : ndarray of float, shape (n, FEATURES)
+    concepts : ndarray of int64, shape (n,)
+        The first concept of each one's group.
+    mentioned : ndarray of float, shape (n,)
+        Share of the picture's captions that mention it.
+    shown : ndarray of float, shape (n,)
+        1 where a caption mentions it or a label names it, else 0.
+    several : ndarray of float, shape (n,)
+        1 where three or more boxes are labelled so, else 0.
+    images : ndarray of str, shape (n,)
+        File names.
+    """
+
+    features: FloatArray
+    concepts: npt.NDArray[np.int64]
+    mentioned: FloatArray
+    shown: FloatArray
+    several: FloatArray
+    images: npt.NDArray[np.str_]
+
+
+class Gatherer:
+    """Finds candidates in the windows of pictures.
+
+    Parameters
+    ----------
+    concepts : sequence of Concept
+        What can be named.
+    """
+
+    def __init__(self, concepts: Sequence[Concept]) -> None:
+        self.concepts = concepts
+        self._reader = Reader(concepts)
+        index = {concept.name: position for position, concept in enumerate(concepts)}
+        self.owners = np.arange(len(concepts))
+        for group in NEAR:
+            members = [index[name] for name in group if name in index]
+            self.owners[members] = members[0]
+
+    def mentions(self, captions: Iterable[str]) -> Counter[int]:
+        """In how many captions each group of concepts is mentioned."""
+        return Counter(
+            owner
+            for caption in captions
+            for owner in {int(self.owners[said.concept]) for said in self._reader.read(caption)}
+        )
+
+    def candidates(
+        self, windows: npt.NDArray[np.float32], image: LabelledImage
+    ) -> tuple[npt.NDArray[np.float32], list[int], list[float], list[float], list[float]]:
+        """Features, concepts, shares of mentions, what is shown and is several, of one picture.
+
+        ``windows`` (84, concepts) are the probabilities of what is in each.
+        """
+        grouped = np.zeros_like(windows)
+        np.add.at(grouped.T, self.owners, windows.T)
+        said = self.mentions(image.captions)
+        labelled = Counter(
+            int(self.owners[concept_index(region.category, self.concepts)])
+            for region in (*image.boxes, *image.stuff)
+        )
+        kept = np.flatnonzero(grouped.max(0) >= CONSIDERED).tolist()
+        return (
+            thing_features(grouped)[kept],
+            kept,
+            [said[concept] / len(image.captions) for concept in kept],
+            [float(labelled[concept] + said[concept] > 0) for concept in kept],
+            [float(labelled[concept] >= SEVERAL) for concept in kept],
+        )
+
+
+def gather(
+    images: Iterable[LabelledImage],
+    windows: Mapping[str, npt.NDArray[np.float32]],
+    gatherer: Gatherer,
+) -> Candidates:
+    """Candidates of every picture that has captions; ``windows`` go by file name."""
+    rows = [
+        (image.file_name, gatherer.candidates(windows[image.file_name], image))
+        for image in images
+        if image.captions
+    ]
+    return Candidates(
+        np.concatenate([row[0] for _, row in rows]).astype(float),
+        np.concatenate([row[1] for _, row in rows]).astype(int),
+        np.concatenate([row[2] for _, row in rows]),
+        np.concatenate([row[3] for _, row in rows]),
+        np.concatenate([row[4] for _, row in rows]),
+        np.concatenate([[name] * len(row[1]) for name, row in rows]),
+    )
+
+
+def fit(
+    candidates: Candidates, gatherer: Gatherer, habits: FloatArray
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit the regressions.
+
+    ``habits`` (concepts,) is the logarithm of the share of captions that mention each concept.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays of a `napari_patchioner.bridges.things.ThingHead`.
+    """
+    kinds = sorted({concept.kind for concept in gatherer.concepts})
+    kind = np.array([kinds.index(concept.kind) for concept in gatherer.concepts])
+    columns = [
+        _logistic(candidates, target, kind, habits)
+        for target in (candidates.mentioned, candidates.shown, candidates.several)
+    ]
+    weights, offsets = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
+    offsets = offsets[gatherer.owners]
+    return {"weights": weights.astype(np.float32), "offsets": offsets.astype(np.float32)}
+
+
+def _logistic(
+    candidates: Candidates, target: FloatArray, kind: npt.NDArray[np.int64], habits: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Weights of the features, and what is constant for each concept."""
+    columns = np.column_stack([candidates.features, habits[candidates.concepts]])
+    mean, spread = columns.mean(0), columns.std(0) + 1e-6
+    standard = (columns - mean) / spread
+    ends = np.cumsum([1, FEATURES + 1, len(kind)])
+    ridge = np.repeat([0, _RIDGE, _OWN, _KIND], [1, FEATURES + 1, len(kind), int(kind.max()) + 1])
+
+    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+        bias, weights, own, of_kind = np.split(parameters, ends)
+        offsets = own + of_kind[kind]
+        odds = bias + standard @ weights + offsets[candidates.concepts]
+        residual = 1 / (1 + np.exp(-odds)) - target
+        by_concept = np.bincount(candidates.concepts, residual, len(kind))
+        by_kind = np.bincount(kind, by_concept, len(of_kind))
+        slope = np.concatenate([[residual.sum()], standard.T @ residual, by_concept, by_kind])
+        value = float((np.logaddexp(0, odds) - target * odds).sum() + ridge @ parameters**2)
+        return value, slope + 2 * ridge * parameters
+
+    start = np.zeros(len(ridge))
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    bias, weights, own, of_kind = np.split(best, ends)
+    weights = weights / spread
+    offsets = bias - mean @ weights + own + of_kind[kind] + weights[-1] * habits
+    return weights[:-1], offsets
+
+
+def habits_of(captions: Sequence[str], gatherer: Gatherer) -> FloatArray:
+    """Logarithm of the share of captions that mention each concept, shape (concepts,)."""
+    said = gatherer.mentions(captions)
+    counts = np.array([said[int(owner)] for owner in gatherer.owners])
+    return np.asarray(np.log((counts + 1) / len(captions)))
+
+
+def named_windows(
+    image: LabelledImage, cache: Path, head: Path, concepts: int
+) -> npt.NDArray[np.float32]:
+    """Probabilities of what is in every window, shape (84, concepts), by a head."""
+    shape = grid_shape(*image.size)
+    features = read_features(cache, image.file_name, SIZE)
+    cells = [resample(part.astype(np.float32), shape) for part in features]
+    imagenet = load_imagenet(FOLDER / "imagenet.safetensors")
+    windows = pool_windows(np.concatenate(cells, axis=2))
+    return load_head(head).probabilities(windows, imagenet, concepts)
+
+
+def main() -> None:
+    """Read the command line and write the file of every head that has one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped files go")
+    options = parser.parse_args()
+    concepts = load_concepts(options.out / "concepts.json")
+    gatherer = Gatherer(concepts)
+    captions = read_captions(options.data / "text" / "coco_captions_val2017.json")
+    images = [image for image in development_images(options.data, smallest=0) if image.captions]
+    for name, file in THINGS.items():
+        short = Path(HEADS[name]).stem.removeprefix("head_")
+        windows = {
+            image.file_name: named_windows(
+                image,
+                options.work / "features",
+                fold_head(options.work / "heads_folds", short, image.file_name),
+                len(concepts),
+            )
+            for image in images
+        }
+        candidates = gather(images, windows, gatherer)
+        arrays = fit(candidates, gatherer, habits_of(captions, gatherer))
+        save_file(arrays, options.out / file)
+        print(json.dumps({"model": name, "candidates": len(candidates.images)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What whole pictures show: the embedded model on photographs, and its windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_patchioner import load_model
+from napari_patchioner.bridges.base import Query
+from napari_patchioner.bridges.things import pool_windows, window_places
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, pool
+from napari_patchioner.models.embedded import FOLDER, THINGS, load_embedded
+from napari_patchioner.progress import no_progress
+from napari_patchioner.regions import Box, WholeImage, cover
+
+PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
+
+
+@pytest.fixture(scope="module")
+def mini() -> Captioner:
+    return load_model("mini")
+
+
+@pytest.fixture(scope="module")
+def grids(mini: Captioner) -> dict[str, FeatureGrid]:
+    return {name: mini.encode(getattr(data, name)()) for name in PHOTOGRAPHS}
+
+
+def whole_evidence(mini: Captioner, grid: FeatureGrid) -> Evidence:
+    covers = [cover(WholeImage(), grid.transform, weighting="area")]
+    query = Query(pool(grid, covers), grid, CaptionOptions(), None, no_progress, covers)
+    output = mini.bridge.answer(query)
+    assert output.evidence is not None
+    return output.evidence[0]
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (40, 17), (1, 3)])
+def test_windows_are_means_of_what_they_cover(shape: tuple[int, int]) -> None:
+    cells = np.random.default_rng(0).random((*shape, 3)).astype(np.float32)
+    means = pool_windows(cells)
+    for place, mean in zip(window_places()[::7], means[::7], strict=True):
+        top, left, bottom, right = place
+        spans = []
+        for low, high, size in ((top, bottom, shape[0]), (left, right, shape[1])):
+            edges = np.linspace(0, 1, size + 1)
+            spans.append(np.clip(np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1]), 0, 1))
+        weights = np.outer(*spans)
+        expected = (weights[..., None] * cells).sum((0, 1)) / weights.sum()
+        np.testing.assert_allclose(mean, expected, rtol=1e-3)
+
+
+def test_every_noun_of_a_whole_photograph_has_evidence(
+    mini: Captioner, grids: dict[str, FeatureGrid]
+) -> None:
+    for grid in grids.values():
+        parts = whole_evidence(mini, grid).parts
+        assert parts
+        names = {thing.name: thing for thing in parts}
+        for thing in parts:
+            assert min(thing.mention, thing.probability, thing.several) >= 0
+            top, left, bottom, right = thing.place
+            assert 0 <= top < bottom <= 1.001
+            assert 0 <= left < right <= 1.001
+        [caption] = mini.caption(grid, [WholeImage()])
+        known = {
+            form: concept.name
+            for concept in mini.decoder.words.concepts  # type: ignore[attr-defined]
+            for form in (concept.name, concept.plural)
+        }
+        words = caption.text.replace("?", "").replace(",", "").split()
+        said = [known[word] for word in words if word in known]
+        assert said
+        assert set(said) <= set(names)
+        if caption.verdict == "sure":
+            assert caption.score == pytest.approx(names[said[0]].probability)
+
+
+def test_what_is_said_of_photographs(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:
+    texts = {name: mini.caption(grid, [WholeImage()])[0] for name, grid in grids.items()}
+    assert texts["cat"].text == "a cat"
+    assert "cup" in texts["coffee"].text
+    assert "table" in texts["coffee"].text
+    assert "person" in texts["astronaut"].text
+    assert texts == {
+        name: mini.caption(grid, [WholeImage(), Box(0, 0, 50, 50)])[0]
+        for name, grid in grids.items()
+    }
+
+
+def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:
+    def say(**options: Any) -> str:
+        [caption] = mini.caption(grids["coffee"], [WholeImage()], **options)
+        assert caption.problem is None
+        return caption.text
+
+    assert say(length="label") == "cup"
+    assert say(length="sentence").startswith("There is a cup")
+    assert "dog" in say(must_include=["dog"])
+    assert "cup" not in say(must_exclude=["cup"])
+    assert say(max_tokens=3) == "a cup"
+    [caption] = mini.caption(grids["coffee"], [WholeImage()], alternatives=2)
+    assert len({caption.text, *caption.alternatives}) == 3
+
+
+def test_a_damaged_file_of_things_is_one_sentence(tmp_path: Path) -> None:
+    for path in FOLDER.iterdir():
+        if path.name != THINGS["mini"]:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(ModelError, match="things_mini"):
+        load_embedded("mini", tmp_path)

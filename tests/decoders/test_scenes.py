@@ -1,0 +1,59 @@
+"""Sentences about whole pictures, from given things and the shipped table of relations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_patchioner.decoders import Thing
+from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
+from napari_patchioner.decoders.grounded.scenes import Scenes
+
+EMBEDDED = Path(vocabulary.__file__).parents[2] / "models" / "embedded"
+ABOVE, BELOW, LEFT = (0.1, 0.3, 0.6, 0.7), (0.5, 0.2, 1.0, 0.8), (0.3, 0.0, 0.6, 0.15)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return GroundedDecoder.open(EMBEDDED).scenes
+
+
+def say(scenes: Scenes, *things: Thing) -> str:
+    return scenes.phrase(scenes.chosen(things))
+
+
+@pytest.mark.parametrize(
+    ("things", "text"),
+    [
+        ([Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, BELOW)], "a cat on a couch"),
+        ([Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, LEFT)], "a cat near a couch"),
+        (
+            [Thing("table", 0.9, 0.9), Thing("cup", 0.8, 0.5), Thing("coffee", 0.6, 0.4)],
+            "a cup of coffee on a table",
+        ),
+        (
+            [Thing("toilet", 0.9, 0.8), Thing("sink", 0.8, 0.6), Thing("bathroom", 0.8, 0.4)],
+            "a toilet and a sink in a bathroom",
+        ),
+        ([Thing("person", 0.9, 0.9, several=0.9)], "a group of people"),
+        ([Thing("zebra", 0.9, 0.9, several=0.9)], "several zebras"),
+    ],
+)
+def test_things_are_joined_as_people_do(scenes: Scenes, things: list[Thing], text: str) -> None:
+    assert say(scenes, *things) == text
+
+
+def test_what_is_doubtful_is_left_out(scenes: Scenes) -> None:
+    cat = Thing("cat", 0.9, 0.9)
+    assert say(scenes, cat, Thing("couch", 0.2, 0.5)) == "a cat"
+    assert say(scenes, cat, Thing("couch", 0.9, 0.01)) == "a cat"
+    assert say(scenes, cat, Thing("surfer", 0.9, 0.9), Thing("person", 0.9, 0.8)).count(" a ") < 2
+    assert scenes.chosen([Thing("cat", 0.4, 0.9)]) == []
+    assert scenes.chosen([Thing("no such thing", 0.9, 0.9)]) == []
+
+
+def test_fewer_things_make_shorter_phrases(scenes: Scenes) -> None:
+    things = [Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, BELOW)]
+    assert scenes.phrases(things, 30) == ["a cat on a couch", "a cat"]
+    assert scenes.phrases(things, 4) == ["a cat"]
