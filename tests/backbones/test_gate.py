@@ -34,6 +34,11 @@ def network() -> EfficientNetLite:
     return load_network(EMBEDDED / "backbone.safetensors")
 
 
+@cache
+def mini() -> gate.MiniBackbone:
+    return gate.MiniBackbone(EMBEDDED / "backbone.safetensors", GATE)
+
+
 def passes(picture: np.ndarray) -> bool:
     return gate.score(read(network(), picture), load_file(GATE)) > 0
 
@@ -78,6 +83,12 @@ def test_fresh_painted_pictures_never_pass(family: str) -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_blank_images_never_pass(value: int) -> None:
     assert not passes(np.full((300, 400, 3), value, np.uint8))
+
+
+@pytest.mark.parametrize("value", [0, 128])
+def test_blank_strips_are_no_photographs(value: int) -> None:
+    grid = mini().encode(np.full((40, 400, 3), value, np.uint8))
+    assert grid.measures["photograph"] < 0.5
 
 
 def test_noise_never_passes() -> None:

@@ -56,8 +56,11 @@ _MEAN, _DEVIATION = 127.0, 128.0
 
 # Of the gate: largest log-odds, distance of one number, and vote of the classifier.
 _LIMIT, _FARTHEST, _SUREST = 30.0, 6.0, 8.0
-# Colour and texture come first among the axes; spots and lines would be too easy to paint.
-_TEXTURE_AXES = AXES.index("dark_spot_count")
+# Colour and texture come first among the axes; marks and lines would be too easy to paint.
+_TEXTURE_AXES = AXES.index("clear_squared")
+# A blank picture shows nothing: its share of flat pixels, and how far its lightness spreads.
+_FLAT, _LIGHTNESS = AXES.index("flat"), AXES.index("lightness")
+_BLANK, _BLANK_SPREAD = 0.99, 1.0
 
 
 class MiniBackbone(Backbone):
@@ -90,7 +93,8 @@ class MiniBackbone(Backbone):
         self.networks = [self._network]
         self._gate = load_gate(gate)
         self.dim = network.channels + network.middle_channels + len(AXES)
-        made_of = "".join(map(file_sha256, (weights, gate)))
+        # Grids of other axes are no grids of this one.
+        made_of = "".join([*map(file_sha256, (weights, gate)), *AXES])
         fingerprint = sha256(made_of.encode()).hexdigest()[:8]
         self.name = f"efficientnet-lite2-{fingerprint}/{SIZE}/{GRID_SIDE}"
 
@@ -174,14 +178,17 @@ def photograph_probability(
 ) -> float:
     """How likely an image is an everyday photograph, from 0 to 1; below 0.5 it is not one.
 
-    Two scores add up: a linear classifier that has seen painted microscopy, drawings and noise,
-    and the distance from the photographs the model knows, which also counts against pictures
-    nobody thought of.
+    A blank picture is none. Otherwise two scores add up: a linear classifier that has seen painted
+    microscopy, drawings and noise, and the distance from the photographs the model knows, which
+    also counts against pictures nobody thought of.
 
     ``features_mean``, shape (1280,), is the mean over the grid of the EfficientNet-Lite2 head
     features (long side 640, stride 32); ``axes_grid``, shape (rows, columns, len(AXES)), are the
     appearance axes of the same image, 40 patches along its long side.
     """
+    axes = axes_grid.reshape(-1, axes_grid.shape[-1])
+    if axes[:, _FLAT].min() > _BLANK and np.ptp(axes[:, _LIGHTNESS]) < _BLANK_SPREAD:
+        return 0.0
     log_odds = score(summary(features_mean, axes_grid), parameters)
     return float(1 / (1 + np.exp(-np.clip(log_odds, -_LIMIT, _LIMIT))))
 

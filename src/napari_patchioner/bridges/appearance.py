@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +35,18 @@ TINTS = {
 
 # What a white with a little of a hue is called, where that is not the hue.
 _PALE = {"red": "pink", "rose": "pink"}
+# Hue angles (degrees) of two colours that are no basic terms, and how vivid the second is.
+_CYAN, _MAGENTA, _VIVID = (174.0, 217.0), (318.0, 349.0), 20.0
 _TINTED = 2.0
 
 LAB = ("lightness", "green_red", "blue_yellow")
-POLARITIES = ("dark", "bright")
 BANDS = ("fine", "medium", "coarse")
 UNIT = 32.0
 LONG_SIDE = 640
-_SPOT = ("count", "count_squared", "area", "area_squared", "roundness", *LAB)
-_LINE = ("area", "width", "along", "across", *LAB)
+HUES = (*COLOURS, "cyan", "magenta")
+"""Colours in which marks are counted."""
+
+_MARKS = ("count", "diameter", "diameter_squared", "spacing", "ring", "round", "rod", "irregular")
 
 AXES: tuple[str, ...] = (
     *(f"share_{colour}" for colour in COLOURS),
@@ -58,44 +59,52 @@ AXES: tuple[str, ...] = (
     "gradient_along",
     "gradient_across",
     "coherence",
-    *(f"{polarity}_spot_{measure}" for polarity in POLARITIES for measure in _SPOT),
-    *(f"{polarity}_line_{measure}" for polarity in POLARITIES for measure in _LINE),
-    "ground_area",
-    *(f"ground_{name}" for name in LAB),
+    "clear_squared",
+    "clear_along",
+    "clear_across",
+    "fourfold_along",
+    "fourfold_across",
+    "slope_down",
+    "slope_right",
+    *(f"{part}_{name}" for part in ("ground", "mark", "line") for name in ("area", *LAB)),
+    *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES)),
+    *(f"line_{measure}" for measure in ("count", "length", "width")),
+    *(f"line_{measure}" for measure in ("ends", "branches", "crossings")),
 )
 """Names of the measured axes, in the order of the last dimension of an axes array.
 
 Every axis is a mean over the pixels of one patch, so a weighted mean over patches is the same
 statistic of the region they make up. Lengths are pixels of an image whose long side is
 ``LONG_SIDE``; densities count per square of side ``UNIT``; areas are shares of the patch,
-0 to 1; colours are Oklab times 100. The sums of lines and ground divide by their area, those
-of spots by their count, to give means.
+0 to 1; colours are Oklab times 100. The sums of ground, marks and lines divide by their area,
+those of single marks by their count, to give means.
 """
 
 _WORDS = """
-    a an one few several many and of on with in around
-    background area texture lines spots spot meshwork gaps
-    tiny small large thin thick round oval elongated
-    densely packed clustered parallel branching crossing striped
-    blank smooth uneven grainy fine coarse mottled
+    a an one two three four five six seven eight nine ten about many coloured and on of in
+    background area texture pattern gradient from to grid mesh stripes checkered
+    line lines spot spots mark marks rod rods ring rings
+    tiny small large thin thick round oval irregular parallel branching crossing
+    clusters evenly spread
+    smooth uneven even grainy fine coarse mottled
     dark light pale darker brighter
 """
-VOCABULARY = frozenset(_WORDS.split()) | frozenset(COLOURS) | frozenset(TINTS.values())
-"""Every word a description may use; none of them names an object."""
+VOCABULARY = frozenset(_WORDS.split()) | frozenset(HUES) | frozenset(TINTS.values())
+"""Every word a description may use, beside numbers; none of them names an object."""
 
-# Shares of the region and colour distances below which a mark goes unmentioned.
-_SPOT_AREA, _LINE_AREA, _DIFFERENCE = 0.02, 0.05, 7.0
-_STRIKING_AREA = 0.003
-_PACKED = 0.45
-# Variance over mean of the counts per patch; spots strewn at random have one.
-_CLUSTERED = 1.6
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+# From these numbers on, counts are rounded to steps of so many.
+_STEPS = ((10, 1), (25, 5), (100, 10), (300, 50), (1000, 100))
 # Limits of words, in pixels of an image whose long side is 640 where they are of lengths.
-_NUMBERS = ((1.5, 5.0, 13.0), ("one", "a few", "several", "many"))
-_SIZES = ((9.0, 26.0, 65.0), ("tiny", "small", "", "large"))
-_SHAPES = ((0.48, 0.62), ("elongated", "oval", "round"))
+_SIZES = ((8.0, 26.0, 75.0), ("tiny", "small", "", "large"))
 _WIDTHS = ((9.0,), ("thin", "thick"))
 _MIN_STRENGTH = 0.05
-_MIN_GROUND = 0.04
+# Shares of the region below which lines, or marks that nothing counts, go unmentioned.
+_LINE_AREA, _MARK_AREA = 0.004, 0.2
+# What share of the marks a word must fit to be said of them.
+_MOST = 0.7
+# Distance between neighbours over that of as many at random places.
+_CLUSTERED, _EVEN = 0.6, 1.45
 
 
 def describe(
@@ -104,13 +113,14 @@ def describe(
     """Describe regions in plain words that only state what was measured.
 
     ``axes`` (n, len(AXES)) are averaged over each region; ``patches``, the number of patches in
-    each (the sum of the coverage weights), says with the density of spots how many there are;
+    each (the sum of the coverage weights), says with the density of marks how many there are;
     ``scale`` is the side of a patch in pixels of an image whose long side is 640. The result is a
-    noun phrase per region, such as ``"many small dark purple round spots on a pale pink
+    noun phrase per region, such as ``"about 60 small dark purple round spots on a pale pink
     background"``, never the name of an object.
     """
     counts = np.broadcast_to(np.asarray(patches, float), (len(axes),))
-    phrases = [_phrase(_View(row), count, scale) for row, count in zip(axes, counts, strict=True)]
+    squares = counts * (scale / UNIT) ** 2
+    phrases = [_phrase(_View(row, size)) for row, size in zip(axes, squares, strict=True)]
     return [re.sub(r"\ba (?=[aeo])", "an ", phrase) for phrase in phrases]
 
 
@@ -124,85 +134,175 @@ def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
     return [{name: s for name, s in row.items() if s > _MIN_STRENGTH} for row in strengths]
 
 
-def _phrase(view: _View, patches: float, scale: float) -> str:
+def _phrase(view: _View) -> str:
     """Describe a single region."""
-    squares = (scale / UNIT) ** 2
-    spots, lines = view.marks("spot"), view.marks("line")
-    number = view[f"{spots.polarity}_spot_count"] * (patches * squares)
-    striking = view["flat"] > 0.6 and spots.difference > 15.0
-    least = _STRIKING_AREA if striking else _SPOT_AREA
-    has_spots = spots.area > least and spots.difference > _DIFFERENCE and number >= 0.7
-    has_lines = lines.area > _LINE_AREA and lines.difference > _DIFFERENCE
-    if has_lines and (not has_spots or 2.5 * lines.weight > spots.weight):
-        return _of_lines(view, lines, spots if has_spots else None)
-    if not has_spots:
-        return _of_texture(view)
-    phrase = _of_spots(view, spots, number, lines if has_lines else None)
-    # Variance over mean of the number of spots per patch.
-    mean = max(squares * view[f"{spots.polarity}_spot_count"], 1e-9)
-    variance = squares**2 * view[f"{spots.polarity}_spot_count_squared"] - mean**2
-    return f"{phrase}, clustered" if number > 12 and variance / mean > _CLUSTERED else phrase
+    if pattern := _pattern(view):
+        return pattern
+    lines = _of_lines(view)
+    marks = _of_marks(view)
+    if lines and marks and view["mark_area"] > 0.2 * view["line_area"]:
+        first, second = (marks, lines) if view["mark_area"] > view["line_area"] else (lines, marks)
+        return f"{first} and {second} on {_ground(view)}"
+    if lines or marks:
+        return f"{lines or marks} on {_ground(view)}"
+    return _of_texture(view)
 
 
-def _of_spots(view: _View, spots: _Marks, number: float, lines: _Marks | None) -> str:
-    ground, ink = _ground_and_marks(view, spots)
-    packed = "densely packed" if spots.area > _PACKED and number > 4 else ""
-    size, shape = _word(spots.size, _SIZES), _word(spots.roundness, _SHAPES)
-    noun = "spot" if number < 1.5 else "spots"
-    words = _joined(_word(number, _NUMBERS), packed, size, ink, shape, noun)
-    phrase = f"{words} on a {ground} background"
-    if lines is not None and lines.polarity != spots.polarity:
-        return f"{phrase} with {_word(lines.size, _WIDTHS)} {colour_name(lines.colour)} lines"
-    return phrase
+def _pattern(view: _View) -> str:
+    """Name a pattern that fills the region: stripes, checks or a grid; else nothing."""
+    twofold, fourfold = view.directions()
+    ink = view["line_area"] + view["mark_area"]
+    if view.variation < 6.0 or ink < 0.02:
+        return ""
+    colours = " and ".join(dict.fromkeys((view.name("ground"), view.name("mark", "line"))))
+    if twofold > 0.8 and view["line_area"] > 0.25 and view.mostly_lines:
+        return f"{colours} stripes"
+    if fourfold > 0.75 and twofold < 0.3:
+        if ink > 0.35 and view["line_area"] < 0.1:
+            return f"a checkered pattern of {colours}"
+        if view["line_crossings"] * view.squares > 3 and view.mostly_lines:
+            width = _word(view.line_width, _WIDTHS)
+            return f"a grid of {width} {view.inked('line')} lines on {_ground(view)}"
+    return ""
 
 
-def _of_lines(view: _View, lines: _Marks, spots: _Marks | None) -> str:
-    ground, ink = _ground_and_marks(view, lines)
-    width, colour = _word(lines.size, _WIDTHS), colour_name(lines.colour)
-    if view.parallel() > 0.6:
-        if view.line_area() > 0.3:
-            return f"a striped texture of {_two_colours(view)}"
-        return f"{width} {ink} parallel lines on a {ground} background"
-    if spots is not None and spots.polarity != lines.polarity and spots.area > 0.2:
-        gaps = colour_name(spots.colour)
-        gaps = gaps if gaps != colour else ""
-        return _joined("a meshwork of", width, ink, "lines around", gaps, "gaps")
-    pattern = "crossing" if lines.area > 0.15 else "branching"
-    phrase = f"{width} {ink} {pattern} lines on a {ground} background"
-    if spots is not None and spots.area > 0.08 and colour_name(spots.colour) != colour:
-        size = _word(spots.size, _SIZES)
-        return f"{phrase} with {_joined(size, colour_name(spots.colour), 'spots')}"
-    return phrase
+def _of_marks(view: _View) -> str:
+    """Count and describe single marks; nothing where there are none."""
+    number = view["marks_count"] * view.squares
+    if number < 0.6:
+        return ""
+    size = _word(view.mean("diameter"), _SIZES)
+    colour = _mark_colours(view)
+    shape, noun = _shape(view)
+    if round(number) == 1:
+        return _joined("one", size, colour, shape, noun)
+    words = _joined(_number(number), size, colour, shape, f"{noun}s")
+    return _joined(words, _arrangement(view, number))
+
+
+def _shape(view: _View) -> tuple[str, str]:
+    """Return an adjective and a noun for what most marks look like."""
+    shares = {name: view.mean(name) for name in ("ring", "round", "rod", "irregular")}
+    if shares["ring"] > 0.5:
+        return "", "ring"
+    if shares["rod"] > 0.6:
+        return "", "rod"
+    if shares["round"] > _MOST:
+        return "round", "spot"
+    if shares["irregular"] > 0.5:
+        return "irregular", "mark"
+    if shares["rod"] + shares["irregular"] < 0.3:
+        return ("" if shares["round"] > 0.4 else "oval"), "spot"
+    return "", "mark"
+
+
+def _mark_colours(view: _View) -> str:
+    """Name the colour of the marks, or their two colours where they have two."""
+    hues = {name: view.mean(name) for name in HUES}
+    (first, most), (second, next_most), *_ = sorted(hues.items(), key=lambda item: -item[1])
+    if most > _MOST or {first, second} <= set(_GRAYS) or next_most < 0.15:
+        return view.inked("mark")
+    if most + next_most > 0.85:
+        return view.inked("mark") if {first, second} in _ALIKE else f"{first} and {second}"
+    if most < 0.5:
+        return "" if len([1 for share in hues.values() if share > 0.08]) < 3 else "many-coloured"
+    return view.inked("mark")
+
+
+_GRAYS = ("black", "gray", "white")
+# Neighbours on the hue circle, between which a single colour may scatter.
+_ALIKE = (
+    {"red", "orange"},
+    {"red", "brown"},
+    {"red", "pink"},
+    {"orange", "brown"},
+    {"orange", "yellow"},
+    {"yellow", "green"},
+    {"yellow", "brown"},
+    {"green", "cyan"},
+    {"cyan", "blue"},
+    {"blue", "purple"},
+    {"purple", "magenta"},
+    {"purple", "pink"},
+    {"magenta", "pink"},
+    {"pink", "brown"},
+    {"gray", "purple"},
+    {"gray", "blue"},
+    {"gray", "brown"},
+    {"gray", "green"},
+)
+
+
+def _arrangement(view: _View, number: float) -> str:
+    """How the marks lie: parallel, clustered, evenly spread; nothing where it is by chance."""
+    if view.mean("rod") > 0.6 and number > 4:
+        turned = np.hypot(view.mean("along"), view.mean("across")) / view.mean("rod")
+        if turned > 0.8:
+            return "in parallel"
+    if number < 12:
+        return ""
+    # Neighbours at random places are half a unit of length apart at a density of one.
+    ratio = 2 * view.mean("spacing") / UNIT * np.sqrt(view["marks_count"])
+    if ratio < _CLUSTERED:
+        return "in clusters"
+    return "evenly spread" if ratio > _EVEN and view["mark_area"] < 0.45 else ""
+
+
+def _of_lines(view: _View) -> str:
+    """Describe lines; nothing where there are none."""
+    if view["line_area"] < _LINE_AREA:
+        return ""
+    words = _joined(_word(view.line_width, _WIDTHS), view.inked("line"))
+    length = view["line_length"] * view.squares
+    ends, branches, crossings, count = (
+        view[f"line_{part}"] * view.squares for part in ("ends", "branches", "crossings", "count")
+    )
+    twofold, _ = view.directions()
+    if branches + crossings > 4 and ends < 0.35 * (branches + crossings) and length > 200:
+        return f"a mesh of {words} lines"
+    if crossings > 0.6 * branches and crossings > 1.5:
+        return f"{words} crossing lines"
+    if branches > 2:
+        return f"{words} branching lines"
+    # Where ends are missing the region shows only parts of lines.
+    whole = 0.5 < count < 9.5 and abs(ends - 2 * count) < 1.5
+    if whole and round(count) == 1:
+        return f"one {words} line"
+    number = _number(count) if whole else ""
+    return _joined(number, words, "parallel" if twofold > 0.8 and count > 1.5 else "", "lines")
 
 
 def _of_texture(view: _View) -> str:
     if view["flat"] > 0.97 and view.variation < 2.0:
-        return f"a blank {colour_name(view.lab())} area"
+        return f"an even {view.colour} area"
+    steep, steadiness = view.slope()
+    if steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 5:
+        # Over an even slope, lightness spreads so many deviations to both sides.
+        reach = np.array([1.6 * view.variation, 0, 0])
+        first, second = (colour_name(view.lab() + sign * reach) for sign in (-1, 1))
+        return f"a smooth gradient from {first} to {second}"
     if view["flat"] > 0.75:
         even = "smooth" if view.variation < 8.0 else "smooth uneven"
-        return f"a {even} area of {_two_colours(view)}"
+        return f"a {even} area of {view.colours}"
     fine, medium, coarse = (view[f"{band}_energy"] for band in BANDS)
     if fine > 1.2 and fine > 0.6 * medium:
         grain = "coarse" if medium > 0.8 * fine else "fine"
-        return f"a {grain} grainy texture of {_two_colours(view)}"
+        return f"a {grain} grainy texture of {view.colours}"
     kind = "mottled" if medium + coarse > 3.0 else "smooth mottled"
-    return f"a {kind} texture of {_two_colours(view)}"
+    return f"a {kind} texture of {view.colours}"
 
 
-def _ground_and_marks(view: _View, marks: _Marks) -> tuple[str, str]:
-    """Name the ground and the marks on it; where the names agree, say only darker or brighter."""
-    ground, ink = colour_name(view.ground), colour_name(marks.colour)
-    if ink == ground:
-        return ground, "darker" if marks.polarity == "dark" else "brighter"
-    return ground, ink
+def _ground(view: _View) -> str:
+    return f"a {view.name('ground')} background"
 
 
-def _two_colours(view: _View) -> str:
-    """Name the region's mean colour, or its two main colours where it has two."""
-    (first, most), (second, next_most), *_ = view.shares.items()
-    if next_most < 0.2 or most > 0.75:
-        return colour_name(view.lab())
-    return f"{first} and {second}"
+def _number(number: float) -> str:
+    """Say a number, in words up to ten and rounded beyond."""
+    if number < len(_NUMBERS) + 0.5:
+        return _NUMBERS[max(round(number), 1) - 1]
+    step = next((step for limit, step in reversed(_STEPS) if number >= limit), 1)
+    rounded = step * round(number / step)
+    return f"about {rounded}" if rounded < 10_000 else "many"
 
 
 def _word(value: float, scale: tuple[tuple[float, ...], tuple[str, ...]]) -> str:
@@ -221,22 +321,18 @@ def _strengths(view: _View) -> dict[str, float]:
     (colour, most), (_, second), *_ = view.shares.items()
     # Grays are what shadows, roads and walls all are: ask more of them.
     least = 0.68 if colour in ("gray", "black", "brown") else 0.44
-    spots = view.marks("spot")
-    count = view[f"{spots.polarity}_spot_count"]
-    even = view[f"{spots.polarity}_spot_area"] / max(count, 1e-6)
     fine, medium = view["fine_energy"], view["medium_energy"]
+    twofold, _ = view.directions()
+    spots = _ramp(view["mark_area"], 0.08, 0.2) * _ramp(view["marks_count"], 0.3, 1.0)
     return {
         colour: _ramp(most, least, least + 0.3) * _ramp(second / max(most, 1e-6), 0.65, 0.35),
         "dark": _ramp(view["lightness"], 34.0, 20.0),
         "bright": _ramp(view["lightness"], 80.0, 92.0),
         "smooth": _ramp(view["flat"], 0.7, 0.95) * _ramp(view.variation, 16.0, 8.0),
-        "striped": _ramp(view.parallel(), 0.7, 0.85) * _ramp(view.line_area(), 0.25, 0.4),
+        "striped": _ramp(twofold, 0.8, 0.9) * _ramp(view["line_area"], 0.25, 0.4),
         "grainy": _ramp(fine, 1.5, 4.0) * _ramp(fine / max(medium, 1e-6), 0.9, 1.3),
         "textured": _ramp(medium, 3.0, 7.0) * _ramp(view["flat"], 0.3, 0.1),
-        "spotted": _ramp(spots.area, 0.2, 0.35)
-        * _ramp(spots.difference, 20.0, 32.0)
-        * _ramp(spots.roundness, 0.58, 0.72)
-        * _ramp(even, 1.5, 0.7),
+        "spotted": spots * _ramp(view.mean("round"), 0.6, 0.8),
     }
 
 
@@ -245,37 +341,52 @@ def _ramp(value: float, low: float, high: float) -> float:
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """Spots or lines, dark or bright: their share of the region and mean Oklab times 100.
+class _View(dict[str, float]):
+    """Means of a single region, by axis.
 
-    ``difference`` is the distance of their colour from the ground's; ``size`` the diameter of the
-    mean spot, or the mean width of the lines, in pixels of an image whose long side is 640;
-    ``roundness`` is 1 for discs, 0 for lines.
+    ``axes``, shape (len(AXES),), are averaged over it; ``squares`` is its area in squares of side
+    ``UNIT``.
     """
 
-    polarity: str
-    area: float
-    colour: npt.NDArray[np.float64]
-    difference: float
-    size: float
-    roundness: float = 0.0
+    def __init__(self, axes: npt.NDArray[np.float32], squares: float = 1.0) -> None:
+        super().__init__(zip(AXES, axes.tolist(), strict=True))
+        self.squares = squares
+
+    def lab(self, *parts: str) -> npt.NDArray[np.float64]:
+        """Mean colour of the ground, the marks and the lines, or of everything."""
+        sums = np.zeros(3)
+        area = sum(self[f"{part}_area"] for part in parts)
+        if area > 1e-4:
+            for part in parts:
+                sums += [self[f"{part}_{channel}"] for channel in LAB]
+            return sums / area
+        return np.array([self[channel] for channel in LAB])
+
+    def name(self, *parts: str) -> str:
+        return colour_name(self.lab(*parts))
+
+    def inked(self, part: str) -> str:
+        """Name the colour of marks or lines; where the ground has the same, only how it differs."""
+        ink, ground = self.lab(part), self.lab("ground")
+        if colour_name(ink) == colour_name(ground):
+            return "darker" if ink[0] < ground[0] else "brighter"
+        return colour_name(ink)
+
+    def mean(self, measure: str) -> float:
+        """Mean of a measure over the marks."""
+        return self[f"marks_{measure}"] / max(self["marks_count"], 1e-9)
 
     @property
-    def weight(self) -> float:
-        """How much of the region's appearance they make up."""
-        return self.area * self.difference
+    def colour(self) -> str:
+        return colour_name(self.lab())
 
-
-class _View(dict[str, float]):
-    """Means of a single region, by axis; ``axes``, shape (len(AXES),), are averaged over it."""
-
-    def __init__(self, axes: npt.NDArray[np.float32]) -> None:
-        super().__init__(zip(AXES, axes.tolist(), strict=True))
-
-    def lab(self, prefix: str = "") -> npt.NDArray[np.float64]:
-        """Three colour sums whose names start with ``prefix``."""
-        return np.array([self[f"{prefix}{channel}"] for channel in LAB])
+    @property
+    def colours(self) -> str:
+        """Name the region's mean colour, or its two main colours where it has two."""
+        (first, most), (second, next_most), *_ = self.shares.items()
+        if next_most < 0.2 or most > 0.75:
+            return self.colour
+        return f"{first} and {second}"
 
     @property
     def variation(self) -> float:
@@ -283,47 +394,30 @@ class _View(dict[str, float]):
         return float(np.sqrt(max(self["lightness_squared"] - self["lightness"] ** 2, 0.0)))
 
     @property
-    def ground(self) -> npt.NDArray[np.float64]:
-        """Colour between the spots and lines, or of everything where hardly anything is."""
-        area = self["ground_area"]
-        return self.lab("ground_") / area if area > _MIN_GROUND else self.lab()
-
-    @property
     def shares(self) -> dict[str, float]:
         """Share of the pixels under each colour term, largest first."""
         shares = {colour: self[f"share_{colour}"] for colour in COLOURS}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    def marks(self, kind: Literal["spot", "line"]) -> _Marks:
-        """Find the spots or lines that mark the region most."""
-        marks = []
-        for polarity in POLARITIES:
-            prefix = f"{polarity}_{kind}_"
-            area, roundness = self[f"{prefix}area"], 0.0
-            if kind == "spot":
-                whole = max(self[f"{prefix}count"], 1e-9)
-                size = float(2 * UNIT * np.sqrt(max(area, 0.0) / whole / np.pi))
-                roundness = self[f"{prefix}roundness"] / whole
-                area = min(area, 1.0)
-            else:
-                whole = max(area, 1e-9)
-                size = self[f"{prefix}width"] / whole
-            colour = self.lab(prefix) / whole
-            difference = float(np.linalg.norm(colour - self.ground)) if area > 0 else 0.0
-            marks.append(_Marks(polarity, area, colour, difference, size, roundness))
-        return max(marks, key=lambda mark: mark.weight)
+    @property
+    def line_width(self) -> float:
+        return self["line_width"] / max(self["line_length"], 1e-9)
 
-    def parallel(self) -> float:
-        """How far dark and bright lines share one direction, 0 to 1."""
-        along, across = (
-            sum(self[f"{polarity}_line_{part}"] for polarity in POLARITIES)
-            for part in ("along", "across")
-        )
-        return float(np.hypot(along, across) / max(self.line_area(), 1e-9))
+    @property
+    def mostly_lines(self) -> bool:
+        return self["line_area"] > 3 * self["mark_area"]
 
-    def line_area(self) -> float:
-        """Share of the region on dark and bright lines together."""
-        return sum(self[f"{polarity}_line_area"] for polarity in POLARITIES)
+    def directions(self) -> tuple[float, float]:
+        """How far edges share one direction, and two at right angles, 0 to 1."""
+        whole = max(self["clear_squared"], 1e-6)
+        twofold = np.hypot(self["clear_along"], self["clear_across"]) / whole
+        fourfold = np.hypot(self["fourfold_along"], self["fourfold_across"]) / whole
+        return float(twofold), float(fourfold)
+
+    def slope(self) -> tuple[float, float]:
+        """How steep lightness is, per pixel, and how steadily it goes one way, 0 to 1."""
+        steep = float(np.hypot(self["slope_down"], self["slope_right"]))
+        return steep, steep / max(self["gradient"], 1e-6)
 
 
 def colour_shares(lab: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -355,7 +449,7 @@ def colour_name(lab: npt.ArrayLike) -> str:
     """
     light, green_red, blue_yellow = np.asarray(lab, float)
     chroma = float(np.hypot(green_red, blue_yellow))
-    base = COLOURS[int(np.argmax(colour_shares(lab)))]
+    base = hue_name(lab)
     tint = ""
     if chroma >= _TINTED:
         hue = np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0
@@ -374,6 +468,25 @@ def colour_name(lab: npt.ArrayLike) -> str:
     if light < low:
         return f"dark {base}"
     return f"light {base}" if light > high else base
+
+
+def hue_name(lab: npt.ArrayLike) -> str:
+    """Name one colour with one of ``HUES``.
+
+    Examples
+    --------
+    >>> hue_name((90.5, -14.9, -3.9)), hue_name((70.2, 27.5, -16.9))
+    ('cyan', 'magenta')
+    """
+    base = COLOURS[int(np.argmax(colour_shares(lab)))]
+    _, green_red, blue_yellow = np.asarray(lab, float)
+    hue = float(np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0)
+    chroma = float(np.hypot(green_red, blue_yellow))
+    if base in ("green", "blue") and _CYAN[0] < hue < _CYAN[1]:
+        return "cyan"
+    if base in ("purple", "pink") and _MAGENTA[0] < hue < _MAGENTA[1] and chroma > _VIVID:
+        return "magenta"
+    return base
 
 
 def ramp(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:

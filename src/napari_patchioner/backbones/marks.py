@@ -1,0 +1,407 @@
+"""Marks on a ground: what stands out of a picture, counted and measured one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.morphology import reconstruction, skeletonize
+
+Plane: TypeAlias = npt.NDArray[np.float32]
+Labels: TypeAlias = npt.NDArray[np.int32]
+Columns: TypeAlias = npt.NDArray[np.float64]
+
+# Blur before anything is sought, in pixels.
+_SIGMA = 0.8
+# Every so many pixels take part in the fit of the ground.
+_STRIDE = 4
+# Cells, in units of Oklab times 100, in which the commonest colour is sought.
+_CELL = 4.0
+# How far from the ground its own pixels lie at first, and at least and at most later on.
+_NEAR, _NEAREST, _FARTHEST = 8.0, 2.0, 9.0
+_FITS = 8
+# A ground makes up so much of the picture at least.
+_LEAST_GROUND = 0.2
+# Marks differ from the ground by so much, and by so many deviations of it.
+_CONTRAST, _DEVIATIONS = 5.0, 4.0
+# Of the typical contrast of a mark, what its outline still has.
+_OUTLINE, _TYPICAL = 0.55, 0.8
+_LEAST_PIXELS = 4
+# How much narrower a neck is than what it joins, as a logarithm, for two marks to be there.
+_NECK = 0.3
+_SPLIT_RADIUS = 3.0
+# Lines are so many times longer than wide.
+_LINE = 9.0
+_RING_HOLE = 0.12
+# How steeply a mark rises at its outline, over its contrast: per radius, and per pixel.
+_STEEP, _STEEPEST = 0.5, 0.04
+# How many times steeper outlines are than the ground itself, how many times its slope marks
+# differ from it, and how far from them it begins.
+_STEEPER, _STRONGER, _AWAY = 2.0, 7.5, 4
+# What share of the marks must have an outline for any to be one.
+_OUTLINED = 0.3
+# A frame around the picture takes up such a share of its border.
+_FRAME = 0.08
+# The more, the more only its strongest pixels give a mark its colour.
+_CORE = 6
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Marks:
+    """What stands out of the ground of a picture.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (height, width)
+        0 on the ground, else one more than the mark's row in all columns.
+    row, column : ndarray of float, shape (n,)
+        Centres, in pixels.
+    area : ndarray of float, shape (n,)
+        Square pixels, without holes.
+    colour : ndarray of float, shape (n, 3)
+        Oklab times 100 of their strongest pixels.
+    contrast : ndarray of float, shape (n,)
+        Mean distance from the ground in the same units.
+    elongation : ndarray of float, shape (n,)
+        Shorter axis over longer one, 1 for discs.
+    fill : ndarray of float, shape (n,)
+        Area over that of the ellipse with the same moments: 1 for ellipses, less for branches.
+    angle : ndarray of float, shape (n,)
+        Direction of the longer axis, in radians.
+    width, slender : ndarray of float, shape (n,)
+        Mean width in pixels, and how many times longer the mark is along its way.
+    holes, hole_area : ndarray of float, shape (n,)
+        How many holes, and their square pixels.
+    clear : bool
+        Whether the picture has a ground at all; without one there are no marks.
+    """
+
+    labels: Labels
+    row: Columns
+    column: Columns
+    area: Columns
+    colour: Columns
+    contrast: Columns
+    elongation: Columns
+    fill: Columns
+    angle: Columns
+    width: Columns
+    slender: Columns
+    holes: Columns
+    hole_area: Columns
+    clear: bool
+
+    @property
+    def ring(self) -> npt.NDArray[np.bool_]:
+        """Which marks are rings: one large hole in something round."""
+        whole = self.area + self.hole_area
+        return np.asarray(
+            (self.hole_area > _RING_HOLE * whole) & (self.holes <= 2) & (self.elongation > 0.5)
+        )
+
+    @property
+    def frame(self) -> npt.NDArray[np.bool_]:
+        """Which marks are no marks but a frame around the picture, or large corners of it."""
+        edges = (self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1])
+        border = np.concatenate(edges)
+        along = np.bincount(border, minlength=len(self.area) + 1)[1:]
+        return np.asarray((along > _FRAME * len(border)) & ~self.line)
+
+    @property
+    def line(self) -> npt.NDArray[np.bool_]:
+        """Which marks are lines, straight or not, or nets of lines."""
+        return np.asarray((self.slender > _LINE) & ~self.ring)
+
+    def spacing(self, chosen: npt.NDArray[np.bool_]) -> Columns:
+        """Distance of each chosen mark to the next one, in pixels; 0 where it is alone."""
+        centres = np.stack([self.row[chosen], self.column[chosen]], 1)
+        if len(centres) < 2:
+            return np.zeros(len(centres))
+        distances, _ = cKDTree(centres).query(centres, k=2)
+        return np.asarray(distances[:, 1], np.float64)
+
+
+def find_marks(lab: Plane) -> Marks:
+    """Find what stands out of the ground of a picture.
+
+    Parameters
+    ----------
+    lab : ndarray of float32, shape (height, width, 3)
+        Oklab times 100. Its ground is the commonest colour, and may change slowly over the
+        picture. A picture without one, such as a texture, has no marks.
+    """
+    smooth = np.stack(
+        [
+            ndimage.gaussian_filter(lab[..., c], _SIGMA, mode="nearest", truncate=3)
+            for c in range(3)
+        ],
+        -1,
+    )
+    ground, deviation, share = _ground(smooth)
+    if share < _LEAST_GROUND:
+        return _measured(
+            np.zeros(lab.shape[:2], np.int32), lab, np.zeros(lab.shape[:2]), clear=False
+        )
+    distance = np.sqrt(np.sum((smooth - ground) ** 2, -1))
+    labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
+    labels = _steep(labels, distance)
+    return _measured(_split(labels), lab, distance, clear=True)
+
+
+def _ground(smooth: Plane) -> tuple[Plane, float, float]:
+    """Fit the slowly changing ground: its planes, their deviation, its share of the picture."""
+    height, width = smooth.shape[:2]
+    sample = smooth[::_STRIDE, ::_STRIDE]
+    rows, columns = np.indices(sample.shape[:2], np.float32) * _STRIDE
+    basis = _basis(rows / max(height, width), columns / max(height, width)).reshape(-1, 6)
+    colours = sample.reshape(-1, 3).astype(np.float64)
+    near = np.linalg.norm(colours - _commonest(colours), axis=1) < _NEAR
+    limit, deviation = _NEAR, _NEAR / 3
+    fit = np.zeros((6, 3))
+    for turn in range(_FITS):
+        # Straight slopes first: curved ones run away where only a part is known.
+        terms = 3 if turn < _FITS // 2 else 6
+        known = basis[near, :terms]
+        fit[:] = 0
+        fit[:terms] = np.linalg.solve(
+            known.T @ known + 1e-3 * len(known) * np.diag([0, *[1] * (terms - 1)]),
+            known.T @ colours[near],
+        )
+        away = np.linalg.norm(colours - basis @ fit, axis=1)
+        near = away < limit
+        if not near.any():
+            break
+        deviation = float(np.sqrt(np.mean(away[near] ** 2)))
+        limit = float(np.clip(2.5 * deviation, _NEAREST, _FARTHEST))
+    rows, columns = np.indices((height, width), np.float32) / max(height, width)
+    ground = _basis(rows, columns) @ fit.astype(np.float32)
+    return ground, deviation, float(near.mean())
+
+
+def _basis(rows: Plane, columns: Plane) -> Plane:
+    """Return terms of a surface of the second degree, shape (..., 6)."""
+    rows, columns = rows - np.float32(0.5), columns - np.float32(0.5)
+    terms = (np.ones_like(rows), rows, columns, rows * columns, rows**2, columns**2)
+    return np.stack(terms, -1).astype(np.float32)
+
+
+def _commonest(colours: Columns) -> Columns:
+    """Return the middle of the commonest colours, of shape (n, 3)."""
+    cells = np.floor(colours / _CELL).astype(int)
+    low = cells.min(0)
+    shape = cells.max(0) - low + 1
+    counts = np.zeros(shape)
+    np.add.at(counts, tuple((cells - low).T), 1.0)
+    counts = ndimage.uniform_filter(counts, 3, mode="constant")
+    best = np.array(np.unravel_index(int(counts.argmax()), counts.shape)) + low
+    near = (np.abs(cells - best) <= 1).all(1)
+    return np.asarray(np.median(colours[near], axis=0), np.float64)
+
+
+def _outlined(distance: Plane, least: float) -> Labels:
+    """Label marks within the outline at which they have about half of their contrast."""
+    labels, count = ndimage.label(distance > least)
+    if not count:
+        return np.asarray(labels, np.int32)
+    inside = np.flatnonzero(labels)
+    label, contrast = labels.ravel()[inside], distance.ravel()[inside]
+    order = np.lexsort((contrast, label))
+    starts = np.searchsorted(label[order], np.arange(1, count + 2))
+    place = starts[:-1] + (_TYPICAL * (np.diff(starts) - 1)).astype(int)
+    typical = np.append(0.0, contrast[order][place])
+    kept = distance > np.maximum(least, _OUTLINE * typical)[labels]
+    labels, count = ndimage.label(kept & (labels > 0))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    large = sizes >= _LEAST_PIXELS
+    return np.asarray((np.cumsum(large) * large)[labels], np.int32)
+
+
+def _steep(labels: Labels, distance: Plane) -> Labels:
+    """Keep the marks that have an outline; slow changes of the ground, and textures, have none."""
+    count = int(labels.max())
+    if not count:
+        return labels
+    inside = labels > 0
+    rim = np.flatnonzero(inside & (ndimage.minimum_filter(labels, 3) == 0))
+    slope = np.hypot(*np.gradient(distance))
+    label = labels.ravel()[rim]
+    rims = np.maximum(np.bincount(label, minlength=count + 1), 1)
+    slopes = np.bincount(label, slope.ravel()[rim], count + 1) / rims
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    contrast = np.bincount(labels.ravel(), distance.ravel(), count + 1) / np.maximum(areas, 1)
+    radius = np.sqrt(areas / np.pi)
+    kept = slopes > contrast * np.maximum(_STEEP / np.maximum(radius, 1), _STEEPEST)
+    away = ~_grown(inside, _AWAY)
+    if away.any():
+        rough = float(np.sqrt(np.mean(slope[away] ** 2)))
+        kept &= (slopes > _STEEPER * rough) & (contrast > _STRONGER * rough)
+    kept[0] = False
+    if kept.sum() < _OUTLINED * count:
+        kept[:] = False
+    return np.asarray((np.cumsum(kept) * kept)[labels], np.int32)
+
+
+def _split(labels: Labels) -> Labels:
+    """Part marks that touch, where a neck joins them."""
+    if not labels.any():
+        return labels
+    depth = ndimage.distance_transform_edt(labels > 0)
+    deepest = np.append(0, ndimage.maximum(depth, labels, np.arange(1, labels.max() + 1)))
+    area = np.bincount(labels.ravel())
+    # A disc has the area of its largest inner circle.
+    clumped = (deepest >= _SPLIT_RADIUS) & (area > 1.4 * np.pi * deepest**2)
+    clumped &= area < 400 * deepest**2
+    where = clumped[labels]
+    if not where.any():
+        return labels
+    soft = ndimage.gaussian_filter(depth, 1.2)
+    log = np.where(where, np.log(np.maximum(soft, 0.5)), np.log(0.5))
+    log = np.where(where & (depth > 0.45 * deepest[labels]), log, np.log(0.5))
+    above = log - reconstruction(log - _NECK, log)
+    peaks, count = ndimage.label(above > 1e-6, np.ones((3, 3)))
+    if not count:
+        return labels
+    high = np.append(0, ndimage.maximum(above, peaks, np.arange(1, count + 1))) > _NECK - 1e-3
+    peaks = (np.cumsum(high) * high)[peaks]
+    count = int(high.sum())
+    down, right = ndimage.distance_transform_edt(
+        peaks == 0, return_distances=False, return_indices=True
+    )
+    nearest = peaks[down, right]
+    owner = np.append(0, ndimage.maximum(labels, peaks, np.arange(1, count + 1)).astype(int))
+    first = np.zeros(len(area), int)
+    first[owner[1:][::-1]] = np.arange(count, 0, -1)
+    nearest = np.where(owner[nearest] == labels, nearest, first[labels])
+    parted = np.where(where & (nearest > 0), len(area) + nearest, labels)
+    _, parted = np.unique(parted, return_inverse=True)
+    parted = parted.reshape(labels.shape)
+    # Without any ground the first mark would become it.
+    return np.asarray(parted + (0 if (labels == 0).any() else 1), np.int32)
+
+
+def _measured(labels: Labels, lab: Plane, distance: Any, *, clear: bool) -> Marks:
+    """Measure labelled marks."""
+    count = int(labels.max())
+    inside = np.flatnonzero(labels)
+    label = labels.ravel()[inside] - 1
+    rows, columns = np.divmod(inside, labels.shape[1])
+
+    def sums(weight: Any = None) -> Columns:
+        return np.bincount(label, weight, count).astype(np.float64)
+
+    area = sums()
+    row, column = sums(rows) / area, sums(columns) / area
+    down, right = rows - row[label], columns - column[label]
+    vertical = sums(down**2) / area + 1 / 12
+    horizontal = sums(right**2) / area + 1 / 12
+    mixed = sums(down * right) / area
+    mean, half = (vertical + horizontal) / 2, (horizontal - vertical) / 2
+    spread = np.hypot(half, mixed)
+    long, short = mean + spread, np.maximum(mean - spread, 1e-6)
+    depth = ndimage.distance_transform_edt(_apart(labels)) if count else np.zeros(labels.shape)
+    width = np.maximum(4 * (sums(depth.ravel()[inside]) / area - 0.5), 1.0)
+    holes, hole_area = _holes(labels, count)
+    # The rim of a mark has the colour of the ground in it.
+    contrast = np.ravel(distance)[inside]
+    most = np.zeros(count)
+    np.maximum.at(most, label, contrast)
+    weight = (contrast / np.maximum(most[label], 1e-6)) ** _CORE
+    flat = lab.reshape(-1, 3)[inside]
+    return Marks(
+        labels=labels,
+        row=row,
+        column=column,
+        area=area,
+        colour=np.stack([sums(flat[:, c] * weight) for c in range(3)], 1)
+        / np.maximum(sums(weight), 1e-9)[:, None],
+        contrast=sums(contrast) / area,
+        elongation=np.sqrt(short / long),
+        fill=area / (4 * np.pi * np.sqrt(long * short)),
+        angle=0.5 * np.arctan2(2 * mixed, 2 * half),
+        width=width,
+        slender=area / width**2,
+        holes=holes,
+        hole_area=hole_area,
+        clear=clear,
+    )
+
+
+def _apart(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Pixels of marks, without those where two marks touch."""
+    inside = labels > 0
+    high = ndimage.maximum_filter(labels, 3)
+    low = ndimage.minimum_filter(np.where(inside, labels, labels.max() + 1), 3)
+    return np.asarray(inside & (high == low))
+
+
+def _holes(labels: Labels, count: int) -> tuple[Columns, Columns]:
+    """Count and measure, in square pixels, the holes in each mark."""
+    numbers, areas = np.zeros(count), np.zeros(count)
+    outside, parts = ndimage.label(labels == 0, np.ones((3, 3)))
+    if not count or not parts:
+        return numbers, areas
+    border = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    closed = np.ones(parts + 1, bool)
+    closed[border] = closed[0] = False
+    flat = outside.ravel()
+    first = np.full(parts + 1, -1)
+    first[flat[::-1]] = np.arange(len(flat))[::-1]
+    # What lies left of the first pixel of a hole is around it.
+    owner = labels.ravel()[np.maximum(first - 1, 0)]
+    sizes = np.bincount(flat, minlength=parts + 1)
+    chosen = closed & (owner > 0)
+    np.add.at(numbers, owner[chosen] - 1, 1.0)
+    np.add.at(areas, owner[chosen] - 1, sizes[chosen].astype(float))
+    return numbers, areas
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Network:
+    """The middle lines of lines: places, ``(n, 2)`` rows and columns, of what they do.
+
+    ``length`` are pixels of middle lines, ``ends`` where they end inside the picture, ``branches``
+    where three meet, ``crossings`` where four or more do.
+    """
+
+    length: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    branches: npt.NDArray[np.int64]
+    crossings: npt.NDArray[np.int64]
+
+
+def trace_network(lines: npt.NDArray[np.bool_], width: float) -> Network:
+    """Thin lines, shape (height, width), of about this width to their middles."""
+    skeleton = skeletonize(lines)
+    around = ndimage.convolve(skeleton.astype(np.int8), np.ones((3, 3), np.int8), mode="constant")
+    arms = np.where(skeleton, around - 1, 0)
+    reach = int(np.ceil(0.75 * width)) + 2
+    margin = np.zeros_like(skeleton)
+    margin[reach:-reach, reach:-reach] = True
+    ends = np.argwhere((arms == 1) & margin)
+    # Wide knots: two branches nearer than a width are one crossing.
+    core = _grown(arms >= 3, reach)
+    knots, count = ndimage.label(core)
+    rim = _grown(core, 1) & ~core & skeleton
+    pieces, number = ndimage.label(rim, np.ones((3, 3)))
+    degree = np.zeros(count + 1, int)
+    if number and count:
+        near = ndimage.maximum_filter(knots, 3)
+        np.add.at(degree, ndimage.maximum(near, pieces, np.arange(1, number + 1)).astype(int), 1)
+    places = np.asarray(ndimage.center_of_mass(core, knots, np.arange(1, count + 1)))
+    places = places.reshape(-1, 2).astype(int)
+    return Network(
+        length=np.argwhere(skeleton),
+        ends=ends,
+        branches=places[degree[1:] == 3],
+        crossings=places[degree[1:] >= 4],
+    )
+
+
+def _grown(mask: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    """Mask widened by so many pixels in every direction."""
+    return np.asarray(ndimage.maximum_filter(mask, 2 * reach + 1))
