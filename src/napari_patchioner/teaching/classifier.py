@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -114,8 +114,8 @@ class Confusion:
             scope = f", of {judged} of {len(self.counts)} names: the others have one example"
         return f"{self.accuracy:.0%} are named rightly when left out{scope}"
 
-    def sentences(self) -> list[str]:
-        """Return what was taken for what, the most frequent first.
+    def sentences(self, called: Callable[[str], str] = str) -> list[str]:
+        """Return what was taken for what, the most frequent first; ``called`` words the names.
 
         >>> Confusion({"RBC": {"RBC": 37, "platelet": 3}, "platelet": {"platelet": 9}}).sentences()
         ['RBC taken for platelet 3 of 40']
@@ -127,7 +127,7 @@ class Confusion:
             if other != name
         ]
         return [
-            f"{name} taken for {other} {count} of {sum(self.counts[name].values())}"
+            f"{called(name)} taken for {called(other)} {count} of {sum(self.counts[name].values())}"
             for _, name, other, count in sorted(wrong)
         ]
 

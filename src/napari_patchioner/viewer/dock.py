@@ -265,9 +265,7 @@ class Actions:
         except FormatError as error:
             self._say(str(error))
             return
-        # Names that are offered would take the next click.
-        field.completer().popup().hide()
-        field.clearFocus()
+        field.done()
 
     @on_image
     def label_next(self) -> None:

@@ -30,6 +30,8 @@ CANCEL = "Stop this; what was downloaded is kept, what you have drawn is too."
 _BREAK = "\u200b"
 _LONG, _PIECE = re.compile(r"\S{16,}"), re.compile(r"\S{8}(?=\S)")
 _NUMBER = re.compile(r"(\d+)")
+# Letters of a name within a sentence
+_BRIEF = 40
 _NOWHERE = QModelIndex()
 
 
@@ -134,6 +136,15 @@ class Sentence(qt.QLabel):  # type: ignore[misc]
     def text(self) -> str:
         """Return the text as it was given."""
         return str(super().text()).replace(_BREAK, "")
+
+
+def brief(name: str) -> str:
+    """Return a name, which may be a long sentence, cut to its beginning where it would fill a dock.
+
+    >>> brief("red cell"), brief("a cell " * 80)
+    ('red cell', 'a cell a cell a cell a cell a cell a ce…')
+    """
+    return name if len(name) <= _BRIEF else f"{name[: _BRIEF - 1].rstrip()}…"
 
 
 def natural(text: str) -> tuple[str | int, ...]:

@@ -65,6 +65,7 @@ def test_enter_leaves_the_editor(box, qtbot):
 
 
 def test_other_wordings_are_offered_by_number(box, qtbot):
+    assert box.wordings.isHidden()
     box.show_record(model_record())
     assert box.wordings.texts() == ["the cat"]
     line = box.wordings.item(0)

@@ -207,6 +207,40 @@ def test_nothing_selected_or_no_name_is_said(lesson):
     assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
 
 
+def test_the_same_name_is_at_hand_again_and_typing_goes_over_it(lesson):
+    field, message = lesson.dock.teach.name, lambda: lesson.dock.controller.message
+    lesson.teach("nucleus", 0)
+    assert field.text() == ""
+    lesson.select(2)
+    lesson.dock.image_actions.write_name()
+    assert field.selectedText() == "nucleus"
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    lesson.settle()
+    assert lesson.dock.teach.lexicon.counts == {"nucleus": 2}
+    lesson.select(1)
+    lesson.dock.image_actions.write_name()
+    sentence = "a leaf with a stalk " * 20
+    QTest.keyClicks(field, sentence)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    lesson.settle()
+    assert lesson.captions()[1] == sentence.strip()
+    assert message().startswith("Learned 'a leaf with a stalk ")
+    lesson.until(lambda: lesson.captions()[3] == sentence.strip())
+    assert max(len(message()), len(lesson.dock.teach.judged.text())) < 250
+
+
+def test_what_came_of_a_correction_is_said_by_its_own_name(lesson):
+    message = lambda: lesson.dock.controller.message  # noqa: E731
+    lesson.dock.teach.every.click()
+    lesson.teach("nucleus", 0)
+    lesson.dock.controller.edit(lesson.records[1].uid, "leaf")
+    lesson.until(lambda: message().startswith("Learned 'leaf' from 1 example"))
+    lesson.settle()
+    assert message().startswith("Learned 'leaf'")
+    lesson.dock.controller.edit(lesson.records[1].uid, "petal")
+    lesson.until(lambda: message().startswith("Learned 'petal' from 1 example"))
+
+
 def test_one_name_in_several_spellings_is_one_name(lesson):
     session, message = lesson.dock.controller.session, lambda: lesson.dock.controller.message
     counts = lambda: lesson.dock.teach.lexicon.counts  # noqa: E731

@@ -168,7 +168,7 @@ def concepts_line(record: Record) -> str:
 
 
 class Wordings(qt.QListWidget):  # type: ignore[misc]
-    """The model's alternatives, one line each; `compact` takes no room where there is none."""
+    """The model's alternatives, one line each; without any, `compact` takes no room either."""
 
     def __init__(self, *, compact: bool) -> None:
         super().__init__(accessibleName="Other wordings", focusPolicy=Qt.FocusPolicy.NoFocus)
@@ -179,6 +179,10 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
         self.setSelectionMode(self.SelectionMode.NoSelection)
         self.setToolTip("Other wordings of the model: click one to take it (keys Ctrl+1, Ctrl+2…).")
         self._fit(SHOWN)
+        # What is below stays where it is.
+        room = self.sizePolicy()
+        room.setRetainSizeWhenHidden(not compact)
+        self.setSizePolicy(room)
 
     def texts(self) -> list[str]:
         """Return the alternatives in their order."""
@@ -195,8 +199,7 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
                 item.setToolTip(f"{text}\nClick to take it (key Ctrl+{number}).")
             if self._compact:
                 self._fit(min(max(len(texts), 1), SHOWN))
-        self.setEnabled(bool(texts))
-        self.setVisible(bool(texts) or not self._compact)
+        self.setVisible(bool(texts))
 
     def _fit(self, lines: int) -> None:
         """Be as high as so many alternatives."""

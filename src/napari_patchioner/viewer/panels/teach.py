@@ -20,6 +20,7 @@ from napari_patchioner.viewer.widgets import (
     MenuButton,
     RowModel,
     Sentence,
+    brief,
     button,
     stack,
     throttled,
@@ -136,7 +137,7 @@ def judged(lexicon: Lexicon) -> str:
     if not is_fitted(lexicon):
         return "Learning…"
     classifier = lexicon.classifier
-    mistakes = classifier.confusion.sentences()
+    mistakes = classifier.confusion.sentences(brief)
     lines = ["Teach more examples of each name to see how well they are told apart."]
     if len(classifier.names) > 1 and (summary := classifier.confusion.summary()):
         lines = [f"{summary}."]
@@ -168,10 +169,11 @@ class NameField(qt.QLineEdit):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(placeholderText="Name of the selected regions", accessibleName="Name")
         self.setToolTip(
-            "What the selected regions are: a name or a sentence (key Shift+T). Enter teaches it.\n"
+            "What the selected regions are: a name or a sentence. Enter teaches it.\n"
+            "Key Shift+T puts the cursor here, and brings back the one that was taught last.\n"
             "Empty, Teach takes what you wrote in their captions."
         )
-        self._names = QStringListModel(self)
+        self._names, self._last = QStringListModel(self), ""
         completer = qt.QCompleter(self._names, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setCompleter(completer)
@@ -180,6 +182,21 @@ class NameField(qt.QLineEdit):  # type: ignore[misc]
         """Offer these names."""
         if self._names.stringList() != list(names):
             self._names.setStringList(list(names))
+
+    def done(self) -> None:
+        """Be empty for what comes next, once the name has been taught."""
+        self._last = " ".join(self.text().split()) or self._last
+        # Names that are offered would take the next click.
+        self.completer().popup().hide()
+        self.clear()
+        self.clearFocus()
+
+    def begin(self) -> None:
+        """Take the cursor; Enter repeats the name that was taught last, typing goes over it."""
+        self.setFocus()
+        if not self.text():
+            self.setText(self._last)
+        self.selectAll()
 
     def event(self, event: QEvent) -> bool:
         """Announce that somebody is about to type."""
@@ -282,8 +299,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
 
     def write_name(self) -> None:
         """Put the cursor into the name."""
-        self.name.setFocus()
-        self.name.selectAll()
+        self.name.begin()
 
     def refresh_soon(self) -> None:
         """Show what is taught, and what is known of what is selected, before long."""
@@ -343,7 +359,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         if naming is None or current.session.records[chosen[0]].protected:
             return ""
         likely = "" if naming.name is not None else ", but not like enough"
-        return f"Selected: most like {naming.closest!r} ({naming.score:.2f}){likely}."
+        return f"Selected: most like {brief(naming.closest)!r} ({naming.score:.2f}){likely}."
 
     def _show_pictures(self, lexicon: Lexicon) -> None:
         """Show small pictures of the chosen name's examples, or of all."""
@@ -427,7 +443,10 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         new = next((name for name in others if name.casefold() == new.casefold()), new)
         if new in others and lexicon is not None:
             number = counted(lexicon.counts[old], "example")
-            text = f"{new!r} is there already: let {number} of {old!r} be of that name, too?"
+            text = (
+                f"{brief(new)!r} is there already: let {number} of {brief(old)!r} be of that name, "
+                "too?"
+            )
             self._ask("Join names", text, "Join", lambda: self._teacher.rename(old, new))
         else:
             self._teacher.rename(old, new)
@@ -446,7 +465,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
             self._ask("Forget", text, "Forget", lambda: self._teacher.forget(chosen))
         else:
             number = counted(lexicon.counts.get(name, 0), "example")
-            text = f"Forget {name!r} with {number}? {kept}"
+            text = f"Forget {brief(name)!r} with {number}? {kept}"
             self._ask("Forget", text, "Forget", lambda: self._teacher.forget_name(name))
 
     def _ask_to_clear(self) -> None:

@@ -26,7 +26,7 @@ from napari_patchioner.teaching import (
 )
 from napari_patchioner.viewer.layers.geometry import record_outline
 from napari_patchioner.viewer.layers.image_layers import image_title
-from napari_patchioner.viewer.widgets import throttled
+from napari_patchioner.viewer.widgets import brief, throttled
 from napari_patchioner.viewer.workers.find import PHOTOGRAPH
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (
@@ -347,11 +347,11 @@ class Teacher(QObject):  # type: ignore[misc]
         self._now()
         controller.show()
         if controller.encoder.ready:
-            self.messaged.emit(f"Learning {name!r} from {counted(number, 'region')}…")
+            self.messaged.emit(f"Learning {brief(name)!r} from {counted(number, 'region')}…")
         else:
             self.messaged.emit(
-                f"{name!r} is taught with {counted(number, 'region')}; press Start, and regions "
-                "alike get this name when the image has been read."
+                f"{brief(name)!r} is taught with {counted(number, 'region')}; press Start, and "
+                "regions alike get this name when the image has been read."
             )
 
     def teach_captions(self, controller: Controller, uids: Sequence[str]) -> None:
@@ -751,6 +751,10 @@ class Teacher(QObject):  # type: ignore[misc]
             return
         if has_changes:
             self._generation += 1
+            # What came of a correction is said as well, and not of what was taught before it.
+            corrected = {name for state, task in tasks for name in _corrected(state, task)}
+            if corrected and self._taught not in corrected:
+                self._taught = min(corrected) if len(corrected) == 1 else ""
         delivered = partial(self._on_update, tasks, self._generation)
         registry = self._registry()
         work = (learn, registry, dict(self.lexicons), [task for _, task in tasks])
@@ -898,7 +902,7 @@ class Teacher(QObject):  # type: ignore[misc]
         if not number:
             return ""
         alike = f"{counted(regions, 'other region')} {'is' if regions == 1 else 'are'}"
-        learned = f"Learned {name!r} from {counted(number, 'example')}"
+        learned = f"Learned {brief(name)!r} from {counted(number, 'example')}"
         return f"{learned}; {alike if regions else 'no other region is'} like it."
 
     # changes to what there is
@@ -951,6 +955,11 @@ def _is_typed(state: ImageState, task: LearningTask) -> bool:
     return bool(task.renamed or emptied or (task.wanted and state.facts.get(EVERY)))
 
 
+def _corrected(state: ImageState, task: LearningTask) -> set[str]:
+    """Return the names that regions have got from captions that somebody wrote."""
+    return {*task.wanted.values(), *task.renamed.values()} if _is_typed(state, task) else set()
+
+
 def _kept(lexicon: Lexicon, keeps: Callable[[Example], bool]) -> Lexicon | None:
     """Return a lexicon with some of its examples; None where none are left."""
     return lexicon.kept(keeps) if any(map(keeps, lexicon.examples)) else None
@@ -963,7 +972,8 @@ def _examples(lexicon: Lexicon) -> str:
 
 def _respelled(name: str, known: str) -> str:
     """Say that a name is spelled as it is taught already."""
-    return f"{name!r} is taught as {known!r}; rename that under Taught to spell it otherwise."
+    names = f"{brief(name)!r} is taught as {brief(known)!r}"
+    return f"{names}; rename that under Taught to spell it otherwise."
 
 
 def _silent(_fraction: float, _message: str) -> None:
