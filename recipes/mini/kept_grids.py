@@ -60,14 +60,19 @@ class GridFolder:
             "key": grid.key,
             "measures": dict(grid.measures),
         }
-        np.savez(path, header=json.dumps(header), embeddings=grid.embeddings.astype(np.float16))
+        # An empty picture stands for none.
+        picture = np.zeros(0, np.uint8) if grid.picture is None else grid.picture
+        embeddings = grid.embeddings.astype(np.float16)
+        np.savez(path, header=json.dumps(header), embeddings=embeddings, picture=picture)
 
     def _read(self, path: Path) -> FeatureGrid:
         with np.load(path) as file:
             header = json.loads(str(file["header"]))
             embeddings = file["embeddings"].astype(np.float32)
+            picture = file["picture"]
         window = header["window"]
         transform = GridTransform(
             tuple(header["image"]), tuple(header["grid"]), window and tuple(window)
         )
-        return FeatureGrid(embeddings, transform, header["key"], measures=header["measures"])
+        measures = header["measures"]
+        return FeatureGrid(embeddings, transform, header["key"], measures=measures, picture=picture)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .backbones import RegionEncoder
+from .backbones import CloseUpEncoder, RegionEncoder
 from .bridges import Bridge, TextSpace
 from .bridges.base import Query
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
@@ -152,7 +152,8 @@ class Captioner:
             In image pixels, ``(row, column)``.
         options : CaptionOptions, optional
             Length of the search and constraints on the text, such as words that captions must
-            include. A caption without all it must include says so in its ``problem``.
+            include. A caption without all it must include says so in its ``problem``. Small
+            regions are looked at once more by a `CloseUpEncoder`, unless ``no_close_up``.
         progress : callable, optional
             Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
         **changes
@@ -181,12 +182,17 @@ class Captioner:
             return []
         progress = progress or no_progress
         vectors = self._embed(grid, regions, weights, options.pooling, part(progress, 0.0, 0.4))
+        close_ups = {}
+        if isinstance(self.backbone, CloseUpEncoder) and not options.no_close_up:
+            watched = part(progress, 0.0, 0.4)
+            close_ups = self.backbone.embed_close_ups(grid, regions, progress=watched)
         output = self.bridge.project(
             vectors,
             grid,
             options=options,
             patches=np.array([region.weights.sum() for region in weights]),
             covers=weights,
+            close_ups=close_ups,
             progress=part(progress, 0.4, 0.7),
         )
         progress(0.7, "generating captions")

@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
-from napari_patchioner.backbones.mini import GRID_SIDE, MiniBackbone, grid_shape
+from napari_patchioner.backbones.mini import GRID_SIDE, PICTURE, MiniBackbone, grid_shape
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.models.embedded import FOLDER
+from napari_patchioner.regions import Box, Ellipse, WholeImage
 
 WEIGHTS = FOLDER / "backbone.safetensors"
 GATE = FOLDER / "gate.safetensors"
@@ -86,6 +91,59 @@ def test_odd_sizes_have_a_grid(backbone, size):
     assert grid.shape == grid_shape(*size)
     assert max(grid.shape) == GRID_SIDE
     assert np.isfinite(grid.embeddings).all()
+
+
+def crowd(size):
+    """Return a photograph of this many rows and columns."""
+    return np.asarray(Image.fromarray(data.astronaut()).resize(size[::-1]))
+
+
+@pytest.mark.parametrize(("size", "kept"), [((90, 120), (90, 120)), ((20, 2560), (10, PICTURE))])
+def test_the_picture_is_kept_but_not_larger_than_is_of_use(backbone, size, kept):
+    picture = backbone.encode(crowd(size)).picture
+    assert (picture.shape, picture.dtype) == ((3, *kept), np.uint8)
+
+
+# A hand, a face and a glove; the helmet is large, and so is all the picture.
+SMALL = [Box(150, 200, 210, 250), Ellipse(np.array([[90, 215], [90, 255], [135, 255], [135, 215]]))]
+LARGE = [Box(12, 22, 510, 362), WholeImage(), Box(400, -0.5, 402, 511.5)]
+
+
+def test_only_what_is_small_is_looked_at_once_more(backbone):
+    grid, told = backbone.encode(data.astronaut()), []
+    seen = backbone.embed_close_ups(
+        grid, [*LARGE, *SMALL], progress=lambda *news: told.append(news)
+    )
+    assert list(seen) == [3, 4]
+    assert all(vector.shape == (1280 + 1400,) for vector in seen.values())
+    assert [message for _, message in told] == [
+        "looking closer: 0 of 2 small regions",
+        "looking closer: 1 of 2 small regions",
+    ]
+    # What else is asked changes nothing.
+    assert (backbone.embed_close_ups(grid, SMALL[1:])[0] == seen[4]).all()
+    # A window of the picture is looked at where it lies.
+    half = replace(grid.transform, image_shape=(1024, 1024), window=(512.0, 512.0, 512.0, 512.0))
+    moved = Box(662, 712, 722, 762)
+    aside = backbone.embed_close_ups(replace(grid, transform=half), [moved])
+    np.testing.assert_allclose(aside[0], seen[3], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "without", [{"picture": None}, {"measures": {"photograph": 0.1}}], ids=["picture", "photograph"]
+)
+def test_without_a_picture_or_a_photograph_there_is_no_close_up(backbone, without):
+    grid = replace(backbone.encode(data.astronaut()), **without)
+    assert backbone.embed_close_ups(grid, SMALL) == {}
+
+
+def test_a_second_look_can_be_cancelled(backbone):
+    def cancel(fraction, message):
+        raise Cancelled
+
+    grid = backbone.encode(data.astronaut())
+    with pytest.raises(Cancelled):
+        backbone.embed_close_ups(grid, SMALL, progress=cancel)
 
 
 def test_no_picture_is_said_to_be_none(backbone):

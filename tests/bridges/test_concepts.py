@@ -151,6 +151,23 @@ def test_evidence_lists_at_most_so_many():
     assert len(seen.concepts) <= CANDIDATES
 
 
+def test_a_second_look_counts_half_and_only_where_there_was_one():
+    bridge = make_bridge()
+    cat, dog = make_vectors(
+        {CHANNELS: 0.5, CHANNELS + 1: 0.45}, {CHANNELS: 0.45, CHANNELS + 1: 0.55}
+    )
+    plain = bridge.project(np.stack([cat, cat, dog]), Scene()).evidence
+    seen = bridge.project(
+        np.stack([cat, cat, dog]), Scene(), close_ups={1: dog[: -len(AXES)]}
+    ).evidence
+    assert [seen[0], seen[2]] == [plain[0], plain[2]]
+    cat, dog = (dict(one.concepts) for one in (plain[1], plain[2]))
+    both = dict(seen[1].concepts)
+    assert both["dog"] / both["cat"] == pytest.approx(
+        (dog["dog"] * cat["dog"] / dog["cat"] / cat["cat"]) ** 0.5, rel=0.05
+    )
+
+
 def test_two_outputs_of_one_concept_add_up():
     labels = np.array([0, 0, 2, 3])
     features = np.zeros((1, CHANNELS + 4), np.float32)

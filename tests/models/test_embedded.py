@@ -1,8 +1,10 @@
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from skimage import data
 
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import available_models, load_model
@@ -39,6 +41,18 @@ def test_both_models_read_the_same_grid(captioner):
             assert caption.text
             assert 0 <= caption.score <= 1
             assert caption.concepts[0][0] == "cat"
+
+
+def test_small_regions_are_looked_at_twice_unless_no_close_up_is_asked_for(captioner):
+    grid = captioner.encode(data.astronaut())
+    small, large = Box(346, 132, 420, 200), Box(12, 22, 510, 362)
+    twice = captioner.caption(grid, [small, large])
+    once = captioner.caption(grid, [small, large], no_close_up=True)
+    assert twice[0].concepts != once[0].concepts
+    assert twice[1] == once[1]
+    [alone] = captioner.caption(grid, [small])
+    assert (alone.text, alone.score) == (twice[0].text, pytest.approx(twice[0].score, abs=1e-5))
+    assert captioner.caption(replace(grid, picture=None), [small, large]) == once
 
 
 def test_a_model_loads_in_less_than_two_seconds():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.parts import PartKind
 from napari_patchioner.progress import Progress
-from napari_patchioner.regions import PatchWeights
+from napari_patchioner.regions import PatchWeights, Region
 
 __all__ = ["BACKBONES", "RegionEncoder", "TextTower"]
 
@@ -76,4 +76,22 @@ class RegionEncoder(Protocol):
         """Embed regions, shape (n, dim), one pass each, of what is in ``grid.picture``.
 
         ``progress`` may raise ``Cancelled``.
+        """
+
+
+@runtime_checkable
+class CloseUpEncoder(Protocol):
+    """A backbone that looks once more, closely, at regions too small to be seen well."""
+
+    def embed_close_ups(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        *,
+        progress: Progress | None = None,
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        """Embed the small ones among regions from what is in ``grid.picture``, one pass each.
+
+        Returns vectors, (d,), by the position of their region; none for regions that are large
+        enough, and none at all without a picture. ``progress`` may raise ``Cancelled``.
         """

@@ -109,14 +109,14 @@ class Features:
     """What a network makes of one picture; the fields are those of a `FeatureGrid`.
 
     ``patches``, (rows * columns, dim) or (rows, columns, dim), and ``attention``, one number for
-    each, are row-major; ``picture`` is the prepared picture, shape (3, height, width).
+    each, are row-major; ``picture``, shape (3, height, width), is what is encoded again.
     """
 
     patches: Tensor | FloatArray
     attention: FloatArray | None = None
     cls: Tensor | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
-    picture: Tensor | None = None
+    picture: Tensor | npt.NDArray[np.uint8] | None = None
 
 
 class Backbone(Part):

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.bridges.concepts import PHOTOGRAPH
 from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
-from napari_patchioner.devices import CPU, Placement, to_numpy
+from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import GridTransform
-from napari_patchioner.progress import Progress
+from napari_patchioner.grids import FeatureGrid, GridTransform, pool
+from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.regions import Region, WholeImage, cover
 
 from .appearance import appearance_axes
 from .base import Backbone, Features, FloatArray
@@ -33,6 +35,18 @@ SIZE = 640
 
 GRID_SIDE = 40
 """Patches along the long side of the common grid."""
+
+PICTURE = 1280
+"""Long side, in pixels, of what a grid keeps of its picture."""
+
+SMALL = 0.02
+"""Regions below this share of the picture are looked at once more."""
+
+MARGIN, CLOSE_UP_SIZE = 0.4, 320
+"""Margin of that crop, in sides of the region, and its long side as the network reads it."""
+
+# A line is no smaller than if it were a quarter as broad as long.
+_THIN = 4
 
 # Repeats, kernel, stride, expansion and output channels of the stages of EfficientNet-Lite2: those
 # of EfficientNet-B0, 1.1 times as wide and 1.2 times as deep.
@@ -115,8 +129,85 @@ class MiniBackbone(Backbone):
         axes = appearance_axes(rgb, shape)
         photograph = photograph_probability(deep.mean((0, 1)), axes, self._gate)
         patches = np.concatenate([resample(deep, shape), resample(middle, shape), axes], axis=2)
-        features = Features(patches, measures={"photograph": photograph})
+        picture = np.ascontiguousarray(kept(rgb).transpose(2, 0, 1))
+        features = Features(patches, measures={"photograph": photograph}, picture=picture)
         return features, GridTransform((rgb.shape[0], rgb.shape[1]), shape)
+
+    def embed_close_ups(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        *,
+        progress: Progress | None = None,
+    ) -> dict[int, FloatArray]:
+        """Read small regions of a photograph anew, each in a crop of its own; see `CloseUpEncoder`.
+
+        The vectors are pooled ``[deep features | middle features]``.
+        """
+        picture, report = grid.picture, progress or no_progress
+        if picture is None or grid.measures.get("photograph", 0.0) < PHOTOGRAPH:
+            return {}
+        small = [row for row, region in enumerate(regions) if is_small(region, grid.transform)]
+        pixels = picture.transpose(1, 2, 0).astype(np.uint8, copy=False)
+        vectors = {}
+        for done, row in enumerate(small):
+            report(done / len(small), f"looking closer: {done} of {len(small)} small regions")
+            # One by one, so that a caption never depends on what else is asked; a processor gains
+            # nothing from batches.
+            vectors[row] = self._close_up(pixels, regions[row], grid.transform)
+        return vectors
+
+    def _close_up(
+        self, pixels: npt.NDArray[np.uint8], region: Region, transform: GridTransform
+    ) -> FloatArray:
+        """Read a region in a crop; the picture lies under all of a grid."""
+        corners = _corners(region, transform)
+        margin = MARGIN * (corners[1] - corners[0])
+        # Pixels of the picture, whole ones, for one of the image.
+        origin, size = np.reshape(transform.extent, (2, 2))
+        scale = pixels.shape[:2] / size
+        low = np.floor((corners[0] - margin - origin) * scale).astype(int)
+        high = np.ceil((corners[1] + margin - origin) * scale).astype(int)
+        top, left = low.clip(0, np.subtract(pixels.shape[:2], 1))
+        bottom, right = high.clip((top + 1, left + 1), pixels.shape[:2])
+        crop = np.ascontiguousarray(pixels[top:bottom, left:right])
+        with torch_cores():
+            deep, middle = dense(self._network, crop, CLOSE_UP_SIZE, self.placement)
+        shape = (middle.shape[0], middle.shape[1])
+        above, before = (origin + (top, left) / scale).tolist()
+        height, width = ((bottom - top, right - left) / scale).tolist()
+        window = (above, before, height, width)
+        around = GridTransform(transform.image_shape, shape, window)
+        patches = np.concatenate([resample(deep, shape), middle], axis=2)
+        weights = cover(region, around, weighting="area")
+        vector: FloatArray = pool(FeatureGrid(patches, around, ""), [weights])[0]
+        return vector
+
+
+def is_small(region: Region, transform: GridTransform) -> bool:
+    """Whether a region takes so little of what a grid covers that it is looked at once more."""
+    if any(isinstance(part, WholeImage) for part in region.parts()):
+        return False
+    sides = np.ptp(_corners(region, transform), axis=0)
+    area = max(sides) * max(min(sides), max(sides) / _THIN)
+    return bool(0 < area < SMALL * transform.extent[2] * transform.extent[3])
+
+
+def _corners(region: Region, transform: GridTransform) -> npt.NDArray[np.float64]:
+    """First and last row and column of a region, cut at the grid, in edge coordinates."""
+    top, left, height, width = transform.extent
+    corners = region.bounds().coords()[::2] + 0.5
+    return np.clip(corners, (top, left), (top + height, left + width))
+
+
+def kept(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a picture, shape (height, width, 3), as large as a grid keeps it."""
+    height, width = rgb.shape[:2]
+    scale = PICTURE / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
 
 
 def grid_shape(height: int, width: int) -> tuple[int, int]:

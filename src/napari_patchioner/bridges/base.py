@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -38,6 +38,7 @@ class Query(NamedTuple):
     patches: npt.NDArray[np.float64] | None
     progress: Progress
     covers: Sequence[PatchWeights] = ()
+    close_ups: Mapping[int, npt.NDArray[np.float32]] = {}
 
 
 class Bridge(Part):
@@ -54,6 +55,7 @@ class Bridge(Part):
         options: CaptionOptions | None = None,
         patches: npt.NDArray[np.float64] | None = None,
         covers: Sequence[PatchWeights] = (),
+        close_ups: Mapping[int, npt.NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> BridgeOutput:
         """Project all regions of one image at once.
@@ -70,11 +72,13 @@ class Bridge(Part):
             How many patches each region holds: the sum of its weights.
         covers : sequence of PatchWeights, optional
             The patches themselves, one item per region, for bridges that name their parts.
+        close_ups : mapping of int to ndarray of float32, shape (d,), optional
+            Vectors of those rows that a backbone looked at once more, see `CloseUpEncoder`.
         progress : callable, optional
             Called with the fraction done and a message; may raise ``Cancelled``.
         """
         asked, progress = options or CaptionOptions(), progress or no_progress
-        return self.answer(Query(vectors, grid, asked, patches, progress, covers))
+        return self.answer(Query(vectors, grid, asked, patches, progress, covers, close_ups or {}))
 
     def answer(self, query: Query) -> BridgeOutput:
         """Project the regions that are asked for."""

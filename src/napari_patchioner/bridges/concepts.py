@@ -35,6 +35,8 @@ _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
 _MIN_OPEN = 0.02
+# What one of two looks rules out may still be so.
+_LEAST = 1e-4
 
 # Cosine similarity from which a word means the same as the name of a concept.
 _SAME_MEANING = 0.75
@@ -90,12 +92,17 @@ class ConceptBridge(Bridge):
 
         The vectors (n, dim) are pooled ``[features | appearance axes]``; ``measures["photograph"]``
         of the grid decides whether anything is named at all; with ``patches`` (n,) spots can be
-        counted. The output's vectors are ``[text vector | attribute strengths]``.
+        counted. What was looked at once more counts half in names. The output's vectors are
+        ``[text vector | attribute strengths]``.
         """
-        vectors, grid, _, patches, _, covers = query
+        vectors, grid, covers, patches = query.vectors, query.grid, query.covers, query.patches
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(axes)
         probabilities = self.named(features)
+        if query.close_ups:
+            rows = list(query.close_ups)
+            second = self.named(np.stack([query.close_ups[row] for row in rows]))
+            probabilities[rows] = _agreed(probabilities[rows], second)
         photograph = grid.measures.get("photograph", 1.0)
         if photograph < PHOTOGRAPH:
             texts = describe(
@@ -347,6 +354,13 @@ def _arrays(path: Path, kind: type[ConceptHead | ImageNetClassifier]) -> dict[st
     if any(name not in arrays for name in names):
         raise own_file_damaged(path)
     return {name: arrays[name] for name in names}
+
+
+def _agreed(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Combine the probabilities of two looks, shape (n, concepts): their geometric mean."""
+    both: FloatArray = np.sqrt((first + _LEAST) * (second + _LEAST))
+    both /= both.sum(axis=1, keepdims=True)
+    return both
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -34,7 +34,7 @@ _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
 _OPTIONS = (
     *("length", "beams", "max_tokens", "pooling", "temperature", "repetition"),
-    *("must", "never", "plurals", "union", "zoom"),
+    *("must", "never", "plurals", "union", "zoom", "no_close_up"),
 )
 
 
@@ -126,6 +126,7 @@ def _add_wording(group: Any) -> None:
         ("--plurals", "the plurals of these words count as they do"),
         ("--union", "patches shared by the parts of a set count once"),
         ("--zoom", "enlarge regions smaller than a patch"),
+        ("--no-close-up", "never look closer at what is small; faster, where a model does so"),
     ):
         group.add_argument(name, action="store_true", help=text)
 

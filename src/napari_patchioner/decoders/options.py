@@ -57,6 +57,8 @@ class CaptionOptions:
     plurals : bool
         Whether ``must_exclude`` forbids the plurals of its words too, and ``must_include`` is
         satisfied by them.
+    no_close_up : bool
+        Whether small regions are not looked at once more, by models that else do so.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class CaptionOptions:
     must_include: Sequence[str] = ()
     must_exclude: Sequence[str] = ()
     plurals: bool = False
+    no_close_up: bool = False
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length not in LENGTHS:

@@ -36,8 +36,9 @@ class FeatureGrid:
         Facts about the whole image, such as how likely it is a photograph.
     backbone : str
         Name of the backbone that made it; empty where it is not known.
-    picture : ndarray of float32, shape (3, height, width), optional
-        The prepared picture, for backbones that encode it again for every region.
+    picture : ndarray, shape (3, height, width), optional
+        The picture under the grid, for backbones that encode all or parts of it again for a region:
+        prepared (float32), or as it is (uint8).
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -47,7 +48,7 @@ class FeatureGrid:
     cls: npt.NDArray[np.float32] | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     backbone: str = ""
-    picture: npt.NDArray[np.float32] | None = None
+    picture: npt.NDArray[np.float32 | np.uint8] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

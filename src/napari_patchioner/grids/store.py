@@ -36,7 +36,7 @@ _OURS = re.compile(r"[0-9a-f]{32}\.safetensors|\.[0-9a-f]{32}\.\d+\.\d+\.part")
 # Nobody writes a grid for so long; whoever began it was killed.
 _ABANDONED_S = 600.0
 
-FORMAT = "napari-patchioner grid 1"
+FORMAT = "napari-patchioner grid 2"
 
 _ARRAYS = ("embeddings", "attention", "cls", "picture")
 _BLANK = b"0" * 64

@@ -186,6 +186,9 @@ class Inspector(QObject):  # type: ignore[misc]
         options = self._queue.options_for([spot.grid])
         longest = options.get("max_tokens") or SHORT
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
+        if spot.grid.picture is not None:
+            # The cursor is on its way: a second look would come too late.
+            options["no_close_up"] = True
         if options.get("length") == "sentence":
             options["length"] = "phrase"
         encoder = self._encoder
