@@ -45,6 +45,9 @@ class Captioner:
         Which patches a box covers: those it intersects, or those the published code takes.
     variance : float
         Width of the Gaussian of ``pooling="gaussian"``, in half sides of the region.
+    spread : float
+        Standard deviation, in patches, of the bell that a point takes in a photograph, when it is
+        captioned; with 0 it takes its patch alone, as in the paper.
     max_tokens : int
         Longest caption in tokens, unless a call says otherwise.
 
@@ -67,6 +70,7 @@ class Captioner:
     convention: Literal["paper", "reference"] = "paper"
     variance: float = 0.5
     whole: Pooling | None = None
+    spread: float = 0.0
     max_tokens: int = 20
     placement: Placement = field(default=CPU, init=False)
     # Which memory stands in for its own, as plain values; nothing where none does
@@ -177,7 +181,7 @@ class Captioner:
         self._check(grid)
         if options.union:
             regions = [united(region) for region in regions]
-        weights = self._cover(grid, regions)
+        weights = self._cover(grid, regions, spread_on(grid, self.spread))
         if not weights:
             return []
         progress = progress or no_progress
@@ -242,13 +246,16 @@ class Captioner:
                 f"{self.backbone.name} makes; encode it again with this model."
             )
 
-    def _cover(self, grid: FeatureGrid, regions: Sequence[Region]) -> list[PatchWeights]:
+    def _cover(
+        self, grid: FeatureGrid, regions: Sequence[Region], spread: float = 0.0
+    ) -> list[PatchWeights]:
         """Return the patches of each region."""
         covered = partial(
             cover,
             transform=grid.transform,
             weighting=self.weighting,
             convention=self.convention,
+            spread=spread,
         )
         return each(regions, covered)
 
@@ -273,3 +280,13 @@ class Captioner:
             rows = np.flatnonzero(chosen)
             vectors[rows] = pool(grid, [weights[row] for row in rows], way, variance=self.variance)
         return vectors
+
+
+def spread_on(grid: FeatureGrid, spread: float) -> float:
+    """Return how far a point reaches: in what is no photograph, never beyond its patch."""
+    if spread <= 0:
+        return 0.0
+    # It loads torch, as the captioners that have a spread have done already.
+    from .bridges.concepts import PHOTOGRAPH
+
+    return spread if grid.measures.get("photograph", 0.0) >= PHOTOGRAPH else 0.0

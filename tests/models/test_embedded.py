@@ -9,7 +9,7 @@ from skimage import data
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import available_models, load_model
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, SHARED, load_embedded
-from napari_patchioner.regions import Box, WholeImage
+from napari_patchioner.regions import Box, Point, WholeImage
 
 LARGEST = 45e6
 
@@ -53,6 +53,17 @@ def test_small_regions_are_looked_at_twice_unless_no_close_up_is_asked_for(capti
     [alone] = captioner.caption(grid, [small])
     assert (alone.text, alone.score) == (twice[0].text, pytest.approx(twice[0].score, abs=1e-5))
     assert captioner.caption(replace(grid, picture=None), [small, large]) == once
+
+
+def test_a_point_in_a_photograph_asks_around_it_when_it_is_captioned(captioner):
+    place, patch = Point(120, 222), Box(115, 217.2, 127.3, 229.8)
+    grid = captioner.encode(data.astronaut())
+    narrow = replace(captioner, spread=0.0)
+    assert captioner.caption(grid, [place])[0].concepts != narrow.caption(grid, [place])[0].concepts
+    assert captioner.caption(grid, [patch]) == narrow.caption(grid, [patch])
+    assert (captioner.embed(grid, [place]) == narrow.embed(grid, [place])).all()
+    tissue = captioner.encode(data.immunohistochemistry())
+    assert captioner.caption(tissue, [place]) == narrow.caption(tissue, [place])
 
 
 def test_a_model_loads_in_less_than_two_seconds():

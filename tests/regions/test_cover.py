@@ -324,3 +324,21 @@ def test_only_sets_are_united() -> None:
     box = Box(0, 0, 1, 1)
     assert united(box) is box
     assert united(RegionSet((box, box))).union  # type: ignore[union-attr]
+
+
+def test_a_point_can_ask_the_patches_around_it() -> None:
+    transform = GridTransform((100, 140), (10, 14))
+    weights = cover(Point(29.5, 59.5), transform, spread=1.5)
+    dense = weights.dense()
+    assert weights.total == pytest.approx(1)
+    # It lies at a corner of four patches, and the bell is round.
+    assert dense[2:4, 5:7] == pytest.approx(dense[3, 6])
+    assert dense[3, 8] == pytest.approx(dense[5, 6])
+    assert dense[3, 8] / dense[3, 6] == pytest.approx(np.exp(-(2.5**2 - 0.5**2) / 4.5))
+    assert not dense[:, 12:].any()
+    alone = cover(Point(34, 64), transform, spread=0.0)
+    assert (alone.indices, alone.weights) == ([3 * 14 + 6], [1])
+    with pytest.raises(RegionError, match="outside"):
+        cover(Point(-3, 5), transform, spread=1.5)
+    boxed = Box(20, 20, 40, 40)
+    assert (cover(boxed, transform, spread=1.5).weights == cover(boxed, transform).weights).all()

@@ -48,6 +48,7 @@ class ColourCaptioner:
     """Names the colour at the middle of a region; slow on demand, and it counts its work."""
 
     pooling, whole, weighting, convention, variance = "mean", None, "touch", "paper", 0.5
+    spread = 0.0
 
     def __init__(self, steps: int = 3, **extras) -> None:
         self.steps = steps

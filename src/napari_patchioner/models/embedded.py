@@ -41,6 +41,9 @@ _TEXTS = {
     ),
 }
 
+# A point asks the patches around it, too: so many away, a patch counts 0.6 of the nearest.
+SPREAD = 2.0
+
 # Names too near in meaning to be offered side by side as two guesses.
 NEAR = (
     ("table", "dining table", "desk"),
@@ -134,4 +137,4 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
         head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR, text.embed_text, things
     )
     decoder = GroundedDecoder.open(folder)
-    return Captioner(backbone, bridge, decoder, name=name, weighting="area")
+    return Captioner(backbone, bridge, decoder, name=name, weighting="area", spread=SPREAD)

@@ -15,7 +15,7 @@ import shapely
 from napari_patchioner.errors import RegionError
 
 from ._outline import FloatArray, check_points, is_flat, outline_rings, polygon_rings
-from ._shapes import Box, Mask, Region, RegionSet, Trace, WholeImage
+from ._shapes import Box, Mask, Point, Region, RegionSet, Trace, WholeImage
 
 IndexArray: TypeAlias = npt.NDArray[np.int64]
 Weighting: TypeAlias = Literal["touch", "area"]
@@ -26,6 +26,9 @@ TOUCH = 1e-9
 """Shares of a patch below this are rounding, not intersection."""
 
 _ROUNDING = 1e-6
+
+# Patches of a bell that count less than this share of its nearest do not count.
+_FAINT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def cover(
     *,
     weighting: Weighting = "touch",
     convention: Convention = "paper",
+    spread: float = 0.0,
 ) -> PatchWeights:
     """Say which patches a region covers and how much each of them counts.
 
@@ -203,6 +207,9 @@ def cover(
         The paper's formulas, or the published code where it differs: boxes by floor division of
         corner and size (at least as many patches, touched or not; ``weighting`` has no say), the
         mean of the members' means for a set, traces without bridges.
+    spread : float
+        Standard deviation, in patches, of the bell that a point takes around it; with 0 it takes
+        the patch it lies in, as in the paper. Points of a set take their patch.
 
     Returns
     -------
@@ -231,6 +238,8 @@ def cover(
         return _set(region, transform, weighting, convention)
     if not isinstance(region, Region):
         raise TypeError(f"{region!r} is no region")
+    if isinstance(region, Point) and spread > 0:
+        return _bell(region, transform, spread)
     if not region.is_area:
         bridge = isinstance(region, Trace) and region.connected and convention == "paper"
         return _counts(region.coords(), transform, bridge=bridge)
@@ -274,6 +283,18 @@ def _counts(points: FloatArray, transform: GridTransform, *, bridge: bool) -> Pa
     taken = np.minimum(positions.astype(np.int64), limits - 1)
     cells, counts = np.unique(taken[:, 0] * limits[1] + taken[:, 1], return_counts=True)
     return PatchWeights(cells, counts.astype(np.float64), transform.grid_shape)
+
+
+def _bell(point: Point, transform: GridTransform, spread: float) -> PatchWeights:
+    """Take the patches around a point, the nearest most; together they count as one."""
+    # One outside has no neighbourhood either.
+    _counts(point.coords(), transform, bridge=False)
+    [place] = transform.to_grid(point.coords()) - 0.5
+    rows, columns = np.indices(transform.grid_shape)
+    distance = (rows - place[0]) ** 2 + (columns - place[1]) ** 2
+    weights = np.exp(-(distance - distance.min()) / (2 * spread**2))
+    weights[weights < _FAINT] = 0
+    return PatchWeights.from_dense(weights / weights.sum())
 
 
 def _numbered(counts: IndexArray) -> tuple[IndexArray, IndexArray]:

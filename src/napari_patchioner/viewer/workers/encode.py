@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.captioner import Captioner
+from napari_patchioner.captioner import Captioner, spread_on
 from napari_patchioner.decoders import Caption, Pooling
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.grids import FeatureGrid, GridStore, cache_folder, pool_shares
@@ -41,6 +41,7 @@ class RegionPooling:
     pooling: Pooling = "mean"
     whole: Pooling | None = None
     variance: float = 0.5
+    spread: float = 0.0
 
     @classmethod
     def of(cls, captioner: Captioner) -> RegionPooling:
@@ -50,7 +51,13 @@ class RegionPooling:
     def cover(self, region: Region, grid: FeatureGrid) -> PatchWeights:
         """Return the patches of a region and how often, or to which share, each is taken."""
         meant = geometry.untangled(region)
-        return cover(meant, grid.transform, weighting=self.weighting, convention=self.convention)
+        return cover(
+            meant,
+            grid.transform,
+            weighting=self.weighting,
+            convention=self.convention,
+            spread=spread_on(grid, self.spread),
+        )
 
     def weights(
         self, region: Region, grid: FeatureGrid, pooling: Pooling | None = None
