@@ -21,9 +21,16 @@ from scipy.optimize import minimize
 
 from napari_patchioner.backbones.mini import SIZE, grid_shape, resample
 from napari_patchioner.bridges.concepts import load_head, load_imagenet
-from napari_patchioner.bridges.things import CONSIDERED, FEATURES, pool_windows, thing_features
+from napari_patchioner.bridges.things import (
+    BESIDE,
+    CONSIDERED,
+    beside_features,
+    pool_windows,
+    thing_features,
+)
 from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, THINGS
+from napari_patchioner.regions import Mask
 
 from .coco_folders import development_images
 from .concept_map import concept_index
@@ -36,12 +43,14 @@ if TYPE_CHECKING:
 
     from napari_patchioner.decoders.grounded.vocabulary import Concept
 
-    from .coco_folders import LabelledImage
+    from .coco_folders import LabelledImage, LabelledRegion
 
 FloatArray = npt.NDArray[np.float64]
 
 # So many of a thing are several.
 SEVERAL = 3
+# A region holds what lies in it for the most part and is seen, or takes much of it.
+_MOST, _SEEN, _MUCH = 0.5, 0.03, 0.3
 # Ridge of the weights, of each concept's own offset, and of that of its kind.
 _RIDGE, _OWN, _KIND = 0.3, 3.0, 1.0
 
@@ -144,6 +153,70 @@ def gather(
     )
 
 
+def beside_candidates(
+    windows: npt.NDArray[np.float32], box: LabelledRegion, image: LabelledImage, gatherer: Gatherer
+) -> tuple[npt.NDArray[np.float32], list[int], list[float]]:
+    """Features, concepts, and whether a label names each, of what is beside a box's first concept.
+
+    ``windows`` (1 + n, concepts) are probabilities, of the box itself first. What lies on the
+    ground is no candidate where the picture's ground is not labelled.
+    """
+    grouped = np.zeros_like(windows)
+    np.add.at(grouped.T, gatherer.owners, windows.T)
+    best = int(grouped[0].argmax())
+    kept = [
+        concept
+        for concept in np.flatnonzero(grouped[1:].max(0) >= BESIDE).tolist()
+        if concept != best and (image.stuff or gatherer.concepts[concept].kind != "stuff")
+    ]
+    inside = {
+        int(gatherer.owners[concept_index(other.category, gatherer.concepts)])
+        for other in (*image.boxes, *image.stuff)
+        if _is_inside(other, box)
+    }
+    return beside_features(grouped)[kept], kept, [float(concept in inside) for concept in kept]
+
+
+def _is_inside(other: LabelledRegion, box: LabelledRegion) -> bool:
+    """Whether a box holds most of another region, or another region much of the box."""
+    bounds = box.region.bounds()
+    if isinstance(other.region, Mask):
+        rows, columns = np.nonzero(other.region.pixels)
+        rows, columns = rows + other.region.offset[0], columns + other.region.offset[1]
+        shared = float(
+            (
+                (rows >= bounds.top)
+                & (rows <= bounds.bottom)
+                & (columns >= bounds.left)
+                & (columns <= bounds.right)
+            ).sum()
+        )
+        size = float(len(rows))
+    else:
+        edges = other.region.bounds()
+        height = min(bounds.bottom, edges.bottom) - max(bounds.top, edges.top)
+        width = min(bounds.right, edges.right) - max(bounds.left, edges.left)
+        shared = max(height, 0.0) * max(width, 0.0)
+        size = (edges.bottom - edges.top) * (edges.right - edges.left)
+    area = (bounds.bottom - bounds.top) * (bounds.right - bounds.left)
+    most = shared >= _MOST * size and shared >= _SEEN * area
+    return most or shared >= _MUCH * area
+
+
+def fit_beside(
+    features: FloatArray,
+    concepts: npt.NDArray[np.int64],
+    inside: FloatArray,
+    gatherer: Gatherer,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit the regression of what is beside a region's first concept, for a `ThingHead`."""
+    weights, offsets = _logistic(features, concepts, inside, gatherer)
+    return {
+        "beside_weights": weights.astype(np.float32),
+        "beside_offsets": offsets[gatherer.owners].astype(np.float32),
+    }
+
+
 def fit(
     candidates: Candidates, gatherer: Gatherer, habits: FloatArray
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -156,34 +229,39 @@ def fit(
     dict of str to ndarray
         The arrays of a `napari_patchioner.bridges.things.ThingHead`.
     """
-    kinds = sorted({concept.kind for concept in gatherer.concepts})
-    kind = np.array([kinds.index(concept.kind) for concept in gatherer.concepts])
+    features = np.column_stack([candidates.features, habits[candidates.concepts]])
     columns = [
-        _logistic(candidates, target, kind, habits)
+        _logistic(features, candidates.concepts, target, gatherer)
         for target in (candidates.mentioned, candidates.shown, candidates.several)
     ]
     weights, offsets = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
-    offsets = offsets[gatherer.owners]
+    # Habits are each concept's own.
+    offsets = (offsets + np.outer(habits, weights[-1]))[gatherer.owners]
+    weights = weights[:-1]
     return {"weights": weights.astype(np.float32), "offsets": offsets.astype(np.float32)}
 
 
 def _logistic(
-    candidates: Candidates, target: FloatArray, kind: npt.NDArray[np.int64], habits: FloatArray
+    features: FloatArray,
+    concepts: npt.NDArray[np.int64],
+    target: FloatArray,
+    gatherer: Gatherer,
 ) -> tuple[FloatArray, FloatArray]:
     """Weights of the features, and what is constant for each concept."""
-    columns = np.column_stack([candidates.features, habits[candidates.concepts]])
-    mean, spread = columns.mean(0), columns.std(0) + 1e-6
-    standard = (columns - mean) / spread
-    ends = np.cumsum([1, FEATURES + 1, len(kind)])
-    ridge = np.repeat([0, _RIDGE, _OWN, _KIND], [1, FEATURES + 1, len(kind), int(kind.max()) + 1])
+    kinds = sorted({concept.kind for concept in gatherer.concepts})
+    kind = np.array([kinds.index(concept.kind) for concept in gatherer.concepts])
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    standard = (features - mean) / spread
+    sizes = [1, features.shape[1], len(kind), len(kinds)]
+    ends = np.cumsum(sizes)[:-1]
+    ridge = np.repeat([0, _RIDGE, _OWN, _KIND], sizes)
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
         bias, weights, own, of_kind = np.split(parameters, ends)
-        offsets = own + of_kind[kind]
-        odds = bias + standard @ weights + offsets[candidates.concepts]
+        odds = bias + standard @ weights + (own + of_kind[kind])[concepts]
         residual = 1 / (1 + np.exp(-odds)) - target
-        by_concept = np.bincount(candidates.concepts, residual, len(kind))
-        by_kind = np.bincount(kind, by_concept, len(of_kind))
+        by_concept = np.bincount(concepts, residual, len(kind))
+        by_kind = np.bincount(kind, by_concept, len(kinds))
         slope = np.concatenate([[residual.sum()], standard.T @ residual, by_concept, by_kind])
         value = float((np.logaddexp(0, odds) - target * odds).sum() + ridge @ parameters**2)
         return value, slope + 2 * ridge * parameters
@@ -192,8 +270,7 @@ def _logistic(
     best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     bias, weights, own, of_kind = np.split(best, ends)
     weights = weights / spread
-    offsets = bias - mean @ weights + own + of_kind[kind] + weights[-1] * habits
-    return weights[:-1], offsets
+    return weights, bias - mean @ weights + own + of_kind[kind]
 
 
 def habits_of(captions: Sequence[str], gatherer: Gatherer) -> FloatArray:

@@ -11,14 +11,14 @@ from skimage import data
 
 from napari_patchioner import load_model
 from napari_patchioner.bridges.base import Query
-from napari_patchioner.bridges.things import pool_windows, window_places
+from napari_patchioner.bridges.things import pool_inside, pool_windows, window_places
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import CaptionOptions, Evidence
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.models.embedded import FOLDER, THINGS, load_embedded
 from napari_patchioner.progress import no_progress
-from napari_patchioner.regions import Box, WholeImage, cover
+from napari_patchioner.regions import Box, Ellipse, GridTransform, WholeImage, cover
 
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
 
@@ -92,6 +92,35 @@ def test_what_is_said_of_photographs(mini: Captioner, grids: dict[str, FeatureGr
         name: mini.caption(grid, [WholeImage(), Box(0, 0, 50, 50)])[0]
         for name, grid in grids.items()
     }
+
+
+def test_windows_inside_a_region_see_nothing_else() -> None:
+    cells = np.zeros((20, 30, 1), np.float32)
+    cells[5:15, 10:20] = 1
+    transform = GridTransform((200, 300), (20, 30))
+    corners = np.array([[59.5, 109.5], [59.5, 189.5], [139.5, 189.5], [139.5, 109.5]])
+    disc = cover(Ellipse(corners), transform, weighting="area")
+    means = pool_inside(cells, disc)
+    assert 1 < len(means) <= 14
+    np.testing.assert_allclose(means, 1, rtol=1e-5)
+    half = pool_inside(cells, cover(Box(49.5, 99.5, 149.5, 299.5), transform, weighting="area"))
+    assert half.min() < 0.1
+    assert half.max() > 0.9
+
+
+def test_a_region_names_only_what_it_shows(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:
+    boxes = [Box(40, 60, 260, 400), Box(0, 0, 30, 30)]
+    covers = [cover(box, grids["cat"].transform, weighting="area") for box in boxes]
+    query = Query(
+        pool(grids["cat"], covers), grids["cat"], CaptionOptions(), None, no_progress, covers
+    )
+    evidence = mini.bridge.answer(query).evidence
+    assert evidence is not None
+    for item, caption in zip(evidence, mini.caption(grids["cat"], boxes), strict=True):
+        assert item.beside is not None
+        assert item.parts == ()
+        assert caption.verdict == "unsure" or item.concepts[0][0] in caption.text
+    assert "cat" in mini.caption(grids["cat"], boxes)[0].text
 
 
 def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:

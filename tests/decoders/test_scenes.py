@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_patchioner.decoders import Thing
+from napari_patchioner.decoders import Evidence, Thing
 from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
 from napari_patchioner.decoders.grounded.scenes import Scenes
 
@@ -33,6 +33,14 @@ def say(scenes: Scenes, *things: Thing) -> str:
             "a cup of coffee on a table",
         ),
         (
+            [Thing("person", 0.9, 0.9), Thing("bench", 0.8, 0.5), Thing("chair", 0.6, 0.4)],
+            "a person on a bench near a chair",
+        ),
+        (
+            [Thing("boat", 0.9, 0.8), Thing("ocean", 0.8, 0.5), Thing("person", 0.9, 0.1)],
+            "a boat in the ocean",
+        ),
+        (
             [Thing("toilet", 0.9, 0.8), Thing("sink", 0.8, 0.6), Thing("bathroom", 0.8, 0.4)],
             "a toilet and a sink in a bathroom",
         ),
@@ -51,6 +59,18 @@ def test_what_is_doubtful_is_left_out(scenes: Scenes) -> None:
     assert say(scenes, cat, Thing("surfer", 0.9, 0.9), Thing("person", 0.9, 0.8)).count(" a ") < 2
     assert scenes.chosen([Thing("cat", 0.4, 0.9)]) == []
     assert scenes.chosen([Thing("no such thing", 0.9, 0.9)]) == []
+
+
+def test_a_region_has_beside_its_first_thing_what_is_probable(scenes: Scenes) -> None:
+    def of(*beside: Thing, **attributes: float) -> list[str]:
+        return scenes.of_region(Evidence((("cat", 0.9),), attributes, 0.9, beside=beside))
+
+    couch = Thing("couch", 0.8, 0.8)
+    assert of(couch, black=0.9, white=0.8) == ["a black and white cat on a couch"]
+    assert of(couch, plural=0.9) == ["several cats on a couch"]
+    assert of(Thing("couch", 0.5, 0.5)) == []
+    assert of(Thing("cat", 0.9, 0.9)) == []
+    assert of() == []
 
 
 def test_fewer_things_make_shorter_phrases(scenes: Scenes) -> None:

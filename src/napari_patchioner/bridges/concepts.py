@@ -19,7 +19,7 @@ from napari_patchioner.grids import FeatureGrid
 
 from .appearance import AXES, attributes, describe
 from .base import Bridge, BridgeOutput, Query, unit_rows
-from .things import ThingHead, pool_windows
+from .things import FEWEST, ThingHead, pool_inside, pool_windows
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -122,11 +122,36 @@ class ConceptBridge(Bridge):
             for row, region in enumerate(covers):
                 if len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
+            if self._things is not None:
+                evidence = self._with_things_beside(evidence, query)
         strengths = np.array(
             [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
         ).reshape(len(vectors), len(self._words))
         text = self._mixed(probabilities)
         return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
+
+    def _with_things_beside(self, evidence: list[Evidence], query: Query) -> list[Evidence]:
+        """Add to evidence of regions what windows inside show beside the first concept."""
+        head = self._things
+        assert head is not None
+        grid, covers = query.grid, query.covers
+        rows = [row for row, region in enumerate(covers) if not evidence[row].parts]
+        inside = {
+            row: pool_inside(grid.embeddings, covers[row])
+            for row in rows
+            if evidence[row].verdict == "sure" and len(covers[row].indices) >= FEWEST
+        }
+        shown: dict[int, tuple[Thing, ...]] = dict.fromkeys(rows, ())
+        if inside:
+            features = np.concatenate(list(inside.values()))[:, : -len(AXES)]
+            ends = np.cumsum([len(windows) for windows in inside.values()])[:-1]
+            parts = np.split(self.probabilities(features), ends)
+            for row, windows in zip(inside, parts, strict=True):
+                shown[row] = head.beside(windows, self._names, self._groups)
+        return [
+            replace(item, beside=shown[row]) if row in shown else item
+            for row, item in enumerate(evidence)
+        ]
 
     def things(self, grid: FeatureGrid) -> tuple[Thing, ...]:
         """Things that the windows of a photograph show, what people mention most readily first.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_patchioner.checkpoints import own_file_damaged, read_own_arrays
 from napari_patchioner.decoders import Thing
+from napari_patchioner.regions import PatchWeights
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -21,8 +22,15 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 SCALES = ((1.0, 1), (0.6, 3), (0.35, 5), (0.2, 7))
 # What `ThingHead` reads of a concept; see `thing_features`.
 FEATURES = len(SCALES) + 7
+# Windows inside a region, as shares of its sides, and what is read of a concept beside the first.
+INSIDE = ((0.55, 2), (0.4, 3))
+BESIDE_FEATURES = 5
+# A region of fewer patches has no parts; a window needs this share of it inside the region.
+FEWEST, COVERED = 16, 0.3
 # A concept that no window gives this much is not considered.
 CONSIDERED = 0.12
+# One that no window in a region gives this much is not beside the first.
+BESIDE = 0.15
 # Things that evidence lists at most.
 LISTED = 12
 # Windows at least this probable, apart from each other, count as one thing each.
@@ -57,16 +65,17 @@ def _sizes() -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def pool_windows(cells: FloatArray) -> FloatArray:
+def pool_windows(cells: FloatArray, scales: Sequence[tuple[float, int]] = SCALES) -> FloatArray:
     """Mean of a grid, shape (rows, columns, dim), in every window, shape (84, dim).
 
-    First down, then across: a few strips serve all windows of a size.
+    Other windows than those of ``SCALES`` are given likewise. First down, then across: a few strips
+    serve all windows of a size.
     """
     rows, columns, dim = cells.shape
-    down = np.concatenate([_shares(side, steps, rows) for side, steps in SCALES])
+    down = np.concatenate([_shares(side, steps, rows) for side, steps in scales])
     strips = (down @ cells.reshape(rows, -1)).reshape(-1, columns, dim)
     means, first = [], 0
-    for side, steps in SCALES:
+    for side, steps in scales:
         across = _shares(side, steps, columns)
         means.append((across @ strips[first : first + steps]).reshape(-1, dim))
         first += steps
@@ -81,6 +90,40 @@ def _shares(side: float, steps: int, cells: int) -> FloatArray:
     inside = np.minimum(starts + side, edges[1:]) - np.maximum(starts, edges[:-1])
     shares = np.clip(inside, 0, None)
     return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+
+
+def pool_inside(cells: FloatArray, region: PatchWeights) -> FloatArray:
+    """Mean of a grid in windows inside a region, shape (n, dim), first of the whole region.
+
+    Windows that hardly hold any of it are left out.
+    """
+    weights = region.dense().astype(np.float32)
+    rows, columns = (np.flatnonzero(weights.any(axis)) for axis in (1, 0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    weights = weights[part][..., None]
+    scales = ((1.0, 1), *INSIDE)
+    covered = pool_windows(weights, scales)
+    sums = pool_windows(cells[part] * weights, scales)
+    kept = covered[:, 0] >= min(COVERED * weights.max(), covered[0, 0])
+    return np.asarray(sums[kept] / covered[kept])
+
+
+def beside_features(windows: FloatArray) -> FloatArray:
+    """Say how the windows in a region support each concept, shape (concepts, BESIDE_FEATURES).
+
+    Of probabilities (1 + n, concepts), the first row of the region itself: the largest of the
+    windows, their two largest together, their mean and that of the region as log-odds, and the
+    share of windows in which the concept comes first.
+    """
+    own, inside = windows[0], windows[1:]
+    largest = np.sort(inside, axis=0)[::-1][:2].mean(0)
+    is_first = inside.argmax(1)[:, None] == np.arange(windows.shape[1])
+    odds = [_log_odds(chance) for chance in (inside.max(0), largest, inside.mean(0), own)]
+    return np.stack([*odds, is_first.mean(0)], axis=1).astype(np.float32)
+
+
+def _log_odds(chances: FloatArray) -> FloatArray:
+    return np.asarray(np.log(chances + _EPSILON) - np.log(1 - chances + _EPSILON), np.float32)
 
 
 def thing_features(windows: FloatArray) -> FloatArray:
@@ -102,7 +145,7 @@ def thing_features(windows: FloatArray) -> FloatArray:
         windows[small].mean(0),
         (windows[small] * central[small]).max(0),
     ]
-    odds = [np.log(chance + _EPSILON) - np.log(1 - chance + _EPSILON) for chance in chances]
+    odds = [_log_odds(chance) for chance in chances]
     is_first = windows.argmax(1)[:, None] == np.arange(windows.shape[1])
     shares = [is_first[medium].mean(0), is_first[small].mean(0)]
     counts = [
@@ -117,11 +160,14 @@ class ThingHead:
 
     ``weights`` (FEATURES, 3) read `thing_features`, ``offsets`` (concepts, 3) are each concept's
     own: how readily people mention it, how often the windows are right about it and how often it
-    comes in numbers.
+    comes in numbers. A fourth, of ``beside_weights`` (BESIDE_FEATURES,) and ``beside_offsets``
+    (concepts,), reads `beside_features`: is a concept in a region beside the first.
     """
 
     weights: FloatArray
     offsets: FloatArray
+    beside_weights: FloatArray
+    beside_offsets: FloatArray
 
     def things(
         self, windows: FloatArray, names: Sequence[str], groups: Sequence[Sequence[int]]
@@ -132,11 +178,7 @@ class ThingHead:
         concepts that mean nearly the same only the most probable is a thing, with all of the
         group's share.
         """
-        windows = windows.copy()
-        for members in groups:
-            part = windows[:, members]
-            windows[:, members] = 0
-            windows[:, members[int(part.sum(0).argmax())]] = part.sum(1)
+        windows = _merged(windows, groups)
         kept = np.flatnonzero(windows.max(0) >= CONSIDERED)
         # What comes first in a window is at least so probable, so the others need no features.
         odds = thing_features(windows[:, kept]) @ self.weights + self.offsets[kept]
@@ -153,6 +195,36 @@ class ThingHead:
             for row in order
         )
 
+    def beside(
+        self, windows: FloatArray, names: Sequence[str], groups: Sequence[Sequence[int]]
+    ) -> tuple[Thing, ...]:
+        """Things in a region beside its first, the likeliest first; windows as `pool_inside` has.
+
+        ``windows`` (1 + n, len(names)) are probabilities; the groups are those of `things`.
+        """
+        windows = _merged(windows, groups)
+        best = int(windows[0].argmax())
+        kept = np.flatnonzero(windows[1:].max(0, initial=0.0) >= BESIDE)
+        kept = kept[kept != best]
+        if not len(kept):
+            return ()
+        odds = beside_features(windows)[kept] @ self.beside_weights + self.beside_offsets[kept]
+        chances = 1 / (1 + np.exp(-odds))
+        return tuple(
+            Thing(names[kept[row]], float(chances[row]), float(chances[row]))
+            for row in np.argsort(-chances, kind="stable")[:LISTED]
+        )
+
+
+def _merged(windows: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:
+    """Give the share of a group of concepts to the most probable of all windows together."""
+    windows = windows.copy()
+    for members in groups:
+        part = windows[:, members]
+        windows[:, members] = 0
+        windows[:, members[int(part.sum(0).argmax())]] = part.sum(1)
+    return windows
+
 
 def load_thing_head(path: Path, concepts: int) -> ThingHead:
     """Read it from a safetensors file; ModelError where that is damaged."""
@@ -161,7 +233,8 @@ def load_thing_head(path: Path, concepts: int) -> ThingHead:
     if any(name not in arrays for name in names):
         raise own_file_damaged(path)
     head = ThingHead(**{name: arrays[name] for name in names})
-    if head.weights.shape != (FEATURES, 3) or head.offsets.shape != (concepts, 3):
+    shapes = [getattr(head, name).shape for name in names]
+    if shapes != [(FEATURES, 3), (concepts, 3), (BESIDE_FEATURES,), (concepts,)]:
         raise own_file_damaged(path)
     return head
 

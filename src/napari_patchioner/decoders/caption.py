@@ -91,6 +91,8 @@ class Evidence:
     text: str | None = None
     # What the parts of a whole picture show, what people mention most readily first.
     parts: tuple[Thing, ...] = ()
+    # What a region shows beside its first concept, the likeliest first; None where nobody looked.
+    beside: tuple[Thing, ...] | None = None
 
 
 class Decoder(Protocol):

@@ -170,7 +170,10 @@ class GroundedDecoder:
 
         What is required is tried beside what was recognised, then by itself.
         """
-        if options.length == "label" or _is_scene(evidence, options):
+        unasked = not options.must_include and options.repetition is None
+        together = bool(evidence.parts) or bool(self.scenes.of_region(evidence))
+        if options.length == "label" or (unasked and together):
+            # What is put together of parts needs no search.
             return []
         # A phrase is generated where the region is sure, or has no text of its own.
         appearance = evidence.verdict == "appearance" and evidence.text is None
@@ -260,6 +263,9 @@ class GroundedDecoder:
     def _described(self, evidence: Evidence, names: Sequence[str], longest: int) -> Caption:
         """Phrases made of the parts of a picture; its likeliest names where there are none."""
         phrases = self.scenes.phrases(evidence.parts, longest)
+        if evidence.verdict == "sure":
+            region = self.scenes.of_region(evidence)
+            phrases += [text for text in region if len(text.split()) < longest]
         head = self.scenes.chosen(evidence.parts)[:1]
         score = head[0].probability if head else evidence.score
         text, *others = dict.fromkeys([*phrases, *names])
@@ -336,11 +342,6 @@ def _permitted_parts(
     return replace(evidence, parts=parts, concepts=tuple(left), score=best, verdict=verdict)
 
 
-def _is_scene(evidence: Evidence, options: CaptionOptions) -> bool:
-    """Whether a caption is put together of the parts of a picture, which needs no search."""
-    return bool(evidence.parts and not options.must_include and options.repetition is None)
-
-
 def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
     """Return evidence without what may not be named, as probable as the rest now is."""
     if not options.must_exclude:
@@ -351,7 +352,10 @@ def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
         for word, strength in evidence.attributes.items()
         if word not in ADJECTIVES or not options.excludes(word)
     }
-    evidence = replace(evidence, attributes=attributes)
+    beside = evidence.beside and tuple(
+        thing for thing in evidence.beside if not options.excludes(thing.name)
+    )
+    evidence = replace(evidence, attributes=attributes, beside=beside)
     if evidence.parts:
         return _permitted_parts(evidence, left, options)
     if len(left) == len(evidence.concepts):

@@ -116,6 +116,9 @@ class Selection:
         if not known or known[0][0] < 0:
             return None
         (top, best), *others = known
+        if evidence.beside is not None:
+            # Whatever else the region may hold was looked for, and competes with the first.
+            others = []
         floor = MIN_RATIO * known[-1][1] if len(known) >= LONG else 0.0
         things, head = [top], top
         for thing, weight in others:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from napari_patchioner.decoders.caption import Thing
+from napari_patchioner.decoders.caption import Evidence, Thing
 
 from .relations import Relations
-from .vocabulary import PLACES, SURROUNDINGS, UNIQUE, Words, is_plural, with_article
+from .vocabulary import (
+    PLACES,
+    SURROUNDINGS,
+    UNIQUE,
+    Words,
+    fitting_adjectives,
+    is_plural,
+    with_article,
+)
 
 # A sentence begins with what is at least this probable.
 SURE = 0.5
 # Of what else is shown, this much must be probable, and so many people mention it.
-SHOWN, MENTIONED = 0.35, 0.08
+SHOWN, MENTIONED = 0.3, 0.07
 MOST = 3
+# Persons are named, and come first, from this share of the best mentioned thing's mention.
+PERSONS = 0.5
+# Beside the first thing of a region, so much and so many.
+BESIDE, MOST_BESIDE = 0.65, 1
 # From this probability of three or more on they are several.
 SEVERAL = 0.7
+# Things of a kind that share this much of their places need to be this probable, both of them.
+RIVALS, RIVAL_SURE = 0.4, 0.7
 # A picture is of one of these, however it is called.
 _ALONE = (("person",), ("scene", "stuff"))
+
+Place: TypeAlias = tuple[float, float, float, float]
 
 
 class Scenes:
@@ -41,9 +58,15 @@ class Scenes:
         if head is None:
             return []
         kept = [head]
+        floor = max(MENTIONED, PERSONS * head.mention)
+        known = [
+            thing
+            for thing in known
+            if self._concepts[thing.name].kind != "person" or thing.mention >= floor
+        ]
         for thing in sorted(known, key=lambda thing: -thing.mention):
             shown = thing.probability >= SHOWN and thing.mention >= MENTIONED
-            if len(kept) < MOST and shown and all(self._beside(thing, k) for k in kept):
+            if len(kept) < MOST and shown and self._fits(thing, kept):
                 kept.append(thing)
         for thing in kept:
             if thing.probability >= SURE and self._goes_before(thing, head):
@@ -59,26 +82,71 @@ class Scenes:
         phrases = dict.fromkeys(self.phrase(kept[:most]) for most in range(len(kept), 0, -1))
         return [text for text in phrases if len(text.split()) < longest]
 
-    def phrase(self, things: Sequence[Thing]) -> str:
-        """Say what `chosen` gave: what is beside the first thing, then what it is on or in."""
+    def phrase(self, things: Sequence[Thing], first: str | None = None) -> str:
+        """Say what is beside the first of some things, then what it is on or in.
+
+        ``first`` replaces the name of the first thing.
+        """
         head, *others = things
         apart = [thing for thing in others if self._is_place_of(thing, head)]
         beside = [thing for thing in others if thing not in apart]
-        text = self._counted(head)
+        text = first or self._counted(head)
         if beside:
             join = self._join(head, beside[0])
             text += f" {join} {' and '.join(map(self._noun, beside))}"
-        near = head
+        near, used = head, ""
         for thing in sorted(apart, key=lambda thing: self._lateness(head, thing)):
-            relation = self._place_word(near, thing) or self._place_word(head, thing)
-            text += f" {relation or 'with'} {self._noun(thing, relation)}"
-            near = thing
+            relation = self._place_word(head, thing) or self._place_word(near, thing) or "near"
+            # Nothing is on two things, and no group is on one horse.
+            large = self._is_surrounding(thing)
+            crowded = head.several >= SEVERAL or (used and used != "of")
+            if relation == used or (crowded and not large and relation in ("on", "in")):
+                relation = "near"
+            text += f" {relation} {self._noun(thing, relation)}"
+            if relation != "of":
+                near, used = thing, relation
         return text
+
+    def of_region(self, evidence: Evidence) -> list[str]:
+        """Phrases about a region's first concept and what is beside it, the longest first.
+
+        Empty where nothing beside it is probable enough. The first has its adjectives and number.
+        """
+        name = evidence.concepts[0][0] if evidence.concepts else ""
+        if name not in self._concepts or not evidence.beside:
+            return []
+        head = Thing(name, evidence.score, 1.0)
+        kept: list[Thing] = []
+        for thing in evidence.beside:
+            known = thing.name in self._concepts and thing.probability >= BESIDE
+            if len(kept) < MOST_BESIDE and known and self._fits(thing, [head, *kept]):
+                kept.append(thing)
+        described = self._described(head, evidence.attributes)
+        phrases = [self.phrase([head, *kept[:most]], described) for most in range(len(kept), 0, -1)]
+        return list(dict.fromkeys(phrases))
+
+    def _described(self, head: Thing, attributes: Mapping[str, float]) -> str:
+        """Return a name with what was measured of it."""
+        concept = self._concepts[head.name]
+        adjectives = " and ".join(fitting_adjectives(attributes, concept))
+        if is_plural(attributes, concept):
+            quantity = "a group of" if concept.kind == "person" else "several"
+            return " ".join(filter(None, [quantity, adjectives, concept.plural]))
+        if not adjectives:
+            return self._noun(head)
+        return with_article(f"{adjectives} {concept.name}", mass=concept.mass)
+
+    def _fits(self, thing: Thing, kept: Sequence[Thing]) -> bool:
+        return all(self._beside(thing, other) for other in kept)
 
     def _beside(self, thing: Thing, other: Thing) -> bool:
         """Whether two things are worth a word each."""
         first, second = self._concepts[thing.name], self._concepts[other.name]
         if any(first.kind in kinds and second.kind in kinds for kinds in _ALONE):
+            return False
+        # Two animals in one place are guesses at one animal.
+        rivals = first.kind == second.kind and _overlap(thing.place, other.place) > RIVALS
+        if rivals and min(thing.probability, other.probability) < RIVAL_SURE:
             return False
         return {*first.name.split()}.isdisjoint(second.name.split())
 
@@ -108,6 +176,8 @@ class Scenes:
         """Say where a thing is by another one, as people do, where the places do not deny it."""
         first, second = self._concepts[thing.name], self._concepts[other.name]
         word = self._relations.between(first, second)
+        if word == "at" and second.kind not in (*SURROUNDINGS, "furniture"):
+            return "near"
         if word not in PLACES:
             return "in" if second.kind == "scene" else None
         if not self._is_surrounding(other) and not _may_be(word, thing, other):
@@ -135,6 +205,15 @@ class Scenes:
         if concept.name in UNIQUE or usual == "the":
             return f"the {concept.name}"
         return with_article(concept.name, mass=concept.mass)
+
+
+def _overlap(place: Place, other: Place) -> float:
+    """Share that two places have in common of all they take together."""
+    height = min(place[2], other[2]) - max(place[0], other[0])
+    width = min(place[3], other[3]) - max(place[1], other[1])
+    common = max(height, 0.0) * max(width, 0.0)
+    areas = [(bottom - top) * (right - left) for top, left, bottom, right in (place, other)]
+    return common / (sum(areas) - common)
 
 
 def _may_be(word: str, thing: Thing, other: Thing) -> bool:
