@@ -17,7 +17,7 @@ from napari_patchioner.bridges.appearance import (
     LONG_SIDE,
     UNIT,
     colour_shares,
-    hue_name,
+    hue_names,
 )
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 
@@ -102,14 +102,14 @@ class _Sums:
 
 def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     """Count the marks of every patch that are no lines, and sum what is measured of them."""
-    chosen = ~marks.line & ~marks.frame
+    chosen = ~marks.line & ~marks.frame & ~marks.dust
     place = (marks.row[chosen], marks.column[chosen])
     diameter = 2 * np.sqrt((marks.area + marks.hole_area)[chosen] / np.pi)
     whole = marks.fill[chosen] > _WHOLE
     ring, elongation = marks.ring[chosen], marks.elongation[chosen]
     rod = ~ring & whole & (elongation < _ROD)
     angle = 2 * marks.angle[chosen]
-    names = np.array([hue_name(colour) for colour in marks.colour[chosen]], object)
+    names = hue_names(marks.colour[chosen])
     weights = {
         "count": np.ones(len(diameter)),
         "diameter": diameter,
@@ -121,7 +121,9 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
         "irregular": ~ring & ~whole,
         "along": np.cos(angle) * rod,
         "across": np.sin(angle) * rod,
-        **{name: names == name for name in HUES},
+        # Larger marks tell more of the colour.
+        **{name: diameter * (names == name) for name in HUES},
+        **{name: diameter * marks.colour[chosen, channel] for channel, name in enumerate(LAB)},
     }
     return {f"marks_{name}": sums(*place, weight) for name, weight in weights.items()}
 

@@ -21,8 +21,10 @@ _SIGMA = 0.8
 _STRIDE = 4
 # Cells, in units of Oklab times 100, in which the commonest colour is sought.
 _CELL = 4.0
-# How far from the ground its own pixels lie at first, and at least and at most later on.
-_NEAR, _NEAREST, _FARTHEST = 8.0, 2.0, 9.0
+# How far from the ground its own pixels lie at least and at most, and in deviations of the noise,
+# which a quarter of the differences between neighbours stays below by so many times.
+_NEAREST, _FARTHEST, _NEAR = 3.0, 9.0, 3.5
+_QUARTER = 0.45
 _FITS = 8
 # A ground makes up so much of the picture at least.
 _LEAST_GROUND = 0.2
@@ -42,12 +44,18 @@ _STEEP, _STEEPEST = 0.5, 0.04
 # How many times steeper outlines are than the ground itself, how many times its slope marks
 # differ from it, and how far from them it begins.
 _STEEPER, _STRONGER, _AWAY = 2.0, 7.5, 4
-# What share of the marks must have an outline for any to be one.
+# Root of the mean square over the median, of slopes of noise; edges nobody found count less so.
+_RMS = 1.2
+# What share of the marks, or of their area, must have an outline for any to be one.
 _OUTLINED = 0.3
+# A texture: more marks than this on less ground than this, which deviates by more than this.
+_MANY, _CALM, _RESTLESS = 200, 0.7, 4.0
 # A frame around the picture takes up such a share of its border.
 _FRAME = 0.08
-# The more, the more only its strongest pixels give a mark its colour.
-_CORE = 6
+# Lines are so long at least, in pixels, and no deeper than so much of their mean width and more.
+_LONG, _DEEP, _DEEPER = 60.0, 0.75, 6.0
+# What is so many times smaller than the marks that make up most of the area is dust.
+_DUST = 7.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +71,7 @@ class Marks:
     area : ndarray of float, shape (n,)
         Square pixels, without holes.
     colour : ndarray of float, shape (n, 3)
-        Oklab times 100 of their strongest pixels.
+        Oklab times 100 of their stronger pixels.
     contrast : ndarray of float, shape (n,)
         Mean distance from the ground in the same units.
     elongation : ndarray of float, shape (n,)
@@ -74,10 +82,10 @@ class Marks:
         Direction of the longer axis, in radians.
     width, slender : ndarray of float, shape (n,)
         Mean width in pixels, and how many times longer the mark is along its way.
+    depth : ndarray of float, shape (n,)
+        Radius of the largest disc inside, in pixels.
     holes, hole_area : ndarray of float, shape (n,)
         How many holes, and their square pixels.
-    clear : bool
-        Whether the picture has a ground at all; without one there are no marks.
     """
 
     labels: Labels
@@ -91,16 +99,16 @@ class Marks:
     angle: Columns
     width: Columns
     slender: Columns
+    depth: Columns
     holes: Columns
     hole_area: Columns
-    clear: bool
 
     @property
     def ring(self) -> npt.NDArray[np.bool_]:
         """Which marks are rings: one large hole in something round."""
         whole = self.area + self.hole_area
         return np.asarray(
-            (self.hole_area > _RING_HOLE * whole) & (self.holes <= 2) & (self.elongation > 0.5)
+            (self.hole_area > _RING_HOLE * whole) & (self.holes == 1) & (self.elongation > 0.5)
         )
 
     @property
@@ -114,7 +122,16 @@ class Marks:
     @property
     def line(self) -> npt.NDArray[np.bool_]:
         """Which marks are lines, straight or not, or nets of lines."""
-        return np.asarray((self.slender > _LINE) & ~self.ring)
+        long = (self.slender > _LINE) & (self.area > _LONG * self.width)
+        return np.asarray(long & (self.depth < _DEEP * self.width + _DEEPER) & ~self.ring)
+
+    @property
+    def dust(self) -> npt.NDArray[np.bool_]:
+        """Which marks are no lines but tiny beside others, and not the most of them either."""
+        size = np.sqrt(self.area + self.hole_area) * ~self.line
+        typical = np.sum(size**3) / max(float(np.sum(size**2)), 1e-9)
+        tiny = ~self.line & (size < typical / _DUST)
+        return np.asarray(tiny & (2 * tiny.sum() < np.sum(~self.line)))
 
     def spacing(self, chosen: npt.NDArray[np.bool_]) -> Columns:
         """Distance of each chosen mark to the next one, in pixels; 0 where it is alone."""
@@ -134,22 +151,17 @@ def find_marks(lab: Plane) -> Marks:
         Oklab times 100. Its ground is the commonest colour, and may change slowly over the
         picture. A picture without one, such as a texture, has no marks.
     """
-    smooth = np.stack(
-        [
-            ndimage.gaussian_filter(lab[..., c], _SIGMA, mode="nearest", truncate=3)
-            for c in range(3)
-        ],
-        -1,
-    )
+    sigma = (_SIGMA, _SIGMA, 0.0)
+    smooth = ndimage.gaussian_filter(lab, sigma, mode="nearest", truncate=3)
     ground, deviation, share = _ground(smooth)
     if share < _LEAST_GROUND:
-        return _measured(
-            np.zeros(lab.shape[:2], np.int32), lab, np.zeros(lab.shape[:2]), clear=False
-        )
+        empty = np.zeros(lab.shape[:2], np.int32)
+        return _measured(empty, lab, empty)
     distance = np.sqrt(np.sum((smooth - ground) ** 2, -1))
     labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
-    labels = _steep(labels, distance)
-    return _measured(_split(labels), lab, distance, clear=True)
+    if labels.max() > _MANY and share < _CALM and deviation > _RESTLESS:
+        labels[:] = 0
+    return _measured(_split(_steep(labels, distance)), lab, distance)
 
 
 def _ground(smooth: Plane) -> tuple[Plane, float, float]:
@@ -159,8 +171,11 @@ def _ground(smooth: Plane) -> tuple[Plane, float, float]:
     rows, columns = np.indices(sample.shape[:2], np.float32) * _STRIDE
     basis = _basis(rows / max(height, width), columns / max(height, width)).reshape(-1, 6)
     colours = sample.reshape(-1, 3).astype(np.float64)
-    near = np.linalg.norm(colours - _commonest(colours), axis=1) < _NEAR
-    limit, deviation = _NEAR, _NEAR / 3
+    steps = np.linalg.norm(np.diff(sample, axis=int(width > height)), axis=-1)
+    noise = float(np.quantile(steps, 0.25)) / _QUARTER if steps.size else 0.0
+    limit = float(np.clip(_NEAR * noise, _NEAREST, _FARTHEST))
+    near = np.linalg.norm(colours - _commonest(colours), axis=1) < max(limit, _CELL)
+    deviation = limit / _NEAR
     fit = np.zeros((6, 3))
     for turn in range(_FITS):
         # Straight slopes first: curved ones run away where only a part is known.
@@ -176,7 +191,6 @@ def _ground(smooth: Plane) -> tuple[Plane, float, float]:
         if not near.any():
             break
         deviation = float(np.sqrt(np.mean(away[near] ** 2)))
-        limit = float(np.clip(2.5 * deviation, _NEAREST, _FARTHEST))
     rows, columns = np.indices((height, width), np.float32) / max(height, width)
     ground = _basis(rows, columns) @ fit.astype(np.float32)
     return ground, deviation, float(near.mean())
@@ -238,53 +252,63 @@ def _steep(labels: Labels, distance: Plane) -> Labels:
     kept = slopes > contrast * np.maximum(_STEEP / np.maximum(radius, 1), _STEEPEST)
     away = ~_grown(inside, _AWAY)
     if away.any():
-        rough = float(np.sqrt(np.mean(slope[away] ** 2)))
+        rough = _RMS * float(np.median(slope[away]))
         kept &= (slopes > _STEEPER * rough) & (contrast > _STRONGER * rough)
     kept[0] = False
-    if kept.sum() < _OUTLINED * count:
+    if max(kept.sum() / count, areas[kept].sum() / areas[1:].sum()) < _OUTLINED:
         kept[:] = False
     return np.asarray((np.cumsum(kept) * kept)[labels], np.int32)
 
 
 def _split(labels: Labels) -> Labels:
     """Part marks that touch, where a neck joins them."""
-    if not labels.any():
+    count = int(labels.max())
+    if not count:
         return labels
     depth = ndimage.distance_transform_edt(labels > 0)
-    deepest = np.append(0, ndimage.maximum(depth, labels, np.arange(1, labels.max() + 1)))
-    area = np.bincount(labels.ravel())
+    deepest, area = _most(depth, labels, count), np.bincount(labels.ravel())
     # A disc has the area of its largest inner circle.
     clumped = (deepest >= _SPLIT_RADIUS) & (area > 1.4 * np.pi * deepest**2)
     clumped &= area < 400 * deepest**2
-    where = clumped[labels]
-    if not where.any():
+    if not clumped.any():
         return labels
-    soft = ndimage.gaussian_filter(depth, 1.2)
-    log = np.where(where, np.log(np.maximum(soft, 0.5)), np.log(0.5))
-    log = np.where(where & (depth > 0.45 * deepest[labels]), log, np.log(0.5))
+    # Every other pixel tells as much of smooth depths.
+    soft = ndimage.gaussian_filter(depth, 1.2)[::2, ::2]
+    few = labels[::2, ::2]
+    deep = clumped[few] & (soft > 0.45 * deepest[few])
+    log = np.log(np.where(deep, np.maximum(soft, 0.5), 0.5))
     above = log - reconstruction(log - _NECK, log)
-    peaks, count = ndimage.label(above > 1e-6, np.ones((3, 3)))
-    if not count:
+    peaks, number = ndimage.label((above > 1e-6) & deep, np.ones((3, 3)))
+    high = _most(above, peaks, number) > _NECK - 1e-3
+    peaks, number = (np.cumsum(high) * high)[peaks], int(high.sum())
+    owner = _most(few, peaks, number).astype(int)
+    many = (np.bincount(owner[1:], minlength=count + 1) > 1)[labels]
+    if not many.any():
         return labels
-    high = np.append(0, ndimage.maximum(above, peaks, np.arange(1, count + 1))) > _NECK - 1e-3
-    peaks = (np.cumsum(high) * high)[peaks]
-    count = int(high.sum())
+    seeds = np.zeros(labels.shape, np.int32)
+    seeds[::2, ::2] = peaks
     down, right = ndimage.distance_transform_edt(
-        peaks == 0, return_distances=False, return_indices=True
+        seeds == 0, return_distances=False, return_indices=True
     )
-    nearest = peaks[down, right]
-    owner = np.append(0, ndimage.maximum(labels, peaks, np.arange(1, count + 1)).astype(int))
-    first = np.zeros(len(area), int)
-    first[owner[1:][::-1]] = np.arange(count, 0, -1)
+    nearest = seeds[down, right]
+    first = np.zeros(count + 1, int)
+    first[owner[:0:-1]] = np.arange(number, 0, -1)
     nearest = np.where(owner[nearest] == labels, nearest, first[labels])
-    parted = np.where(where & (nearest > 0), len(area) + nearest, labels)
-    _, parted = np.unique(parted, return_inverse=True)
-    parted = parted.reshape(labels.shape)
-    # Without any ground the first mark would become it.
-    return np.asarray(parted + (0 if (labels == 0).any() else 1), np.int32)
+    parted = np.where(many, count + nearest, labels)
+    present = np.bincount(parted.ravel()) > 0
+    present[0] = False
+    return np.asarray((np.cumsum(present) * present)[parted], np.int32)
 
 
-def _measured(labels: Labels, lab: Plane, distance: Any, *, clear: bool) -> Marks:
+def _most(values: Any, labels: Any, count: int) -> Columns:
+    """Largest value under each label, in the order of labels from 0; 0 where there is none."""
+    most = np.zeros(count + 1)
+    inside = np.flatnonzero(labels)
+    np.maximum.at(most, np.ravel(labels)[inside], np.ravel(values)[inside])
+    return most
+
+
+def _measured(labels: Labels, lab: Plane, distance: Any) -> Marks:
     """Measure labelled marks."""
     count = int(labels.max())
     inside = np.flatnonzero(labels)
@@ -300,17 +324,16 @@ def _measured(labels: Labels, lab: Plane, distance: Any, *, clear: bool) -> Mark
     vertical = sums(down**2) / area + 1 / 12
     horizontal = sums(right**2) / area + 1 / 12
     mixed = sums(down * right) / area
-    mean, half = (vertical + horizontal) / 2, (horizontal - vertical) / 2
+    middle, half = (vertical + horizontal) / 2, (horizontal - vertical) / 2
     spread = np.hypot(half, mixed)
-    long, short = mean + spread, np.maximum(mean - spread, 1e-6)
+    long, short = middle + spread, np.maximum(middle - spread, 1e-6)
     depth = ndimage.distance_transform_edt(_apart(labels)) if count else np.zeros(labels.shape)
     width = np.maximum(4 * (sums(depth.ravel()[inside]) / area - 0.5), 1.0)
     holes, hole_area = _holes(labels, count)
     # The rim of a mark has the colour of the ground in it.
     contrast = np.ravel(distance)[inside]
-    most = np.zeros(count)
-    np.maximum.at(most, label, contrast)
-    weight = (contrast / np.maximum(most[label], 1e-6)) ** _CORE
+    mean = sums(contrast) / area
+    weight = (contrast >= mean[label] * (1 - 1e-6)).astype(float)
     flat = lab.reshape(-1, 3)[inside]
     return Marks(
         labels=labels,
@@ -319,15 +342,15 @@ def _measured(labels: Labels, lab: Plane, distance: Any, *, clear: bool) -> Mark
         area=area,
         colour=np.stack([sums(flat[:, c] * weight) for c in range(3)], 1)
         / np.maximum(sums(weight), 1e-9)[:, None],
-        contrast=sums(contrast) / area,
+        contrast=mean,
         elongation=np.sqrt(short / long),
         fill=area / (4 * np.pi * np.sqrt(long * short)),
         angle=0.5 * np.arctan2(2 * mixed, 2 * half),
         width=width,
         slender=area / width**2,
+        depth=_most(depth, labels, count)[1:],
         holes=holes,
         hole_area=hole_area,
-        clear=clear,
     )
 
 
@@ -390,8 +413,8 @@ def trace_network(lines: npt.NDArray[np.bool_], width: float) -> Network:
     pieces, number = ndimage.label(rim, np.ones((3, 3)))
     degree = np.zeros(count + 1, int)
     if number and count:
-        near = ndimage.maximum_filter(knots, 3)
-        np.add.at(degree, ndimage.maximum(near, pieces, np.arange(1, number + 1)).astype(int), 1)
+        near = _most(ndimage.maximum_filter(knots, 3), pieces, number)
+        np.add.at(degree, near[1:].astype(int), 1)
     places = np.asarray(ndimage.center_of_mass(core, knots, np.arange(1, count + 1)))
     places = places.reshape(-1, 2).astype(int)
     return Network(

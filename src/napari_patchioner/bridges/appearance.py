@@ -67,7 +67,7 @@ AXES: tuple[str, ...] = (
     "slope_down",
     "slope_right",
     *(f"{part}_{name}" for part in ("ground", "mark", "line") for name in ("area", *LAB)),
-    *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES)),
+    *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES, *LAB)),
     *(f"line_{measure}" for measure in ("count", "length", "width")),
     *(f"line_{measure}" for measure in ("ends", "branches", "crossings")),
 )
@@ -198,17 +198,20 @@ def _shape(view: _View) -> tuple[str, str]:
 
 def _mark_colours(view: _View) -> str:
     """Name the colour of the marks, or their two colours where they have two."""
-    hues = {name: view.mean(name) for name in HUES}
+    whole = max(view["marks_diameter"], 1e-9)
+    hues = {name: view[f"marks_{name}"] / whole for name in HUES}
     (first, most), (second, next_most), *_ = sorted(hues.items(), key=lambda item: -item[1])
     if most > _MOST or {first, second} <= set(_GRAYS) or next_most < 0.15:
-        return view.inked("mark")
-    if most + next_most > 0.85:
-        return view.inked("mark") if {first, second} in _ALIKE else f"{first} and {second}"
-    if most < 0.5:
-        return "" if len([1 for share in hues.values() if share > 0.08]) < 3 else "many-coloured"
-    return view.inked("mark")
+        return view.inked("marks")
+    if most + next_most > 0.75:
+        return view.inked("marks") if {first, second} in _ALIKE else f"{first} and {second}"
+    vivid = [share for name, share in hues.items() if name not in _DULL]
+    if sum(share > 0.12 for share in vivid) > 2 and sum(vivid) > 0.6:
+        return "many-coloured"
+    return view.inked("marks")
 
 
+_DULL = ("black", "gray", "white", "brown", "pink")
 _GRAYS = ("black", "gray", "white")
 # Neighbours on the hue circle, between which a single colour may scatter.
 _ALIKE = (
@@ -354,13 +357,18 @@ class _View(dict[str, float]):
 
     def lab(self, *parts: str) -> npt.NDArray[np.float64]:
         """Mean colour of the ground, the marks and the lines, or of everything."""
-        sums = np.zeros(3)
-        area = sum(self[f"{part}_area"] for part in parts)
-        if area > 1e-4:
-            for part in parts:
-                sums += [self[f"{part}_{channel}"] for channel in LAB]
-            return sums / area
+        if parts == ("marks",):
+            # Larger marks tell more of the colour.
+            sums, whole = self._colour_sums("marks"), self["marks_diameter"]
+        else:
+            sums = np.sum([self._colour_sums(part) for part in parts], axis=0)
+            whole = sum(self[f"{part}_area"] for part in parts)
+        if whole > 1e-4:
+            return np.asarray(sums / whole)
         return np.array([self[channel] for channel in LAB])
+
+    def _colour_sums(self, part: str) -> npt.NDArray[np.float64]:
+        return np.array([self[f"{part}_{channel}"] for channel in LAB])
 
     def name(self, *parts: str) -> str:
         return colour_name(self.lab(*parts))
@@ -449,7 +457,7 @@ def colour_name(lab: npt.ArrayLike) -> str:
     """
     light, green_red, blue_yellow = np.asarray(lab, float)
     chroma = float(np.hypot(green_red, blue_yellow))
-    base = hue_name(lab)
+    base = str(hue_names(lab))
     tint = ""
     if chroma >= _TINTED:
         hue = np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0
@@ -470,23 +478,22 @@ def colour_name(lab: npt.ArrayLike) -> str:
     return f"light {base}" if light > high else base
 
 
-def hue_name(lab: npt.ArrayLike) -> str:
-    """Name one colour with one of ``HUES``.
+def hue_names(lab: npt.ArrayLike) -> npt.NDArray[np.object_]:
+    """Name colours, Oklab times 100, shape (..., 3), each with one of ``HUES``, shape (...).
 
     Examples
     --------
-    >>> hue_name((90.5, -14.9, -3.9)), hue_name((70.2, 27.5, -16.9))
-    ('cyan', 'magenta')
+    >>> hue_names([(90.5, -14.9, -3.9), (70.2, 27.5, -16.9)]).tolist()
+    ['cyan', 'magenta']
     """
-    base = COLOURS[int(np.argmax(colour_shares(lab)))]
-    _, green_red, blue_yellow = np.asarray(lab, float)
-    hue = float(np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0)
-    chroma = float(np.hypot(green_red, blue_yellow))
-    if base in ("green", "blue") and _CYAN[0] < hue < _CYAN[1]:
-        return "cyan"
-    if base in ("purple", "pink") and _MAGENTA[0] < hue < _MAGENTA[1] and chroma > _VIVID:
-        return "magenta"
-    return base
+    colours = np.asarray(lab, float).reshape(*np.shape(lab)[:-1], 3)
+    names = np.array(COLOURS, object)[colour_shares(colours).argmax(-1)]
+    _, green_red, blue_yellow = np.moveaxis(colours, -1, 0)
+    hue = np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0
+    vivid = np.hypot(green_red, blue_yellow) > _VIVID
+    cyan = np.isin(names, ("green", "blue")) & (hue > _CYAN[0]) & (hue < _CYAN[1])
+    magenta = np.isin(names, ("purple", "pink")) & (hue > _MAGENTA[0]) & (hue < _MAGENTA[1])
+    return np.where(cyan, "cyan", np.where(magenta & vivid, "magenta", names))
 
 
 def ramp(values: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float32]:

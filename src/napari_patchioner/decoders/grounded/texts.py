@@ -13,8 +13,9 @@ from .vocabulary import UNIQUE, Concept, correct_articles, with_article
 GUESSES, FAR_BEHIND = 3, 0.25
 _HEDGE, _UNKNOWN = "?", "not sure what this is"
 # A description without these is no description.
-_FUNCTION_WORDS = "a an one few several many and of on with in around"
-_NOUNS = "background area texture lines line spots spot meshwork gaps"
+_FUNCTION_WORDS = "a an one two three about many and of on with in from to"
+_NOUNS = "background area texture pattern gradient lines line spots spot marks mark rods rod rings"
+_NOUNS += " ring stripes grid mesh"
 _NEEDED = frozenset(f"{_FUNCTION_WORDS} {_NOUNS}".split())
 _TAIL = re.compile(r",| (?:on|of|with|around) ")
 _ARTICLE = re.compile(r"^(?:an?|the) ")
