@@ -49,7 +49,7 @@ _RMS = 1.2
 # What share of the marks, or of their area, must have an outline for any to be one.
 _OUTLINED = 0.3
 # A texture: more marks than this on less ground than this, which deviates by more than this.
-_MANY, _CALM, _RESTLESS = 200, 0.7, 4.0
+_MANY, _PLAIN, _RESTLESS = 200, 0.7, 4.0
 # A frame around the picture takes up such a share of its border.
 _FRAME = 0.08
 # Lines are so long at least, in pixels, and no deeper than so much of their mean width and more.
@@ -159,7 +159,7 @@ def find_marks(lab: Plane) -> Marks:
         return _measured(empty, lab, empty)
     distance = np.sqrt(np.sum((smooth - ground) ** 2, -1))
     labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
-    if labels.max() > _MANY and share < _CALM and deviation > _RESTLESS:
+    if labels.max() > _MANY and share < _PLAIN and deviation > _RESTLESS:
         labels[:] = 0
     return _measured(_split(_steep(labels, distance)), lab, distance)
 
