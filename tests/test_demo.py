@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_patchioner.annotations import (
     read_tidy_csv,
     shape_from_region,
 )
+from napari_patchioner.captioner import Captioner
 from napari_patchioner.cli import main
 from napari_patchioner.cli.demo import has_display
 from napari_patchioner.cli.samples import SAMPLES, overlay_png
@@ -28,21 +30,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Parrot:
+class Parrot(Captioner):
     """Says the same of everything; stands in where only the demonstration is tested."""
 
-    name = "parrot"
+    def __init__(self, _: str = "") -> None:
+        backbone: Any = SimpleNamespace(name="parrot", dim=1, patch_size=10, input_size=80)
+        nothing: Any = None
+        super().__init__(backbone, nothing, nothing, name="parrot")
 
-    def __init__(self, name: str = "parrot") -> None:
-        self.passes = 0
-        self.memory: dict[str, Any] = {}
-
-    def encode(self, image: Any, *, progress: Any = None) -> FeatureGrid:
-        self.passes += 1
+    def encode(self, image: Any, **_: Any) -> FeatureGrid:
         transform = GridTransform(np.shape(image)[:2], (8, 8))
         return FeatureGrid(np.zeros((8, 8, 1), np.float32), transform, "parrot")
 
-    def caption(self, grid: FeatureGrid, regions: Any, **options: Any) -> list[Caption]:
+    def caption(self, grid: FeatureGrid, regions: Any, *_: Any, **__: Any) -> list[Caption]:
         return [Caption("a thing, I think", 0.25) for _ in regions]
 
 
@@ -52,9 +52,9 @@ def test_the_samples_hold_every_kind_of_region_inside_the_picture() -> None:
         picture = sample.picture()
         assert picture.ndim == 3
         transform = GridTransform(picture.shape[:2], (16, 16))
-        for region in sample.regions:
-            assert len(cover(region, transform).indices)
-            kinds.add(Annotation("a", "b", region).kind)
+        for drawn in sample.drawn():
+            assert len(cover(drawn.region, transform).indices)
+            kinds.add(drawn.kind)
     assert kinds == {"box", "polygon", "ellipse", "trace", "point", "set", "image"}
 
 
@@ -64,13 +64,13 @@ def test_the_demonstration_writes_tables_and_a_picture(
     folder = tmp_path / "new" / "demo"
     assert main(["demo", "--no-viewer", "--out", str(folder)], load=Parrot) == 0  # type: ignore[arg-type]
     out = capsys.readouterr().out
-    total = sum(len(sample.regions) for sample in SAMPLES)
+    total = sum(len(sample.drawn()) for sample in SAMPLES)
     assert len(out.splitlines()) == total + 2
     captions = read_tidy_csv(folder / "captions.csv")
     assert len(captions) == total
-    assert {(item.caption, item.source, item.model) for item in captions} == {
-        ("a thing, I think", "model", "parrot")
-    }
+    by_source = {item.source: item for item in captions}
+    assert set(by_source) == {"model", "human", "taught"}
+    assert (by_source["model"].caption, by_source["model"].model) == ("a thing, I think", "parrot")
     shown = sum(len(read_annotations(folder / f"shapes-{s.name}.csv")) for s in SAMPLES)
     assert shown == sum(shape_from_region(item.region) is not None for item in captions)
     with Image.open(folder / "overlay.png") as overlay:
@@ -157,4 +157,9 @@ def test_the_real_model_needs_neither_network_nor_napari(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
     captions = read_tidy_csv(tmp_path / "captions.csv")
-    assert all(item.caption and item.model == "mini" for item in captions)
+    assert all(item.caption for item in captions)
+    said = {item.uid: item.caption for item in captions}
+    assert said["coffee-1"] == "a cup of coffee"
+    assert said["coffee-2"] == "a spoon"
+    named = [item for item in captions if item.source == "taught"]
+    assert [item.caption for item in named] == ["gland", "gland", "stroma", "stroma"]

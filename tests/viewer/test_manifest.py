@@ -25,14 +25,16 @@ def test_npe2_validates_it():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("key", ["astronaut", "immunohistochemistry"])
-def test_samples_ship_with_scikit_image(key):
+@pytest.mark.parametrize(
+    ("key", "shape"), [("coffee", (400, 600, 3)), ("immunohistochemistry", (512, 512, 3))]
+)
+def test_samples_ship_with_scikit_image(key, shape):
     from napari_patchioner.viewer import plugin
 
     [(pixels, meta, kind)] = getattr(plugin, key)()
     assert kind == "image"
     assert meta["name"] == key
-    assert np.asarray(pixels).shape == (512, 512, 3)
+    assert np.asarray(pixels).shape == shape
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from napari_patchioner.annotations import (
     write_tidy_csv,
 )
 from napari_patchioner.batch import caption_image
-from napari_patchioner.errors import PatchionerError, RegionError
+from napari_patchioner.errors import PatchionerError, RegionError, counted
+from napari_patchioner.teaching import Lexicon
 
-from .samples import SAMPLES, overlay_png
+from .samples import SAMPLES, Sample, overlay_png
 from .shared import make_folder, say, text_table
 
 if TYPE_CHECKING:
@@ -83,19 +84,13 @@ def _caption_samples(
     annotations: list[Annotation] = []
     for sample in SAMPLES:
         picture = sample.picture()
+        drawn = sample.drawn()
         say(
             f"{sample.name}: {picture.shape[1]} x {picture.shape[0]} pixels, "
-            f"{len(sample.regions)} regions"
+            f"{counted(drawn, 'region')}"
         )
         images[sample.name] = picture
-        drawn = [
-            Annotation(f"{sample.name}-{number}", sample.name, region)
-            for number, region in enumerate(sample.regions, start=1)
-        ]
-        captioned, why = caption_image(captioner, picture, drawn)
-        if why:
-            raise RegionError(why)
-        annotations += captioned
+        annotations += _caption(captioner, sample, picture, drawn)
     # All is ready before the first file is touched.
     overlay = overlay_png(images, annotations)
     write_tidy_csv(folder / "captions.csv", annotations)
@@ -104,6 +99,25 @@ def _caption_samples(
         write_napari_csv(folder / f"shapes-{name}.csv", own)
     write_bytes(folder / "overlay.png", overlay)
     return images, annotations
+
+
+def _caption(
+    captioner: Captioner, sample: Sample, picture: npt.NDArray[np.uint8], drawn: list[Annotation]
+) -> list[Annotation]:
+    """Caption the regions of a picture; those alike to what is taught get names."""
+    alike = len(drawn) - len(sample.alike)
+    lexicon = None
+    if sample.taught:
+        names, regions = zip(*sample.taught, strict=True)
+        grid = captioner.encode(picture)
+        lexicon = Lexicon.teach(captioner, grid, picture, regions, names, image_name=sample.name)
+    captioned: list[Annotation] = []
+    for group, known in ((drawn[:alike], None), (drawn[alike:], lexicon)):
+        found, why = caption_image(captioner, picture, group, lexicon=known)
+        if why:
+            raise RegionError(why)
+        captioned += found
+    return captioned
 
 
 def _captions_table(annotations: Sequence[Annotation]) -> str:

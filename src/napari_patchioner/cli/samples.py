@@ -33,10 +33,34 @@ _PANEL, _MARGIN, _FONT_SIZE, _WRAP = 460, 16, 17, 44
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture, by the name of its function in `skimage.data`, and what to caption in it."""
+    """A picture, by the name of its function in `skimage.data`, and what to caption in it.
+
+    ``regions`` are for the model; from those ``taught``, with the names a person gave them, it
+    learns what to call those ``alike``.
+    """
 
     name: str
     regions: tuple[Region, ...]
+    taught: tuple[tuple[str, Region], ...] = ()
+    alike: tuple[Region, ...] = ()
+
+    def drawn(self) -> list[Annotation]:
+        """Return all regions in this order, those that were taught with their names."""
+        from napari_patchioner.annotations import Annotation
+
+        named: list[tuple[Region, str]] = [(region, "") for region in self.regions]
+        named += [(region, name) for name, region in self.taught]
+        named += [(region, "") for region in self.alike]
+        return [
+            Annotation(
+                f"{self.name}-{number}",
+                self.name,
+                region,
+                name,
+                source="human" if name else "",
+            )
+            for number, (region, name) in enumerate(named, start=1)
+        ]
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return the picture, shape (height, width, 3); it is read from the installed package."""
@@ -75,52 +99,40 @@ def _trace(*points: tuple[float, float]) -> Trace:
 
 SAMPLES = (
     Sample(
-        "astronaut",
-        (
-            Box(12, 22, 510, 362),
-            Box(2, 352, 290, 462),
-            _polygon((0, 0), (0, 58), (95, 64), (205, 98), (230, 82), (320, 22), (470, 0)),
-            _ellipse(342, 278, 560, 504),
-            _lasso(102, 228, 178, 150),
-            _trace((300, 60), (260, 110), (330, 120), (290, 175), (430, 90), (460, 190)),
-            Point(125, 222),
-            RegionSet(
-                (
-                    _ellipse(346, 132, 424, 210),
-                    _polygon((338, 278), (344, 330), (378, 326), (370, 280)),
-                )
-            ),
-            WholeImage(),
-        ),
-    ),
-    Sample(
-        "chelsea",
-        (
-            Box(0, 28, 298, 360),
-            RegionSet((_ellipse(82, 134, 150, 208), _ellipse(106, 296, 166, 346))),
-            _lasso(245, 265, 50, 66),
-            _trace((60, 250), (120, 250), (170, 240), (215, 255)),
-            WholeImage(),
-        ),
-    ),
-    Sample(
         "coffee",
         (
             Box(14, 172, 262, 412),
-            _ellipse(112, 200, 204, 372),
-            _polygon((66, 404), (70, 424), (240, 400), (322, 372), (318, 330), (236, 340)),
+            _lasso(310, 360, 140, 110),
             _trace((20, 330), (60, 470), (150, 560), (330, 580)),
+            Point(60, 60),
+            RegionSet((Box(20, 175, 255, 410), Box(240, 300, 380, 420))),
             WholeImage(),
         ),
     ),
+    Sample("chelsea", (Box(0, 28, 298, 360), WholeImage())),
     Sample(
         "immunohistochemistry",
+        (Box(0, 0, 200, 250), WholeImage()),
+        taught=(
+            ("gland", Box(60, 30, 120, 100)),
+            ("gland", Box(340, 80, 390, 140)),
+            ("stroma", Box(250, 230, 300, 300)),
+            ("stroma", Box(380, 160, 440, 220)),
+            ("lumen", Box(330, 4, 380, 38)),
+        ),
+        alike=(
+            Box(380, 270, 440, 350),
+            _lasso(50, 375, 60, 90),
+            _ellipse(300, 400, 360, 450),
+            Box(150, 460, 220, 506),
+        ),
+    ),
+    Sample(
+        "astronaut",
         (
-            Box(0, 0, 200, 250),
-            _ellipse(300, 252, 506, 382),
-            _lasso(270, 230, 90, 150),
-            Point(400, 160),
-            WholeImage(),
+            Box(12, 22, 510, 362),
+            _polygon((0, 372), (0, 450), (200, 446), (196, 370)),
+            _ellipse(342, 278, 560, 504),
         ),
     ),
 )

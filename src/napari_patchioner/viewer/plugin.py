@@ -63,11 +63,11 @@ def caption_layer() -> None:
 # Sample data ships inside scikit-image, so no network is needed.
 
 
-def astronaut() -> list[tuple[Any, dict[str, Any], str]]:
-    """Return a photograph: Eileen Collins, by NASA, in the public domain."""
+def coffee() -> list[tuple[Any, dict[str, Any], str]]:
+    """Return a photograph of a cup of coffee, by Rachel Michetti, in the public domain (CC0)."""
     from skimage import data
 
-    return [(data.astronaut(), {"name": "astronaut"}, "image")]
+    return [(data.coffee(), {"name": "coffee"}, "image")]
 
 
 def immunohistochemistry() -> list[tuple[Any, dict[str, Any], str]]:
