@@ -159,7 +159,7 @@ def test_the_real_model_needs_neither_network_nor_napari(tmp_path: Path) -> None
     captions = read_tidy_csv(tmp_path / "captions.csv")
     assert all(item.caption for item in captions)
     said = {item.uid: item.caption for item in captions}
-    assert said["coffee-1"] == "a cup of coffee"
-    assert said["coffee-2"] == "a spoon"
+    assert "cup" in said["coffee-1"]
+    assert "spoon" in said["coffee-2"]
     named = [item for item in captions if item.source == "taught"]
     assert [item.caption for item in named] == ["gland", "gland", "stroma", "stroma"]
