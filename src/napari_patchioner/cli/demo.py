@@ -113,10 +113,10 @@ def _caption(
         lexicon = Lexicon.teach(captioner, grid, picture, regions, names, image_name=sample.name)
     captioned: list[Annotation] = []
     for group, known in ((drawn[:alike], None), (drawn[alike:], lexicon)):
-        found, why = caption_image(captioner, picture, group, lexicon=known)
+        results, why = caption_image(captioner, picture, group, lexicon=known)
         if why:
             raise RegionError(why)
-        captioned += found
+        captioned += results
     return captioned
 
 
