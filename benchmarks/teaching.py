@@ -157,19 +157,22 @@ def teach(data: BoxedImages, draws: int) -> None:
     """Print how many regions are named rightly, each name counting the same."""
     rows = []
     for count in COUNTS:
-        shares, surplus = [], []
+        shares, given, surplus = [], [], []
         for draw in range(draws):
             lexicon, rest = data.taught(data.kinds, count, np.random.default_rng(draw))
             regions, true = data.of(rest, data.kinds)
             namings = data.named(lexicon, regions)
             right = np.array([naming.closest for naming in namings]) == true
             shares.append(np.mean([right[true == kind].mean() for kind in data.kinds]))
+            named = np.array([naming.name or "" for naming in namings]) == true
+            given.append(np.mean([named[true == kind].mean() for kind in data.kinds]))
             known = np.array([naming.score for naming in namings])
             surplus.append(known.mean() - right.mean())
         rows.append(
-            f"{count} | {np.mean(shares):.3f} | {min(shares):.3f} | {np.mean(surplus):+.3f}"
+            f"{count} | {np.mean(shares):.3f} | {np.mean(given):.3f} | {min(given):.3f} | "
+            f"{np.mean(surplus):+.3f}"
         )
-    header = "examples of each | balanced accuracy | worst draw | score minus accuracy"
+    header = "examples of each | closest name | name given | worst draw | score minus accuracy"
     table(f"Named rightly, {draws} draws", header, rows)
 
 

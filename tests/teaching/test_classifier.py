@@ -56,6 +56,28 @@ def test_one_example_of_one_name_is_enough() -> None:
     assert classifier.confusion.accuracy is None
 
 
+@pytest.mark.parametrize("more", [1, 2])
+def test_another_example_that_is_much_the_same_takes_no_name_away(more: int) -> None:
+    regions, few = made(["a"] * 60, 20, 1.0), made(["a"] * (1 + more), 1, 1.0)
+    drawn = [few.blocks[name][:1] + 0.05 * few.blocks[name] for name in WIDTHS]
+    alike = Descriptions(dict(zip(WIDTHS, drawn, strict=True)))
+    known = [
+        [naming.name is not None for naming in classifier(regions)]
+        for classifier in (
+            Classifier.fit(alike.take(range(count)), ["a"] * count, BACKGROUND, groups=[0] * count)
+            for count in (1, 1 + more)
+        )
+    ]
+    assert sum(known[0]) > 50
+    assert all(after for before, after in zip(*known, strict=True) if before)
+
+
+def test_each_name_ends_by_itself() -> None:
+    parts = made(["a"] * 6, 1, 0.2), made(["b"] * 6, 1, 1.2)
+    classifier = Classifier.fit(Descriptions.joined(parts), ["a"] * 6 + ["b"] * 6, BACKGROUND)
+    assert 0 < classifier.limits["a"] < classifier.limits["b"] < 1
+
+
 def test_nothing_at_hand_but_the_example_itself() -> None:
     example = made(["a"], 1)
     classifier = Classifier.fit(example, ["a"], example.take([]))
@@ -77,11 +99,7 @@ def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
         BACKGROUND.take(list(reversed(range(len(BACKGROUND))))),
         groups=[groups[row] for row in order],
     )
-    assert (again.weights, again.rule, again.threshold) == (
-        first.weights,
-        first.rule,
-        first.threshold,
-    )
+    assert (again.weights, again.rule, again.limits) == (first.weights, first.rule, first.limits)
     for before, after in zip(first(regions), again(regions), strict=True):
         assert (before.name, before.score) == (after.name, after.score)
         assert order[after.example] == before.example

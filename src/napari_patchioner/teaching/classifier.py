@@ -32,16 +32,23 @@ _MOST_LEFT_OUT = 160
 _FARTHEST_WEIGHT, _PULL, _STEPS = 3.0, 1.0, 20
 # What another rule than the usual one has to gain, divided by the number of examples.
 _DOUBT = 2.0
-# Between things of one class (0) and of different ones (1), where names end; and how far apart
-# things of a class are on that scale before a second example shows it, in both kinds of pictures,
-# which counts as so many examples.
-_STRICT, _LEAST_GAP = 0.65, 0.1
-_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH, _GUESSES = 0.7, 0.87, 2
-# In micrographs, how much what nobody named says of how far different things are apart, and how
-# much farther apart they are than it is from the nearest class.
-_AROUND, _FARTHER = 0.35, 1.33
+# Between things of one class (0) and of different ones (1), where names end.
+_STRICT, _LEAST_GAP = 0.75, 0.1
+# How far apart things of a class are before a second example shows it, as a share of how far
+# different things are, and as how many examples that counts; in both kinds of pictures.
+_GUESS_MICROGRAPH, _GUESS_PHOTOGRAPH = 0.77, 0.82
+_GUESSES_MICROGRAPH, _GUESSES_PHOTOGRAPH = 10.0, 2.0
+# What an example shows of its class where all others are of the same image, which has one light
+# and one stain.
+_ONE_IMAGE = 0.3
+# How far different things are apart is what a region is from those that nobody named, and this
+# share of it what the class is from these; and by this share what it is from the other classes.
+_CLASS, _CLASSES = 0.5, 1 / 3
+# In micrographs, as how many examples it counts that different things are as far apart as that;
+# the nearest of several classes is nearer, the more there are.
+_EXPECTED, _NEARER = 2.0, 0.125
 _MOST_AROUND = 200
-# How far different things are apart, in weights, as long as nothing else has been taught.
+# How far different things are apart, in weights, as long as nothing shows it.
 _ALONE = 1.75
 # Examples closer than this share of the weights are the same thing.
 _SAME = 1e-3
@@ -167,21 +174,20 @@ class _LeftOut:
 
     labels: IntArray
     count: int
+    groups: IntArray
     allowed: BoolArray
     among: list[FloatArray]
     """Squared distances in each block, shape (n, n)."""
     to_means: list[FloatArray]
     """To the means of classes without the example itself, shape (n, count)."""
     around: list[FloatArray]
-    """Of regions that nobody named to the examples, shape (m, n)."""
-    around_to_means: list[FloatArray]
-    """Of these to the means of classes, shape (m, count)."""
+    """Means of those to the regions that nobody named, shape (n,)."""
 
     @classmethod
     def of(
         cls,
         vectors: list[FloatArray],
-        around: list[FloatArray],
+        around: Sequence[AnyFloats],
         labels: IntArray,
         groups: IntArray,
         count: int,
@@ -191,14 +197,7 @@ class _LeftOut:
         pairs = list(zip(BLOCKS, vectors, strict=True))
         among = [_capped(_squared(rows, rows), name) for name, rows in pairs]
         means = [_distances_to_means(rows, labels, count, name, allowed) for name, rows in pairs]
-        members = np.eye(count)[labels].T
-        members /= members.sum(axis=1, keepdims=True)
-        others, others_to_means = [], []
-        for (name, rows), unnamed in zip(pairs, around, strict=True):
-            middles = _unit(members @ rows) if name == GRID else members @ rows
-            others.append(_capped(_squared(rows, unnamed), name))
-            others_to_means.append(_capped(_squared(middles, unnamed), name))
-        return cls(labels, count, allowed, among, means, others, others_to_means)
+        return cls(labels, count, groups, allowed, among, means, _means_to(around, vectors))
 
     @property
     def has_pairs(self) -> bool:
@@ -212,16 +211,16 @@ class _LeftOut:
         likeness = -_weighted(weights, self.among)
         return _log_means(likeness, self.labels, self.count, self.allowed)
 
-    def around_scores(self, rule: Rule, weights: FloatArray) -> FloatArray:
-        """Return how well each class fits the regions that nobody named, (m, count)."""
-        if rule == "nearest mean":
-            return -_weighted(weights, self.around_to_means)
-        likeness = -_weighted(weights, self.around)
-        return _log_means(likeness, self.labels, self.count, np.ones(likeness.shape, bool))
-
     def own(self, scores: FloatArray) -> FloatArray:
         """Return the score of each example's own class."""
         return np.asarray(scores[np.arange(len(scores)), self.labels])
+
+    @property
+    def counted(self) -> FloatArray:
+        """How much each example shows of its class, shape (n,): less if all are of its image."""
+        same = self.labels[:, None] == self.labels
+        elsewhere = (same & (self.groups[:, None] != self.groups)).any(axis=1)
+        return np.where(elsewhere, 1.0, _ONE_IMAGE)
 
     def loss(self, scores: FloatArray) -> float:
         """Return the negative log-likelihood of the right classes, each class counting the same."""
@@ -255,8 +254,9 @@ class Classifier:
         How much each block counts.
     rule : {"nearest examples", "nearest mean"}
         How classes are compared; leaving examples out has chosen it.
-    threshold : float
-        Likeness below which a region is left without a name.
+    limits : mapping of str to float
+        By name, how far from its examples a region is left without it: as a share of how far
+        different things are apart, which regions that nobody named show, and the other names.
     confusion : Confusion
         What leaving examples out has shown.
     """
@@ -268,12 +268,14 @@ class Classifier:
         vectors: list[SingleArray],
         labels: IntArray,
         order: IntArray,
+        around: list[SingleArray],
         choice: _Choice,
     ) -> None:
         self.names = names
         self.weights = dict(zip(BLOCKS, choice.weights.tolist(), strict=True))
-        self.rule, self.threshold, self.confusion = choice.rule, choice.threshold, choice.confusion
-        self._choice = choice
+        self.limits = dict(zip(names, choice.limits.tolist(), strict=True))
+        self.rule, self.confusion = choice.rule, choice.confusion
+        self._choice, self._around = choice, around
         self._space, self._vectors, self._labels, self._order = space, vectors, labels, order
         self._starts = np.searchsorted(labels, np.arange(len(names)))
         self._sizes = np.bincount(labels, minlength=len(names))
@@ -326,10 +328,10 @@ class Classifier:
         sample = [block[rows].astype(np.float64) for block in vectors]
         unnamed = np.arange(len(examples), len(everything))
         unnamed = unnamed[:: max(1, len(unnamed) // _MOST_AROUND)]
-        around = [block.astype(np.float64) for block in space.vectors(everything.take(unnamed))]
+        around = space.vectors(everything.take(unnamed))
         left_out = _LeftOut.of(sample, around, labels[rows], images[rows], len(classes))
         choice = _Choice.best(left_out, 0.5 if photograph is None else photograph, classes)
-        return cls(classes, space, vectors, labels, order, choice)
+        return cls(classes, space, vectors, labels, order, around, choice)
 
     def __call__(self, regions: Descriptions, said: AnyFloats | None = None) -> list[Naming]:
         """Name regions.
@@ -350,19 +352,21 @@ class Classifier:
             scores = -_weighted(self._choice.weights, distances)
         else:
             scores = self._class_scores(likeness)
-        top, best = scores.max(axis=1), scores.argmax(axis=1)
-        named = np.arange(len(top)), best
-        steps = np.clip((top - self.threshold) / self._choice.softness, -30, 30)
+        best = scores.argmax(axis=1)
+        named = np.arange(len(best)), best
+        apart = self._choice.apart(scores, best, _means_to(self._around, vectors))
+        steps = (self._choice.limits[best] + scores[named] / apart) / self._choice.softness
+        steps = np.clip(steps, -30, 30)
         shares = _log_softmax(self._choice.sharpness * scores)
         likely = -np.log1p(np.exp(-_KNOWN - steps))
         if said is None:
             chances = np.exp(shares[named] + likely)
-            known = (top >= self.threshold) & (chances >= self._choice.least)
+            known = (steps >= 0) & (chances >= self._choice.least)
         else:
             together = _with_what_is_said(shares, likely, np.asarray(said, np.float64))
             chances, best = together.max(axis=1), together.argmax(axis=1)
             heard = ~np.isnan(said[np.arange(len(best)), best])
-            known = (chances >= _LIKELIER) & (heard | (top >= self.threshold))
+            known = (chances >= _LIKELIER) & (heard | (steps >= 0))
         nearest = self._order[likeness.argmax(axis=1)]
         return [
             Naming(
@@ -413,8 +417,9 @@ class _Choice:
 
     rule: Rule
     weights: FloatArray
-    threshold: float
+    limits: FloatArray
     softness: float
+    apart: _Apart
     sharpness: float
     least: float
     confusion: Confusion
@@ -439,13 +444,61 @@ class _Choice:
                 if loss < least:
                     least, chosen = loss, (rule, weights, scores)
         rule, weights, scores = chosen
-        nearest = left_out.around_scores(rule, weights).max(axis=1)
-        threshold, softness = _threshold(left_out, scores, nearest, weights, photograph)
+        apart = _Apart.of(left_out, scores, weights, photograph)
+        limits, softness = _limits(left_out, scores, apart)
         factor = _mixed(_FACTOR_MICROGRAPH, _FACTOR_PHOTOGRAPH, photograph)
         sharpness = _sharpness(left_out, scores, factor)
         confusion = left_out.confusion(scores, names)
         least = _LIKELIER * photograph
-        return cls(rule, weights, threshold, softness, sharpness, least, confusion)
+        return cls(rule, weights, limits, softness, apart, sharpness, least, confusion)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Apart:
+    """How far from a region things are that are something else."""
+
+    weights: FloatArray
+    photograph: float
+    usual: float
+    """How far the classes are apart, which says it all in photographs."""
+    classes: FloatArray
+    """How far each class is from the regions that nobody named, shape (count,)."""
+
+    @classmethod
+    def of(
+        cls, left_out: _LeftOut, scores: FloatArray, weights: FloatArray, photograph: float
+    ) -> _Apart:
+        """Learn it from the examples and what nobody named."""
+        others = scores.copy()
+        others[np.arange(len(others)), left_out.labels] = -np.inf
+        nearest = -others.max(axis=1)
+        # The very same thing under two names says nothing of how far different ones are apart.
+        nearest = nearest[np.isfinite(nearest) & (nearest > _SAME * weights.sum())]
+        usual = float(np.median(nearest)) if len(nearest) else _ALONE * float(weights.sum())
+        logs = np.log(np.maximum(_weighted(weights, left_out.around), _TINY))
+        means = [logs[left_out.labels == label].mean() for label in range(left_out.count)]
+        return cls(weights, photograph, max(usual, _TINY), np.exp(means))
+
+    def __call__(
+        self, scores: FloatArray, labels: IntArray, around: Sequence[FloatArray]
+    ) -> FloatArray:
+        """Return it for regions that may be of these classes, shape (n,).
+
+        ``around`` are their mean distances in each block from the regions that nobody named.
+        """
+        unnamed = np.maximum(_weighted(self.weights, around), _TINY)
+        far = unnamed ** (1 - _CLASS) * self.classes[labels] ** _CLASS
+        rest = self.rest(scores, labels)
+        known = np.isfinite(rest)
+        far[known] = far[known] ** (1 - _CLASSES) * rest[known] ** _CLASSES
+        return np.asarray(far ** (1 - self.photograph) * self.usual**self.photograph)
+
+    def rest(self, scores: FloatArray, labels: IntArray) -> FloatArray:
+        """Return how far regions are from the other classes on average; NaN where none is apart."""
+        away = np.where(np.isfinite(scores), -scores, 0.0)
+        away[np.arange(len(away)), labels] = 0.0
+        number = (away > _SAME * self.weights.sum()).sum(axis=1)
+        return np.where(number > 0, away.sum(axis=1) / np.maximum(number, 1), np.nan)
 
 
 class Likeness:
@@ -614,38 +667,40 @@ def _fitted_weights(left_out: _LeftOut, start: FloatArray) -> FloatArray:
     return np.asarray(np.exp(done.x))
 
 
-def _threshold(
-    left_out: _LeftOut,
-    scores: FloatArray,
-    nearest: FloatArray,
-    weights: FloatArray,
-    photograph: float,
-) -> tuple[float, float]:
-    """Return the score below which a region is none of the classes, and how gradual that is.
+def _limits(left_out: _LeftOut, scores: FloatArray, apart: _Apart) -> tuple[FloatArray, float]:
+    """Return the share of being apart at which each name ends, and how gradual that is.
 
-    An example left out stands for things that were taught; its likeness to the other classes for
-    things that were not, and so do, less surely, regions that nobody named, whose highest scores
-    are ``nearest``.
+    An example left out stands for things that were taught; its distance from the other classes for
+    things that were not. Both count beside a few examples that are as is usual.
     """
-    own = left_out.own(scores)
-    own = own[np.isfinite(own)]
-    others = scores.copy()
-    others[np.arange(len(others)), left_out.labels] = -np.inf
-    best_other = others.max(axis=1)
-    # The very same thing under two names says nothing of how far different ones are apart.
-    is_apart = np.isfinite(best_other) & (best_other < -_SAME * weights.sum())
-    best_other = best_other[is_apart]
-    far = -np.median(best_other) if len(best_other) else _ALONE * weights.sum()
-    far = max(far, _TINY)
-    if len(nearest):
-        usual = max(-_FARTHER * np.median(nearest), _TINY)
-        blended = _mixed(far, usual, _AROUND * (1 - photograph))
-        far = min(blended, far) if len(best_other) else blended
-    # As if there were a few more examples, as far from the others as is usual.
+    labels, count, photograph = left_out.labels, left_out.count, apart.photograph
+    units = apart(scores, labels, left_out.around)
+    own, rest = -left_out.own(scores) / units, apart.rest(scores, labels) / units
+    rest = rest[np.isfinite(rest)] * (1 - _NEARER * np.sqrt(np.log(count)))
+    expected = _EXPECTED * (1 - photograph) + _TINY
+    far = min((rest.sum() + expected) / (len(rest) + expected), 1.0)
     guess = (1 - photograph) * _GUESS_MICROGRAPH + photograph * _GUESS_PHOTOGRAPH
-    mean = (own.sum() - _GUESSES * guess * far) / (len(own) + _GUESSES)
-    gap = max(far + mean, _LEAST_GAP * far)
-    return float(mean - _STRICT * gap), float(_SOFT * far)
+    guesses = _mixed(_GUESSES_MICROGRAPH, _GUESSES_PHOTOGRAPH, photograph)
+    judged = np.isfinite(own)
+    labels, own, counted = labels[judged], own[judged], left_out.counted[judged]
+    near = (counted @ own + guesses * guess * far) / (counted.sum() + guesses)
+    sums = np.bincount(labels, counted * own, count)
+    numbers = np.bincount(labels, counted, count)
+    each = (sums + guesses * near) / (numbers + guesses)
+    limits = each + _STRICT * np.maximum(far - each, _LEAST_GAP * far)
+    return np.asarray(limits), _SOFT * far
+
+
+def _means_to(around: Sequence[AnyFloats], vectors: Sequence[AnyFloats]) -> list[FloatArray]:
+    """Return mean distances in each block from the regions that nobody named, shape (n,).
+
+    As if there were one more of those, at the distance that is usual as long as nothing shows it.
+    """
+    means = []
+    for name, unnamed, rows in zip(BLOCKS, around, vectors, strict=True):
+        distances = _capped(_squared(unnamed, rows), name).sum(axis=1, dtype=np.float64)
+        means.append((distances + _ALONE) / (len(unnamed) + 1))
+    return means
 
 
 def _mixed(first: float, second: float, share: float) -> float:

@@ -144,9 +144,11 @@ def judged(lexicon: Lexicon) -> str:
     lines += [f"{mistake}." for mistake in mistakes[:3]]
     if len(mistakes) > 3:
         lines[-1] += f" And {len(mistakes) - 3} more mistakes."
+    least, most = (f"{end(classifier.limits.values()):.2f}" for end in (min, max))
+    limits = least if least == most else f"{least} to {most}"
     lines.append(
-        "Without a name stays what is farther from all examples than "
-        f"{-classifier.threshold:.1f} (0: the very same)."
+        f"Without a name stays what is farther from a name than {limits} of how far different "
+        "things are apart."
     )
     return "\n".join(lines)
 
