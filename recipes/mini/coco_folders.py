@@ -1,4 +1,4 @@
-"""The development folders cut out of COCO 2017, laid out as their own `README.md` says."""
+"""The development folders: parts of COCO 2017, and photographs labelled the same way."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from napari_patchioner.regions import Region
 
 FOLDERS = ("mini_train", "tiny_train", "coco128_train", "coco128_val")
+"""Parts of COCO that heads are fitted on and reports are made of."""
+
+MORE_FOLDERS = ("tiny_masks", "val2017_extra", "val2017_people", "voc2012", "openimages")
+"""More photographs that heads are fitted on; most show persons, and most have boxes only."""
+
+_INCOMPLETE = ("voc2012", "openimages")
+_ROOTS = ("coco", "coco_more", "")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,6 +76,9 @@ class LabelledImage:
         What people wrote about the whole image.
     licence : int, optional
         COCO's licence number of the photograph (4 to 8 allow commercial use).
+    complete : bool
+        Whether everything that has a COCO category is labelled; otherwise a thing without a label
+        may be there all the same.
     """
 
     file_name: str
@@ -80,6 +90,7 @@ class LabelledImage:
     stuff: tuple[LabelledRegion, ...]
     captions: tuple[str, ...]
     licence: int | None
+    complete: bool = True
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Read the photograph.
@@ -97,12 +108,12 @@ Labels = tuple[list[LabelledRegion], list[LabelledRegion], list[LabelledRegion]]
 def development_images(
     data: Path, folders: Sequence[str] = FOLDERS, *, smallest: float = 0.02
 ) -> Iterator[LabelledImage]:
-    """Development images of the COCO folders, each file name once.
+    """Development images of the folders, each file name once.
 
     Parameters
     ----------
     data : Path
-        The data folder (it holds ``coco`` and ``vocab``).
+        The data folder (it holds ``coco``, ``coco_more`` and ``vocab``).
     folders : sequence of str
         Which parts, in this order; a name seen before is skipped.
     smallest : float
@@ -120,7 +131,9 @@ def development_images(
     captions = _captions(data / "coco")
     seen: set[str] = set()
     for folder in folders:
-        root = data / "coco" / folder
+        root = _root(data, folder)
+        if (root / "captions.json").exists():
+            _add_captions(captions, root / "captions.json")
         records = _read_instances(root) or _read_panoptic(root, data)
         for path in sorted((root / "images").glob("*.jpg")):
             if path.name in seen:
@@ -136,9 +149,16 @@ def development_images(
                 boxes=_large(boxes, smallest),
                 masks=_large(masks, smallest),
                 stuff=_large(stuff, smallest),
-                captions=tuple(captions[int(path.stem)]),
+                captions=tuple(captions[path.stem.lstrip("0")]),
                 licence=records.licences.get(path.name),
+                complete=folder not in _INCOMPLETE,
             )
+
+
+def _root(data: Path, folder: str) -> Path:
+    """Return where a folder lies."""
+    places = [data / root / folder for root in _ROOTS]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _large(regions: list[LabelledRegion], smallest: float) -> tuple[LabelledRegion, ...]:
@@ -152,23 +172,29 @@ def _json(path: Path) -> Any:
         raise FormatError(f"cannot read the annotations {path}: {error}") from error
 
 
-def _captions(coco: Path) -> defaultdict[int, list[str]]:
-    """Captions by image number, from the two files that hold some."""
-    captions: defaultdict[int, list[str]] = defaultdict(list)
+def _captions(coco: Path) -> defaultdict[str, list[str]]:
+    """Captions by image number, as it is written in file names, from two files that hold some."""
+    captions: defaultdict[str, list[str]] = defaultdict(list)
     for name in ("captions_of_development_images.json", "mini_train/captions_train2017.json"):
-        for record in _json(coco / name)["annotations"]:
-            captions[record["image_id"]].append(" ".join(record["caption"].split()))
+        _add_captions(captions, coco / name)
     return captions
 
 
+def _add_captions(captions: defaultdict[str, list[str]], path: Path) -> None:
+    for record in _json(path)["annotations"]:
+        captions[str(record["image_id"])].append(" ".join(record["caption"].split()))
+
+
 class _Instances:
-    """Boxes and polygons of an ``instances_*.json``."""
+    """Boxes, and polygons where there are any, of an ``instances*.json``."""
 
     def __init__(self, path: Path) -> None:
         document = _json(path)
         self._names = {record["id"]: record["name"] for record in document["categories"]}
         files = {record["id"]: record["file_name"] for record in document["images"]}
-        self.licences = {record["file_name"]: record["license"] for record in document["images"]}
+        self.licences = {
+            record["file_name"]: record.get("license") for record in document["images"]
+        }
         self._objects: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for record in document["annotations"]:
             if not record["iscrowd"]:
@@ -179,7 +205,8 @@ class _Instances:
         for record in self._objects[file_name]:
             name = self._names[record["category_id"]]
             boxes.append(_box(name, record["bbox"], size))
-            masks.append(_mask(name, _rasterise(record["segmentation"], size)))
+            if record.get("segmentation"):
+                masks.append(_mask(name, _rasterise(record["segmentation"], size)))
         return boxes, masks, []
 
 
@@ -227,7 +254,7 @@ class _Panoptic:
 
 
 def _read_instances(root: Path) -> _Instances | None:
-    found = sorted(root.glob("instances_*.json"))
+    found = sorted(root.glob("instances*.json"))
     return _Instances(found[0]) if found else None
 
 

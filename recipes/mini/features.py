@@ -25,9 +25,9 @@ def load_network(weights: Path) -> EfficientNetLite:
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def cache_path(cache: Path, name: str, long_side: int, *, flipped: bool) -> Path:
+def cache_path(cache: Path, name: str, long_side: int) -> Path:
     """Where the features of one image at one size are kept."""
-    return cache / f"{long_side}{'f' if flipped else ''}" / f"{Path(name).stem}.npz"
+    return cache / str(long_side) / f"{Path(name).stem}.npz"
 
 
 def compute_features(
@@ -35,8 +35,6 @@ def compute_features(
     images: Iterable[Path],
     cache: Path,
     long_side: int,
-    *,
-    flipped: bool,
 ) -> None:
     """Write the features of every image that has none yet.
 
@@ -45,29 +43,23 @@ def compute_features(
     network : EfficientNetLite
     images : iterable of Path
     cache : Path
-        Folder for the files; each has ``deep`` and ``middle``, float16, flipped back so that
-        they lie on the unflipped image.
+        Folder for the files; each has ``deep`` and ``middle``, float16.
     long_side : int
         Working size in pixels.
-    flipped : bool
-        Whether the network sees the mirror image.
     """
     for path in images:
-        target = cache_path(cache, path.name, long_side, flipped=flipped)
+        target = cache_path(cache, path.name, long_side)
         if target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         image = np.asarray(read_picture(path).convert("RGB"))
-        seen = np.ascontiguousarray(image[:, ::-1]) if flipped else image
-        deep, middle = dense(network, seen, long_side)
-        if flipped:
-            deep, middle = deep[:, ::-1], middle[:, ::-1]
+        deep, middle = dense(network, image, long_side)
         np.savez(target, deep=deep.astype(np.float16), middle=middle.astype(np.float16))
 
 
 def read_features(
-    cache: Path, name: str, long_side: int, *, flipped: bool = False
+    cache: Path, name: str, long_side: int
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
     """Deep (rows, columns, 1280) and middle (2 rows, 2 columns, 1400) features of one image."""
-    with np.load(cache_path(cache, name, long_side, flipped=flipped)) as file:
+    with np.load(cache_path(cache, name, long_side)) as file:
         return file["deep"], file["middle"]

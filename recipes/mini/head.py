@@ -1,4 +1,4 @@
-"""Linear heads on pooled features: ridge regression and logistic regression, added up."""
+"""Heads on pooled features: ridge regression, logistic regression and a hidden layer, added up."""
 
 from __future__ import annotations
 
@@ -34,23 +34,41 @@ RATE = 2e-3
 BATCH = 256
 DEEP = 1280
 
+UNITS = 256
+DROPPED = 0.5
+DECAY = 0.1
+START = 0.7
+"""Of the hidden layer: its size, the share dropped while fitting, and the scale it starts at."""
+
+STUFF_WEIGHT = 1.5
+"""Fewer photographs have their stuff outlined than their things."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """A linear map from features to logits.
+    """A map from features to logits: a linear one, and that of a hidden layer.
 
     Attributes
     ----------
     weights : ndarray of float32, shape (dim, outputs)
     bias : ndarray of float32, shape (outputs,)
+    hidden : ndarray of float32, shape (dim, units)
+    hidden_bias : ndarray of float32, shape (units,)
+    hidden_weights : ndarray of float32, shape (units, outputs)
     """
 
     weights: FloatArray
     bias: FloatArray
+    hidden: FloatArray
+    hidden_bias: FloatArray
+    hidden_weights: FloatArray
 
     def logits(self, features: FloatArray) -> FloatArray:
         """Logits of pooled features, shape (n, outputs)."""
-        return head_input(features, DEEP) @ self.weights + self.bias
+        inputs = head_input(features, DEEP)
+        units = np.maximum(inputs @ self.hidden + self.hidden_bias, 0)
+        logits: FloatArray = inputs @ self.weights + self.bias + units @ self.hidden_weights
+        return logits
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,19 +106,25 @@ def fit_reading(
     weights: FloatArray,
     basis: Basis,
     *,
+    units: int = UNITS,
+    epochs: int = EPOCHS,
     seed: int = 0,
 ) -> Reading:
-    """Fit the sum of a ridge and a logistic reading.
+    """Fit the sum of a ridge and a logistic reading, the latter with a hidden layer.
 
     Parameters
     ----------
     pooled : Pooled
-        Examples; their mirror images count as much.
+        Examples.
     targets : ndarray of float32, shape (n, outputs)
         What each example shows, a distribution.
     weights : ndarray of float32, shape (n,)
         How much each example counts, before classes are balanced.
     basis : Basis
+    units : int
+        Size of the hidden layer.
+    epochs : int
+        How often each example is seen, about.
     seed : int
         Order of the examples.
 
@@ -108,13 +132,19 @@ def fit_reading(
     -------
     Reading
     """
-    views = [basis(pooled.features), basis(pooled.mirrored)]
-    ridge = _fit_ridge(views, targets, weights * _balance(targets, weights, RIDGE_BALANCE))
-    logistic = _fit_logistic(views, targets, weights, seed)
-    total = logistic[0] + RIDGE_SHARE * ridge[0]
-    bias = logistic[1] + RIDGE_SHARE * ridge[1]
-    spread = basis.directions @ total
-    return Reading(spread, bias - basis.mean @ spread)
+    inputs = basis(pooled.features)
+    ridge = _fit_ridge(inputs, targets, weights * _balance(targets, weights, RIDGE_BALANCE))
+    linear, hidden, last = _fit_logistic(inputs, targets, weights, units, epochs, seed)
+    spread = basis.directions @ (linear[0] + RIDGE_SHARE * ridge[0])
+    bias = linear[1] + last[1] + RIDGE_SHARE * ridge[1]
+    directions = basis.directions @ hidden[0]
+    return Reading(
+        spread,
+        bias - basis.mean @ spread,
+        directions,
+        hidden[1] - basis.mean @ directions,
+        last[0],
+    )
 
 
 def one_hot(categories: npt.NDArray[np.str_], outputs: Sequence[str]) -> FloatArray:
@@ -127,6 +157,7 @@ def region_weights(pooled: Pooled) -> FloatArray:
     """Weigh examples: a box shares with its jittered copies, and small ones count less."""
     copies = np.where(pooled.copies > 0, 0.5 / max(int(pooled.copies.max()), 1), 0.5)
     base = np.where(pooled.kinds == "box", copies, 1.0)
+    base = np.where(pooled.kinds == "stuff", STUFF_WEIGHT, base)
     size = np.sqrt(np.minimum(1.0, pooled.areas / 0.02))
     weights: FloatArray = (base * size).astype(np.float32)
     return weights
@@ -141,46 +172,63 @@ def _balance(targets: FloatArray, weights: FloatArray, power: float) -> FloatArr
 
 
 def _fit_ridge(
-    views: list[FloatArray], targets: FloatArray, weights: FloatArray
+    inputs: FloatArray, targets: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    total = len(views) * weights.sum()
-    mean = sum(weights @ view for view in views) / total
-    target_mean = weights @ targets / weights.sum()
-    gram = -total * np.outer(mean, mean)
-    cross = -total * np.outer(mean, target_mean)
-    for view in views:
-        weighted = view * weights[:, None]
-        gram += weighted.T @ view
-        cross += weighted.T @ targets
+    total = weights.sum()
+    mean, target_mean = weights @ inputs / total, weights @ targets / total
+    weighted = inputs * weights[:, None]
+    gram = weighted.T @ inputs - total * np.outer(mean, mean)
+    cross = weighted.T @ targets - total * np.outer(mean, target_mean)
     solution = np.linalg.solve(gram + RIDGE * total * np.eye(len(gram), dtype=np.float32), cross)
     return solution.astype(np.float32), (target_mean - mean @ solution).astype(np.float32)
 
 
 def _fit_logistic(
-    views: list[FloatArray], targets: FloatArray, weights: FloatArray, seed: int
-) -> tuple[FloatArray, FloatArray]:
+    inputs: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray,
+    units: int,
+    epochs: int,
+    seed: int,
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Fit weights and biases of the linear map, of the hidden layer, and of what follows it."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    inputs = [torch.from_numpy(np.ascontiguousarray(view, np.float32)) for view in views]
+    rows_of = torch.from_numpy(np.ascontiguousarray(inputs, np.float32))
     answers = torch.from_numpy(targets)
     factors = torch.from_numpy(_balance(targets, weights, BALANCE).astype(np.float32))
-    layer = torch.nn.Linear(inputs[0].shape[1], targets.shape[1])
-    torch.nn.init.zeros_(layer.weight)
+    linear = torch.nn.Linear(inputs.shape[1], targets.shape[1])
+    hidden = torch.nn.Linear(inputs.shape[1], units)
+    last = torch.nn.Linear(units, targets.shape[1])
+    for zeroed in (linear.weight, last.weight, last.bias):
+        torch.nn.init.zeros_(zeroed)
+    hidden.weight.data *= START
     counts = (weights @ targets + 0.3) ** (1 - BALANCE)
-    layer.bias.data = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
-    drawn = int(weights.sum())
-    batches = max(1, drawn // BATCH)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=EPOCHS * batches, pct_start=0.2
+    linear.bias.data = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+    steps = epochs * max(1, int(weights.sum()) // BATCH)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [*linear.parameters()], "weight_decay": 0.0},
+            {"params": [*hidden.parameters(), *last.parameters()], "weight_decay": DECAY},
+        ],
+        lr=RATE,
     )
-    for _ in range(EPOCHS * batches):
-        rows = generator.choice(len(weights), BATCH, p=weights / weights.sum())
-        view = inputs[int(generator.integers(len(inputs)))]
-        loss = functional.cross_entropy(layer(view[rows]), answers[rows], reduction="none")
-        objective = (loss * factors[rows]).mean() + PENALTY * (layer.weight**2).sum()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, total_steps=steps, pct_start=0.2
+    )
+    shares = np.cumsum(weights, dtype=np.float64)
+    for _ in range(steps):
+        rows = np.searchsorted(shares, generator.random(BATCH) * shares[-1], side="right")
+        drawn = rows_of[rows]
+        layer = functional.dropout(functional.relu(hidden(drawn)), DROPPED)
+        logits = linear(drawn) + last(layer)
+        loss = functional.cross_entropy(logits, answers[rows], reduction="none")
+        objective = (loss * factors[rows]).mean() + PENALTY * (linear.weight**2).sum()
         optimizer.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    return layer.weight.detach().numpy().T, layer.bias.detach().numpy()
+    return [
+        (layer.weight.detach().numpy().T, layer.bias.detach().numpy())
+        for layer in (linear, hidden, last)
+    ]

@@ -45,8 +45,7 @@ PRIOR, RARE_PRIOR, RARE = 0.2, 0.4, 4
 UNKNOWN = 0.02
 """Probability that stands for ImageNet's opinion where it has none."""
 
-_KNOTS = 12
-_WINDOW_SHARE = 0.5
+_KNOTS = 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,9 +77,6 @@ class Material:
 def prepare(data: Path, cache: Path, folder: Path = FOLDER, *, seed: int = 0) -> Material:
     """Pool all regions and windows and look up what the classes are called."""
     regions, windows, tags = pool_development_images(data, cache, seed=seed)
-    generator = np.random.default_rng(seed)
-    kept = (generator.random(len(windows)) < _WINDOW_SHARE) | (windows.areas > 0.3)
-    windows = take(windows, kept)
     concepts = load_concepts(folder / "concepts.json")
     outputs = tuple(sorted(set(regions.categories.tolist())))
     labels = np.array([concept_index(name, concepts) for name in outputs])
@@ -188,9 +184,10 @@ def measured(regions: Pooled) -> Booleans:
 
 
 def write_head(head: ConceptHead, path: Path, name: HeadName) -> None:
-    """Write the head of a model as safetensors, its weights as float16."""
+    """Write the head of a model as safetensors, what is large as float16."""
     tensors = {field.name: getattr(head, field.name) for field in fields(ConceptHead)}
-    tensors["weights"] = tensors["weights"].astype(np.float16)
+    for part in ("weights", "hidden", "hidden_weights"):
+        tensors[part] = tensors[part].astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {part: np.ascontiguousarray(value) for part, value in tensors.items()}
     save_file(contiguous, path, metadata={"model": name})
@@ -249,6 +246,9 @@ def _head(
     return ConceptHead(
         reading.weights.astype(np.float32),
         reading.bias.astype(np.float32),
+        reading.hidden.astype(np.float32),
+        reading.hidden_bias.astype(np.float32),
+        reading.hidden_weights.astype(np.float32),
         labels,
         prior,
         np.array(mixing, np.float32),

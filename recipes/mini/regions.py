@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -155,6 +156,7 @@ def _overlap(start: float, stop: float, length: float, cells: int) -> FloatArray
     return share
 
 
+@cache
 def _averaging(length: int, cells: int) -> FloatArray:
     """Matrix (cells, length) that averages pixels into equal parts, split pixels shared."""
     return np.stack([_overlap(pixel, pixel + 1, length, cells) for pixel in range(length)], axis=1)

@@ -19,7 +19,7 @@ from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER
 
 from .backbone import write_backbone
-from .coco_folders import development_images
+from .coco_folders import FOLDERS, MORE_FOLDERS, development_images
 from .features import compute_features, load_network
 from .heads import HeadName, build, prepare
 from .imagenet import write_imagenet
@@ -41,9 +41,8 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
     write_backbone(out / "backbone.safetensors")
     write_imagenet(out / "imagenet.safetensors", load_concepts(out / "concepts.json"))
     network = load_network(out / "backbone.safetensors")
-    images = [image.path for image in development_images(data)]
-    for flipped in (False, True):
-        compute_features(network, images, work / "features", SIZE, flipped=flipped)
+    images = [image.path for image in development_images(data, (*FOLDERS, *MORE_FOLDERS))]
+    compute_features(network, images, work / "features", SIZE)
     material = prepare(data, work / "features", out)
     for name in get_args(HeadName):
         build(name, material, out, work / "heads_folds")

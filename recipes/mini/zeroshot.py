@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 ROUNDS = 3
+EPOCHS = 6
+UNITS = 64
+"""Of the readings, whose labels are guesses: less fitting than regions with names deserve."""
+
 LEAST_SHARE = 0.1
 """Every thing mentioned gets at least this share of an image's windows."""
 
 UNMENTIONED = 0.05
-"""How far stuff is believed that nobody listed, where nobody was asked to list it."""
+"""How far what nobody listed is believed, where nobody was asked to list it."""
 
 
 def allowed(tags: Tags, outputs: Sequence[str]) -> FloatArray:
@@ -45,7 +49,7 @@ def allowed(tags: Tags, outputs: Sequence[str]) -> FloatArray:
     for index, name in enumerate(outputs):
         if name in tags.categories:
             found[index] = 1.0
-        elif name in STUFF and not tags.stuff_known:
+        elif not (tags.stuff_known if name in STUFF else tags.things_known):
             said = any(mentions(caption, name) for caption in tags.captions)
             found[index] = 1.0 if said else UNMENTIONED
     return found
@@ -82,7 +86,7 @@ def fit_from_tags(
     scores = known
     for _ in range(ROUNDS):
         targets = share_out(scores, may, rows)
-        reading = fit_reading(windows, targets, weights, basis)
+        reading = fit_reading(windows, targets, weights, basis, units=UNITS, epochs=EPOCHS)
         scores = 0.5 * reading.logits(windows.features) + 0.5 * known
     return reading
 

@@ -38,6 +38,9 @@ def make_head(**changes):
     parts = {
         "weights": weights,
         "bias": np.zeros(4, np.float32),
+        "hidden": np.zeros((CHANNELS + 4, 0), np.float32),
+        "hidden_bias": np.zeros(0, np.float32),
+        "hidden_weights": np.zeros((0, 4), np.float32),
         "labels": np.arange(4),
         "prior": np.zeros(4, np.float32),
         "mixing": np.array([1.0, -1.0, 1.0], np.float32),
@@ -74,6 +77,19 @@ def test_the_strongest_concept_comes_first():
     output = make_bridge().project(make_vectors({CHANNELS: 1}, {CHANNELS + 1: 1}), Scene())
     assert [seen.concepts[0][0] for seen in output.evidence] == ["cat", "dog"]
     assert all(seen.verdict == "sure" for seen in output.evidence)
+
+
+def test_a_hidden_unit_speaks_only_where_it_is_positive():
+    hidden = np.zeros((CHANNELS + 4, 1), np.float32)
+    hidden[CHANNELS : CHANNELS + 2] = 1
+    both_are_a_cup = {
+        "hidden": hidden,
+        "hidden_bias": np.array([-1], np.float32),
+        "hidden_weights": np.array([[0, 0, 30, 0]], np.float32),
+    }
+    vectors = make_vectors({CHANNELS: 1}, {CHANNELS: 1, CHANNELS + 1: 1})
+    output = make_bridge(**both_are_a_cup).project(vectors, Scene())
+    assert [seen.concepts[0][0] for seen in output.evidence] == ["cat", "cup"]
 
 
 def test_what_is_unlikely_beside_the_first_is_not_listed():

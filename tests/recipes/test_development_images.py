@@ -116,6 +116,31 @@ def test_panoptic_colours_become_masks_of_things_and_stuff(data: Path) -> None:
     assert (box.region.left, box.region.right) == (14.5, 44.5)
 
 
+def test_photographs_with_boxes_only_are_read_wherever_they_lie(data: Path) -> None:
+    for root, name, is_crowd in (("coco_more/val2017_extra", "000042", 1), ("voc2012", "2_7", 0)):
+        folder = data / root
+        (folder / "images").mkdir(parents=True)
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / "images" / f"{name}.jpg")
+        boxes = [
+            {"image_id": 42, "category_id": 17, "bbox": [9.0, 5.0, 20.0, 20.0], "iscrowd": crowd}
+            for crowd in (0, is_crowd)
+        ]
+        instances = {
+            "images": [{"id": 42, "file_name": f"{name}.jpg"}],
+            "categories": [{"id": 17, "name": "cat"}],
+            "annotations": boxes,
+        }
+        _write(folder / "instances.json", instances)
+    _write(data / "coco_more" / "val2017_extra" / "captions.json", _captions(42, "a cat"))
+
+    first, second = development_images(data, ["val2017_extra", "voc2012"])
+
+    assert [len(image.boxes) for image in (first, second)] == [1, 2]
+    assert (first.masks, first.licence, first.captions) == ((), None, ("a cat",))
+    assert (second.file_name, second.captions) == ("2_7.jpg", ())
+    assert [image.complete for image in (first, second)] == [True, False]
+
+
 def test_a_damaged_file_is_named(data: Path) -> None:
     (data / "coco" / "mini_train" / "instances_train2017.json").write_text("{")
 

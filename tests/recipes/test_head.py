@@ -19,7 +19,6 @@ def make_pooled(rows, categories, **changes):
     count = len(rows)
     parts = {
         "features": rows,
-        "mirrored": rows,
         "images": np.array(["a.jpg"] * count),
         "categories": np.array(categories),
         "kinds": np.array(["mask"] * count),
@@ -92,6 +91,8 @@ def test_only_what_was_said_is_allowed():
     assert allowed(told, outputs).tolist() == pytest.approx([1, 0, 1, UNMENTIONED])
     complete = Tags(frozenset({"cat", "grass"}), True, ("a cat under a blue sky",))
     assert allowed(complete, outputs).tolist() == [1, 0, 0, 1]
+    some = Tags(frozenset({"cat"}), False, (), things_known=False)
+    assert allowed(some, outputs[:2]).tolist() == pytest.approx([1, UNMENTIONED])
 
 
 def test_every_tag_gets_a_share_and_nothing_else_any():

@@ -288,20 +288,25 @@ class ImageNetClassifier:
 class ConceptHead:
     """Concept probabilities of pooled features.
 
-    Logits of the concepts fitted on development images are a linear function plus
-    ``prior`` times the log-probability that ImageNet gives them: the fewer images showed a
-    concept, the more ImageNet counts. Of the other concepts, those it finds likely have
+    Logits of the concepts fitted on development images are a linear function, plus that of a hidden
+    layer, plus ``prior`` times the log-probability that ImageNet gives them: the fewer images
+    showed a concept, the more ImageNet counts. Of the other concepts, those it finds likely have
     ``open_prior`` times that log-probability plus ``open_offset``. The softmax of both at
     ``temperature`` is the answer.
 
-    ``weights`` (dim, fitted) read the square root of deep features, and middle features as they
-    are; ``labels`` (fitted,) are the concepts of the outputs; ``mixing`` holds ``open_prior,
-    open_offset, temperature``; ``score_steps`` and ``score_values`` calibrate the probability of
-    the first concept to that of being right.
+    ``weights`` (dim, fitted) and ``hidden`` (dim, units) read the square root of deep features, and
+    middle features as they are; ``hidden_bias`` (units,) and ``hidden_weights`` (units, fitted)
+    belong to the hidden layer, whose negative units count as zero; ``labels`` (fitted,) are the
+    concepts of the outputs; ``mixing`` holds ``open_prior, open_offset, temperature``;
+    ``score_steps`` and ``score_values`` calibrate the probability of the first concept to that of
+    being right.
     """
 
     weights: FloatArray
     bias: FloatArray
+    hidden: FloatArray
+    hidden_bias: FloatArray
+    hidden_weights: FloatArray
     labels: npt.NDArray[np.int64]
     prior: FloatArray
     mixing: FloatArray
@@ -328,7 +333,9 @@ class ConceptHead:
             known > np.log(_MIN_OPEN), open_prior * known + open_offset, -np.inf
         ).astype(np.float32)
         logits[:, self.labels] = -np.inf
-        fitted = head_input(features, deep) @ self.weights + self.bias
+        inputs = head_input(features, deep)
+        units = np.maximum(inputs @ self.hidden + self.hidden_bias, 0)
+        fitted = inputs @ self.weights + self.bias + units @ self.hidden_weights
         fitted += self.prior * (known[:, self.labels] - np.log(_EVEN))
         fitted = np.log(np.maximum(softmax(fitted), 1e-9))
         # Two categories may be one concept, so their logits add up as probabilities do.
@@ -351,6 +358,9 @@ def load_head(path: Path, model: str | None = None) -> ConceptHead:
     outputs = head.weights.shape[-1:]
     parts = (head.bias, head.labels, head.prior)
     if head.weights.ndim != 2 or any(part.shape != outputs for part in parts):
+        raise own_file_damaged(path)
+    units = head.hidden_bias.shape
+    if (head.hidden.shape, head.hidden_weights.shape) != ((head.dim, *units), units + outputs):
         raise own_file_damaged(path)
     if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
         raise own_file_damaged(path)
