@@ -34,7 +34,7 @@ Booleans: TypeAlias = npt.NDArray[np.bool_]
 HeadName = Literal["mini", "mini-zeroshot"]
 
 MIXING: dict[HeadName, tuple[float, float, float]] = {
-    "mini": (1.0, -0.2, 1.0),
+    "mini": (1.0, -0.2, 1.25),
     "mini-zeroshot": (0.5, -1.5, 1.0),
 }
 """Open prior, open offset and temperature of each head, chosen by cross-validation."""
@@ -46,6 +46,8 @@ UNKNOWN = 0.02
 """Probability that stands for ImageNet's opinion where it has none."""
 
 _KNOTS = 20
+_STEP = 0.02
+"""Knots of the calibration curve, and how far apart at least, so that it is nowhere too steep."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -167,10 +169,13 @@ def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray
         ]
     )
     believed = probabilities[rows].max(1)
-    order = np.argsort(believed)
-    parts = np.array_split(order, _KNOTS)
-    steps = np.array([believed[part].mean() for part in parts])
-    values = isotonic_regression([right[part].mean() for part in parts]).x
+    levels = np.quantile(believed, np.linspace(0, 1, _KNOTS + 1)[1:-1])
+    place = np.digitize(believed, np.unique(np.round(levels / _STEP) * _STEP))
+    counts = np.bincount(place)
+    filled = np.flatnonzero(counts)
+    steps = (np.bincount(place, believed) / np.maximum(counts, 1))[filled]
+    shares = (np.bincount(place, right) / np.maximum(counts, 1))[filled]
+    values = isotonic_regression(shares, weights=counts[filled]).x
     # One knot in the middle of every plateau, so that no two probabilities score the same.
     levels = np.unique(values)
     middles = [steps[values == level].mean() for level in levels]
@@ -243,12 +248,17 @@ def _head(
     mixing: tuple[float, float, float],
 ) -> ConceptHead:
     identity = np.array([0, 1], np.float32)
+    # As it ships: what is large in half precision.
+    weights, hidden, hidden_weights = (
+        part.astype(np.float16).astype(np.float32)
+        for part in (reading.weights, reading.hidden, reading.hidden_weights)
+    )
     return ConceptHead(
-        reading.weights.astype(np.float32),
+        weights,
         reading.bias.astype(np.float32),
-        reading.hidden.astype(np.float32),
+        hidden,
         reading.hidden_bias.astype(np.float32),
-        reading.hidden_weights.astype(np.float32),
+        hidden_weights,
         labels,
         prior,
         np.array(mixing, np.float32),

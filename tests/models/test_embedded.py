@@ -99,7 +99,8 @@ def test_a_head_of_another_backbone_is_refused(tmp_path):
         if path.name != HEADS["mini"]:
             (tmp_path / path.name).symlink_to(path)
     tensors = load_file(FOLDER / HEADS["mini"])
-    tensors["weights"] = np.ascontiguousarray(tensors["weights"][:100])
+    for part in ("weights", "hidden"):
+        tensors[part] = np.ascontiguousarray(tensors[part][:100])
     save_file(tensors, tmp_path / HEADS["mini"], metadata={"model": "mini"})
     with pytest.raises(ModelError, match="do not belong together"):
         load_embedded("mini", tmp_path)
@@ -113,7 +114,7 @@ def test_a_head_of_the_other_model_is_refused(tmp_path):
         load_embedded("mini-zeroshot", folder)
 
 
-@pytest.mark.parametrize("part", ["bias", "labels", "prior", "mixing"])
+@pytest.mark.parametrize("part", ["bias", "labels", "prior", "mixing", "hidden_bias"])
 @pytest.mark.parametrize("damage", ["short", "wild"])
 def test_a_head_whose_parts_do_not_fit_is_refused(tmp_path, part, damage):
     from safetensors.numpy import load_file, save_file
