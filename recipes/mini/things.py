@@ -8,9 +8,11 @@ by a head that saw its picture.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +26,19 @@ from napari_patchioner.bridges.concepts import load_head, load_imagenet
 from napari_patchioner.bridges.things import (
     BESIDE,
     CONSIDERED,
+    ThingHead,
     beside_features,
+    pool_inside,
     pool_windows,
     thing_features,
 )
+from napari_patchioner.decoders.grounded import GroundedDecoder
 from napari_patchioner.decoders.grounded.vocabulary import load_concepts
+from napari_patchioner.evaluation.metrics.overlap import bleu, cider_d
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, THINGS
-from napari_patchioner.regions import Mask
+from napari_patchioner.regions import GridTransform, Mask, cover
 
-from .coco_folders import development_images
+from .coco_folders import FOLDERS, development_images
 from .concept_map import concept_index
 from .corpus import Reader, read_captions
 from .crossval import fold_head
@@ -41,6 +47,7 @@ from .features import read_features
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_patchioner.decoders.grounded.scenes import Scenes
     from napari_patchioner.decoders.grounded.vocabulary import Concept
 
     from .coco_folders import LabelledImage, LabelledRegion
@@ -51,6 +58,8 @@ FloatArray = npt.NDArray[np.float64]
 SEVERAL = 3
 # A region holds what lies in it for the most part and is seen, or takes much of it.
 _MOST, _SEEN, _MUCH = 0.5, 0.03, 0.3
+# Smallest boxes whose windows are named, and how many of a picture.
+SMALLEST, _BOXES = 0.02, 10
 # Ridge of the weights, of each concept's own offset, and of that of its kind.
 _RIDGE, _OWN, _KIND = 0.3, 3.0, 1.0
 
@@ -280,44 +289,124 @@ def habits_of(captions: Sequence[str], gatherer: Gatherer) -> FloatArray:
     return np.asarray(np.log((counts + 1) / len(captions)))
 
 
-def named_windows(
-    image: LabelledImage, cache: Path, head: Path, concepts: int
-) -> npt.NDArray[np.float32]:
-    """Probabilities of what is in every window, shape (84, concepts), by a head."""
-    shape = grid_shape(*image.size)
-    features = read_features(cache, image.file_name, SIZE)
-    cells = [resample(part.astype(np.float32), shape) for part in features]
+@dataclass(frozen=True, eq=False, slots=True)
+class Material:
+    """What the file of a head is fitted on.
+
+    Attributes
+    ----------
+    images : list of LabelledImage
+    windows : dict of str to ndarray
+        By file name, the probabilities of what is in the windows of a picture.
+    beside : list of tuple
+        For every box, its file name and what `beside_candidates` gives.
+    """
+
+    images: list[LabelledImage]
+    windows: dict[str, npt.NDArray[np.float32]]
+    beside: list[tuple[str, npt.NDArray[np.float32], list[int], list[float]]]
+
+    def half(self, remainder: int | None) -> Material:
+        """Every second picture by its name, all of them for None."""
+        kept = [image for image in self.images if remainder in (None, half_of(image.file_name))]
+        names = {image.file_name for image in kept}
+        return Material(kept, self.windows, [row for row in self.beside if row[0] in names])
+
+
+def half_of(file_name: str) -> int:
+    """Which half a picture is in, 0 to tune on or 1 to report on, by its name alone."""
+    return int(hashlib.md5(file_name.encode(), usedforsecurity=False).hexdigest(), 16) % 2
+
+
+def prepare(images: Iterable[LabelledImage], work: Path, head: str, gatherer: Gatherer) -> Material:
+    """Name windows of pictures, and of their larger boxes, by heads that did not see them."""
     imagenet = load_imagenet(FOLDER / "imagenet.safetensors")
-    windows = pool_windows(np.concatenate(cells, axis=2))
-    return load_head(head).probabilities(windows, imagenet, concepts)
+    material = Material([], {}, [])
+    for image in images:
+        if not image.captions:
+            continue
+        shape = grid_shape(*image.size)
+        features = read_features(work / "features", image.file_name, SIZE)
+        cells = np.concatenate([resample(part.astype(np.float32), shape) for part in features], 2)
+        named = partial(
+            load_head(fold_head(work / "heads_folds", head, image.file_name)).probabilities,
+            imagenet=imagenet,
+            concepts=len(gatherer.concepts),
+        )
+        material.images.append(image)
+        material.windows[image.file_name] = named(pool_windows(cells))
+        transform = GridTransform(image.size, shape)
+        for box in [box for box in image.boxes if box.area > SMALLEST][:_BOXES]:
+            inside = pool_inside(cells, cover(box.region, transform, weighting="area"))
+            row = beside_candidates(named(inside), box, image, gatherer)
+            material.beside.append((image.file_name, *row))
+    return material
+
+
+def fit_all(
+    material: Material, gatherer: Gatherer, habits: FloatArray
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit all arrays of a `ThingHead`."""
+    beside = [row for row in material.beside if row[2]]
+    return {
+        **fit(gather(material.images, material.windows, gatherer), gatherer, habits),
+        **fit_beside(
+            np.concatenate([row[1] for row in beside]).astype(float),
+            np.concatenate([row[2] for row in beside]).astype(int),
+            np.concatenate([row[3] for row in beside]),
+            gatherer,
+        ),
+    }
+
+
+def report(
+    material: Material, head: ThingHead, gatherer: Gatherer, scenes: Scenes
+) -> dict[str, float]:
+    """Captions of whole pictures against people's, and how many of their nouns are right."""
+    index = {concept.name: position for position, concept in enumerate(gatherer.concepts)}
+    groups = [[index[name] for name in group if name in index] for group in NEAR]
+    texts, right, first = [], [], []
+    for image in material.images:
+        known = {
+            int(gatherer.owners[concept_index(region.category, gatherer.concepts)])
+            for region in (*image.boxes, *image.stuff)
+        } | set(gatherer.mentions(image.captions))
+        things = head.things(material.windows[image.file_name], [*index], groups)
+        chosen = scenes.chosen(things)
+        texts.append(scenes.phrase(chosen) if chosen else "")
+        nouns = [int(gatherer.owners[index[thing.name]]) in known for thing in chosen]
+        right += nouns
+        first += nouns[:1]
+    references = [image.captions for image in material.images]
+    return {
+        "images": len(texts),
+        "cider_d": float(np.mean(cider_d(texts, references))),
+        "bleu4": bleu(texts, references)[-1],
+        "nouns right": float(np.mean(right)),
+        "first noun right": float(np.mean(first)),
+    }
 
 
 def main() -> None:
-    """Read the command line and write the file of every head that has one."""
+    """Read the command line, write the file of every head that has one, and print its scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped files go")
     options = parser.parse_args()
-    concepts = load_concepts(options.out / "concepts.json")
-    gatherer = Gatherer(concepts)
+    gatherer = Gatherer(load_concepts(options.out / "concepts.json"))
     captions = read_captions(options.data / "text" / "coco_captions_val2017.json")
-    images = [image for image in development_images(options.data, smallest=0) if image.captions]
+    habits = habits_of(captions, gatherer)
+    images = list(development_images(options.data, FOLDERS, smallest=0))
+    scenes = GroundedDecoder.open(options.out).scenes
     for name, file in THINGS.items():
         short = Path(HEADS[name]).stem.removeprefix("head_")
-        windows = {
-            image.file_name: named_windows(
-                image,
-                options.work / "features",
-                fold_head(options.work / "heads_folds", short, image.file_name),
-                len(concepts),
-            )
-            for image in images
-        }
-        candidates = gather(images, windows, gatherer)
-        arrays = fit(candidates, gatherer, habits_of(captions, gatherer))
-        save_file(arrays, options.out / file)
-        print(json.dumps({"model": name, "candidates": len(candidates.images)}))
+        material = prepare(images, options.work, short, gatherer)
+        for tested in (0, 1):
+            head = ThingHead(**fit_all(material.half(1 - tested), gatherer, habits))
+            scores = report(material.half(tested), head, gatherer, scenes)
+            print(json.dumps({"model": name, "half": ("tuning", "reporting")[tested], **scores}))
+        save_file(fit_all(material, gatherer, habits), options.out / file)
 
 
 if __name__ == "__main__":
