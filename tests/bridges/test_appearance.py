@@ -12,7 +12,7 @@ from skimage.data import cell, immunohistochemistry
 from skimage.draw import disk, line
 
 from napari_patchioner.backbones.appearance import appearance_axes
-from napari_patchioner.bridges.appearance import AXES, VOCABULARY, attributes, describe
+from napari_patchioner.bridges.appearance import AXES, VOCABULARY, attributes, describe, suiting
 
 GRID = (30, 40)
 PATCHES = GRID[0] * GRID[1]
@@ -175,6 +175,27 @@ def test_unmistakable_colours(colour: tuple[int, int, int], word: str) -> None:
     strengths = attributes(pooled(plain(colour)))[0]
     assert strengths[word] > 0.9
     assert strengths["smooth"] > 0.9
+
+
+def test_white_in_warm_light_is_not_called_yellow() -> None:
+    random = np.random.default_rng(5)
+    light = np.array((255, 214, 150)) / 255
+    scene = random.uniform(0.1, 0.6, (12, 16, 3)).repeat(40, 0).repeat(40, 1) * 255
+    scene[120:360, 160:480] = 235
+    lit = appearance_axes((scene * light).astype(np.uint8), GRID)
+    words_of_it = attributes(lit[8:22, 11:29].reshape(-1, len(AXES)).mean(0, keepdims=True))[0]
+    assert not {"yellow", "orange", "brown"} & words_of_it.keys()
+
+
+def test_gray_pictures_have_no_colours() -> None:
+    assert not {"gray", "black"} & attributes(pooled(plain((90, 90, 90))))[0].keys()
+
+
+def test_what_is_shown_on_a_screen_is_not_its_colour() -> None:
+    words_of_it = {"green": 0.9, "smooth": 0.8}
+    assert suiting(words_of_it, "laptop") == {"smooth": 0.8}
+    assert suiting(words_of_it, "car") == words_of_it
+    assert suiting({"purple": 0.9, "black": 0.8}, "dog") == {"black": 0.8}
 
 
 def test_two_equal_colours_give_no_colour_word() -> None:

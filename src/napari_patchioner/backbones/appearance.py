@@ -45,6 +45,12 @@ _CELLS = 32
 # Standard deviations of the blurs between which contrast of each scale lies.
 _BANDS = {"fine": (0.0, 1.4), "medium": (1.4, 5.0), "coarse": (5.0, 20.0)}
 _FLAT = 1.0
+# Chroma that a tenth of the pixels of a picture with colours exceeds.
+_COLOURED, _COLOUR = 0.9, 2.0
+# Of the light: the power of the mean it is taken from, how much of its tint and dimness is undone,
+# and by how much at most.
+_POWER, _TINT, _TINTS = 6, 0.75, (0.6, 1.6)
+_DIM, _DIMMEST, _WHITE = 0.5, 1.6, 0.9
 _EDGE, _CLEAR = 8.0, 2.0
 # Limits of the shapes of marks: shorter over longer axis, and how much of an ellipse they fill.
 _ROUND, _ROD = 0.75, 0.5
@@ -69,6 +75,13 @@ def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> 
     red, green, blue = np.moveaxis(small >> 3, -1, 0)
     shares = zip(COLOURS, np.moveaxis(_colour_table()[red, green, blue], -1, 0), strict=True)
     maps |= {f"share_{name}": share for name, share in shares}
+    if np.quantile(np.hypot(lab[::4, ::4, 1], lab[::4, ::4, 2]), _COLOURED) < _COLOUR:
+        shown = np.zeros((*shape, len(COLOURS)), np.float32)
+    else:
+        red, green, blue = np.moveaxis(_balanced(small) >> 3, -1, 0)
+        shown = _colour_table()[red, green, blue]
+    shares = zip(COLOURS, np.moveaxis(shown, -1, 0), strict=True)
+    maps |= {f"balanced_{name}": share for name, share in shares}
     marks = find_marks(lab)
     lines = np.append(False, marks.line)[marks.labels]
     spots = np.append(False, ~marks.line & ~marks.frame)[marks.labels]
@@ -156,6 +169,18 @@ def _oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
     """Convert sRGB bytes, shape (..., 3), to Oklab (Ottosson 2020) times 100."""
     cones = _linear_light()[rgb] @ _TO_CONES.T
     return np.asarray(np.cbrt(cones, out=cones) @ _TO_LAB.T)
+
+
+def _balanced(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Undo most of the light's tint (shades of gray, Finlayson and Trezzi 2004), and dimness."""
+    light = _linear_light()[rgb]
+    few = light[::4, ::4].reshape(-1, 3)
+    tint = np.mean(few**_POWER, 0) ** (1 / _POWER) + np.float32(1e-4)
+    gain = np.clip((tint.mean() / tint) ** _TINT, *_TINTS)
+    brightest = max(float(np.quantile((few * gain).max(1), 0.98)), 1e-3)
+    gain = gain * np.clip((_WHITE / brightest) ** _DIM, 1.0, _DIMMEST)
+    levels = np.searchsorted(_linear_light(), np.clip(light * gain, 0, 1).astype(np.float32))
+    return np.asarray(np.minimum(levels, 255), np.uint8)
 
 
 @cache

@@ -70,6 +70,7 @@ AXES: tuple[str, ...] = (
     *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES, *LAB)),
     *(f"line_{measure}" for measure in ("count", "length", "width")),
     *(f"line_{measure}" for measure in ("ends", "branches", "crossings")),
+    *(f"balanced_{colour}" for colour in COLOURS),
 )
 """Names of the measured axes, in the order of the last dimension of an axes array.
 
@@ -77,7 +78,8 @@ Every axis is a mean over the pixels of one patch, so a weighted mean over patch
 statistic of the region they make up. Lengths are pixels of an image whose long side is
 ``LONG_SIDE``; densities count per square of side ``UNIT``; areas are shares of the patch,
 0 to 1; colours are Oklab times 100. The sums of ground, marks and lines divide by their area,
-those of single marks by their count, to give means.
+those of single marks by their count, to give means. Balanced shares are those under a light that
+is taken for white; pictures without any colour have none.
 """
 
 _WORDS = """
@@ -99,6 +101,20 @@ _STEPS = ((10, 1), (25, 5), (100, 10), (300, 50), (1000, 100))
 _SIZES = ((8.0, 26.0, 75.0), ("tiny", "small", "", "large"))
 _WIDTHS = ((9.0,), ("thin", "thick"))
 _MIN_STRENGTH = 0.05
+_NO_COLOURS_SAID = """
+    television, computer monitor, computer, laptop, keyboard, remote control, cell phone, telephone,
+    video game, game controller, picture, mirror, window, clock, digital clock, sign, street sign,
+    scoreboard, vending machine, slot machine, cash machine, book, comic book, magazine, newspaper,
+    menu, paper, map, graffiti, bowl, plate, tray, pot, pan, glass, wine glass, petri dish,
+    aquarium, cage, basket, measuring cup, pitcher, beaker, toilet, urinal, sink, bathtub, faucet,
+    shower, microwave, oven, stove, table, dining table, desk, counter, shelf, bookshelf, skis,
+    ski poles, baseball bat, tennis racket, paddle, net, bow, bicycle, unicycle, tricycle, sailboat,
+    boat, ship, wheelchair, stroller, shopping cart, fork, knife, spoon, silverware, scissors,
+    toothbrush, food, pizza, sandwich, hot dog, cake, hair dryer
+"""
+_COLOURLESS = frozenset(re.split(r",\s+", _NO_COLOURS_SAID.strip()))
+_FURRED = frozenset(("cow", "dog", "cat", "horse", "sheep", "bear", "elephant", "zebra", "giraffe"))
+_UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
 # Shares of the region below which lines, or marks that nothing counts, go unmentioned.
 _LINE_AREA, _MARK_AREA = 0.004, 0.2
 # What share of the marks a word must fit to be said of them.
@@ -320,15 +336,14 @@ def _joined(*words: str) -> str:
 
 def _strengths(view: _View) -> dict[str, float]:
     """Strength of each adjective of a single region."""
-    # One colour at most: the one that clearly dominates.
-    (colour, most), (_, second), *_ = view.shares.items()
-    # Grays are what shadows, roads and walls all are: ask more of them.
-    least = 0.68 if colour in ("gray", "black", "brown") else 0.44
+    # One colour at most, which clearly dominates in the light of the picture and in white light.
+    (colour, _), *_ = view.shares.items()
+    balanced = {name: view[f"balanced_{name}"] for name in COLOURS}
     fine, medium = view["fine_energy"], view["medium_energy"]
     twofold, _ = view.directions()
     spots = _ramp(view["mark_area"], 0.08, 0.2) * _ramp(view["marks_count"], 0.3, 1.0)
     return {
-        colour: _ramp(most, least, least + 0.3) * _ramp(second / max(most, 1e-6), 0.65, 0.35),
+        colour: min(_dominance(shares, colour) for shares in (view.shares, balanced)),
         "dark": _ramp(view["lightness"], 34.0, 20.0),
         "bright": _ramp(view["lightness"], 80.0, 92.0),
         "smooth": _ramp(view["flat"], 0.7, 0.95) * _ramp(view.variation, 16.0, 8.0),
@@ -337,6 +352,34 @@ def _strengths(view: _View) -> dict[str, float]:
         "textured": _ramp(medium, 3.0, 7.0) * _ramp(view["flat"], 0.3, 0.1),
         "spotted": spots * _ramp(view.mean("round"), 0.6, 0.8),
     }
+
+
+def _dominance(shares: dict[str, float], colour: str) -> float:
+    """How far a colour dominates the others, 0 to 1."""
+    # Grays are what shadows, roads and walls all are: ask more of them.
+    least = 0.68 if colour in ("gray", "black", "brown") else 0.44
+    second = max(share for name, share in shares.items() if name != colour)
+    most = shares[colour]
+    return _ramp(most, least, least + 0.3) * _ramp(second / max(most, 1e-6), 0.65, 0.35)
+
+
+def suiting(words: dict[str, float], name: str) -> dict[str, float]:
+    """Leave out the colours that are no colour of a thing of this name.
+
+    What a screen, a page or a bowl shows is what is on or in it, behind a bicycle or a fork lies
+    most of the region, and white goods have the colour of their light.
+
+    Examples
+    --------
+    >>> suiting({"red": 0.9, "smooth": 0.7}, "laptop"), suiting({"blue": 0.9}, "cow")
+    ({'smooth': 0.7}, {})
+    """
+    unfit: tuple[str, ...] = ()
+    if name in _COLOURLESS:
+        unfit = COLOURS
+    elif name in _FURRED:
+        unfit = _UNNATURAL
+    return {word: strength for word, strength in words.items() if word not in unfit}
 
 
 def _ramp(value: float, low: float, high: float) -> float:

@@ -16,8 +16,9 @@ from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own
 from napari_patchioner.decoders import Evidence, Thing
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.regions import PatchWeights
 
-from .appearance import AXES, attributes, describe
+from .appearance import AXES, attributes, describe, suiting
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import FEWEST, ThingHead, pool_inside, pool_windows
 
@@ -35,6 +36,8 @@ _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
 _MIN_OPEN = 0.02
+# Deviation of the weight of patches around the middle of a region, in sides of it.
+_MIDDLE = 0.18
 # What one of two looks rules out may still be so.
 _LEAST = 1e-4
 
@@ -97,7 +100,7 @@ class ConceptBridge(Bridge):
         """
         vectors, grid, covers, patches = query.vectors, query.grid, query.covers, query.patches
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
-        measured = attributes(axes)
+        measured = attributes(_middles(axes, grid, covers))
         probabilities = self.named(features)
         if query.close_ups:
             rows = list(query.close_ups)
@@ -125,7 +128,8 @@ class ConceptBridge(Bridge):
             if self._things is not None:
                 evidence = self._with_things_beside(evidence, query)
         strengths = np.array(
-            [[words.get(word, 0.0) for word in self._words] for words in measured], np.float32
+            [[seen.attributes.get(word, 0.0) for word in self._words] for seen in evidence],
+            np.float32,
         ).reshape(len(vectors), len(self._words))
         text = self._mixed(probabilities)
         return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
@@ -243,10 +247,29 @@ class ConceptBridge(Bridge):
         best = best[likely | (np.arange(len(best)) < SHOWN)]
         return Evidence(
             concepts=tuple((self._names[index], float(row[index])) for index in best),
-            attributes=words,
+            attributes=suiting(words, self._names[best[0]]),
             score=score,
             verdict="sure" if score >= UNSURE else "unsure",
         )
+
+
+def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]) -> FloatArray:
+    """Axes of regions, (n, len(AXES)), pooled again with more weight on the middle of each.
+
+    Around a thing that is drawn as a box lies what is not the thing.
+    """
+    if not covers:
+        return axes
+    cells = grid.embeddings.reshape(-1, grid.dim)[:, -len(AXES) :]
+    middles = axes.copy()
+    for row, region in enumerate(covers):
+        weights = region.weights.astype(np.float64)
+        for places in (region.rows, region.columns):
+            low, high = places.min(), places.max() + 1
+            away = (places + 0.5 - (low + high) / 2) / (_MIDDLE * (high - low))
+            weights = weights * np.exp(-0.5 * away**2)
+        middles[row] = weights @ cells[region.indices] / weights.sum()
+    return middles
 
 
 def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
