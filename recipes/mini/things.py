@@ -38,7 +38,7 @@ from napari_patchioner.evaluation.metrics.overlap import bleu, cider_d
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, THINGS
 from napari_patchioner.regions import GridTransform, Mask, cover
 
-from .coco_folders import FOLDERS, development_images
+from .coco_folders import FOLDERS, MORE_FOLDERS, development_images
 from .concept_map import concept_index
 from .corpus import Reader, read_captions
 from .crossval import fold_head
@@ -397,7 +397,7 @@ def main() -> None:
     gatherer = Gatherer(load_concepts(options.out / "concepts.json"))
     captions = read_captions(options.data / "text" / "coco_captions_val2017.json")
     habits = habits_of(captions, gatherer)
-    images = list(development_images(options.data, FOLDERS, smallest=0))
+    images = list(development_images(options.data, (*FOLDERS, *MORE_FOLDERS), smallest=0))
     scenes = GroundedDecoder.open(options.out).scenes
     for name, file in THINGS.items():
         short = Path(HEADS[name]).stem.removeprefix("head_")
