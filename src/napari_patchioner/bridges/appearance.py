@@ -104,7 +104,8 @@ _MIN_STRENGTH = 0.05
 _NO_COLOURS_SAID = """
     television, computer monitor, computer, laptop, keyboard, remote control, cell phone, telephone,
     video game, game controller, picture, mirror, window, clock, digital clock, sign, street sign,
-    scoreboard, vending machine, slot machine, cash machine, book, comic book, magazine, newspaper,
+    traffic light, refrigerator, washing machine, dishwasher, scoreboard,
+    vending machine, slot machine, cash machine, book, comic book, magazine, newspaper,
     menu, paper, map, graffiti, bowl, plate, tray, pot, pan, glass, wine glass, petri dish,
     aquarium, cage, basket, measuring cup, pitcher, beaker, toilet, urinal, sink, bathtub, faucet,
     shower, microwave, oven, stove, table, dining table, desk, counter, shelf, bookshelf, skis,
