@@ -173,14 +173,14 @@ def _oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
 
 def _balanced(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Undo most of the light's tint (shades of gray, Finlayson and Trezzi 2004), and dimness."""
-    light = _linear_light()[rgb]
-    few = light[::4, ::4].reshape(-1, 3)
+    few = _linear_light()[rgb[::4, ::4]].reshape(-1, 3)
     tint = np.mean(few**_POWER, 0) ** (1 / _POWER) + np.float32(1e-4)
     gain = np.clip((tint.mean() / tint) ** _TINT, *_TINTS)
     brightest = max(float(np.quantile((few * gain).max(1), 0.98)), 1e-3)
     gain = gain * np.clip((_WHITE / brightest) ** _DIM, 1.0, _DIMMEST)
-    levels = np.searchsorted(_linear_light(), np.clip(light * gain, 0, 1).astype(np.float32))
-    return np.asarray(np.minimum(levels, 255), np.uint8)
+    light = np.clip(_linear_light()[:, None] * gain, 0, 1).astype(np.float32)
+    levels = np.minimum(np.searchsorted(_linear_light(), light), 255).astype(np.uint8)
+    return np.stack([levels[rgb[..., channel], channel] for channel in range(3)], -1)
 
 
 @cache
