@@ -21,7 +21,7 @@ from .vocabulary import (
 # A sentence begins with what is at least this probable.
 SURE = 0.5
 # Of what else is shown, this much must be probable, and so many people mention it.
-SHOWN, MENTIONED = 0.3, 0.07
+SHOWN, MENTIONED = 0.36, 0.07
 MOST = 3
 # Persons are named, and come first, from this share of the best mentioned thing's mention.
 PERSONS = 0.5
