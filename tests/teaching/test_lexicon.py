@@ -126,6 +126,8 @@ def test_forgetting_undoes_teaching(mini: Captioner, first: Drawn, second: Drawn
 
 def test_names_may_be_joined(mini: Captioner, first: Drawn) -> None:
     assert taught(mini, first).renamed("leaf", "nucleus").counts == {"nucleus": 6}
+    assert taught(mini, first).renamed("leaf", "NUCLEUS").counts == {"nucleus": 6}
+    assert "Leaf" in taught(mini, first).renamed("leaf", "Leaf").counts
 
 
 def test_another_backbone_is_refused_in_one_sentence(mini: Captioner, first: Drawn) -> None:

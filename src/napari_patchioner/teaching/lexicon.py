@@ -404,8 +404,13 @@ class Lexicon:
         return Lexicon(self.origin, examples, self.described.take(rows), self.images)
 
     def renamed(self, old: str, new: str) -> Lexicon:
-        """Return the lexicon with another name for a class; that of another joins both."""
+        """Return the lexicon with another name for a class; that of another joins both.
+
+        Another name that differs in capitals alone is the same, and stays spelled as it is.
+        """
         new = checked_name(new)
+        others = {e.name.casefold(): e.name for e in self.examples if e.name != old}
+        new = others.get(new.casefold(), new)
         examples = [replace(e, name=new) if e.name == old else e for e in self.examples]
         return Lexicon(self.origin, examples, self.described, self.images)
 
