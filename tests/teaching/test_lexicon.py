@@ -127,6 +127,8 @@ def test_forgetting_undoes_teaching(mini: Captioner, first: Drawn, second: Drawn
 def test_names_may_be_joined(mini: Captioner, first: Drawn) -> None:
     assert taught(mini, first).renamed("leaf", "nucleus").counts == {"nucleus": 6}
     assert taught(mini, first).renamed("leaf", "NUCLEUS").counts == {"nucleus": 6}
+    both = taught(mini, first).renamed("leaf", "Leaf")
+    assert both.renamed("Leaf", "leaf").counts == taught(mini, first).counts
     assert "Leaf" in taught(mini, first).renamed("leaf", "Leaf").counts
 
 

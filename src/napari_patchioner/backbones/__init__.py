@@ -13,7 +13,7 @@ from napari_patchioner.parts import PartKind
 from napari_patchioner.progress import Progress
 from napari_patchioner.regions import PatchWeights, Region
 
-__all__ = ["BACKBONES", "RegionEncoder", "TextTower"]
+__all__ = ["BACKBONES", "CloseUpEncoder", "RegionEncoder", "TextTower"]
 
 _DINO = ("size", "layout", "attention")
 _CLIP = ("size", "layout", "positions")

@@ -115,7 +115,9 @@ def _rename(arguments: argparse.Namespace, _: object) -> None:
     lexicon = read_lexicon(arguments.lexicon)
     if arguments.old not in lexicon.counts:
         raise FormatError(f"{arguments.lexicon}: holds no name {arguments.old!r}")
-    write_lexicon(arguments.lexicon, lexicon.renamed(arguments.old, arguments.new))
+    renamed = lexicon.renamed(arguments.old, arguments.new)
+    write_lexicon(arguments.lexicon, renamed)
     count = lexicon.counts[arguments.old]
     are = "is" if count == 1 else "are"
-    say(f"{counted(count, 'example')} {are} {arguments.new!r} now")
+    grown = (name for name, now in renamed.counts.items() if now != lexicon.counts.get(name))
+    say(f"{counted(count, 'example')} {are} {next(grown, arguments.new)!r} now")

@@ -410,7 +410,8 @@ class Lexicon:
         """
         new = checked_name(new)
         others = {e.name.casefold(): e.name for e in self.examples if e.name != old}
-        new = others.get(new.casefold(), new)
+        if new not in self.counts:
+            new = others.get(new.casefold(), new)
         examples = [replace(e, name=new) if e.name == old else e for e in self.examples]
         return Lexicon(self.origin, examples, self.described, self.images)
 
