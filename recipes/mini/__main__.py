@@ -8,7 +8,6 @@ core it takes about an hour, and features are kept in the work folder.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from . import decoder, gate, sentence_encoder, text_tower, vision, vocabulary
 from .features import load_network
+from .options import recipe_parser
 
 
 def rebuild(data: Path, work: Path, out: Path) -> None:
@@ -49,13 +49,7 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
 
 def main() -> None:
     """Read the command line and rebuild."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
-    parser.add_argument(
-        "--out", type=Path, default=vocabulary.EMBEDDED, help="where the files of the models go"
-    )
-    options = parser.parse_args()
+    options = recipe_parser(__doc__).parse_args()
     rebuild(options.data, options.work, options.out)
 
 

@@ -6,7 +6,6 @@ features it reads, writes the table of the model card.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +22,7 @@ from .card import fill_blocks
 from .coco_folders import FOLDERS, development_images
 from .crossval import FOLDS
 from .heads import fit, prepare, take, unseen_probabilities
+from .options import recipe_parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,9 +88,7 @@ def curve(
 
 def main() -> None:
     """Read the command line, measure, and fill the card."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="cached features")
+    parser = recipe_parser(__doc__)
     parser.add_argument("--card", type=Path, default=Path("docs/models/mini.md"))
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,7 +10,6 @@ directions, and how alike the texts of a batch are. The encoder is not contained
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import time
@@ -27,9 +26,9 @@ from torch.nn import functional
 
 from napari_patchioner.backbones.mini_text import HEAD_WIDTH, NEIGHBOURS, MiniText, tokenizer_of
 
+from .options import recipe_parser
 from .sentence_encoder import SentenceEncoder
 from .text_corpus import Texts, read_texts
-from .vocabulary import EMBEDDED
 
 Floats = npt.NDArray[np.float32]
 
@@ -338,10 +337,7 @@ def main() -> None:
     """Read the command line, build and measure."""
     from .text_scores import agreement
 
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="the encoder's vectors")
-    parser.add_argument("--out", type=Path, default=EMBEDDED, help="where the file goes")
+    parser = recipe_parser(__doc__)
     parser.add_argument("--design", choices=DESIGNS, default="layers")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -7,7 +7,6 @@ by a head that saw its picture.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections import Counter
@@ -43,6 +42,7 @@ from .concept_map import concept_index
 from .corpus import Reader, read_captions
 from .crossval import fold_head
 from .features import read_features
+from .options import recipe_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -389,11 +389,7 @@ def report(
 
 def main() -> None:
     """Read the command line, write the file of every head that has one, and print its scores."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped files go")
-    options = parser.parse_args()
+    options = recipe_parser(__doc__).parse_args()
     gatherer = Gatherer(load_concepts(options.out / "concepts.json"))
     captions = read_captions(options.data / "text" / "coco_captions_val2017.json")
     habits = habits_of(captions, gatherer)

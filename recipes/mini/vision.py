@@ -8,7 +8,6 @@ steps end every fit; the shipped heads saw all development images, those in
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import get_args
 
@@ -16,13 +15,13 @@ import torch
 
 from napari_patchioner.backbones.mini import SIZE
 from napari_patchioner.decoders.grounded.vocabulary import load_concepts
-from napari_patchioner.models.embedded import FOLDER
 
 from .backbone import write_backbone
 from .coco_folders import FOLDERS, MORE_FOLDERS, development_images
 from .features import compute_features, load_network
 from .heads import HeadName, build, prepare
 from .imagenet import write_imagenet
+from .options import recipe_parser
 
 
 def rebuild(data: Path, work: Path, out: Path) -> None:
@@ -50,11 +49,7 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
 
 def main() -> None:
     """Read the command line and rebuild."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="cache and fold heads")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="where the shipped files go")
-    options = parser.parse_args()
+    options = recipe_parser(__doc__).parse_args()
     rebuild(options.data, options.work, options.out)
 
 
