@@ -87,6 +87,35 @@ def test_nearest_sentences_do_not_depend_on_the_chunks(n: int, chunk: int, k: in
         assert [cosine for _, cosine in near] == pytest.approx(row[best].tolist(), abs=1e-6)
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    spread=st.sampled_from([0.02, 0.1, 0.3, 1.0]),
+    temperature=st.sampled_from([0.003, 0.01, 0.1]),
+    length=st.sampled_from([2**-7, 0.5, 1.0, 40.0]),
+    unit=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_rows_that_only_an_estimate_has_seen_would_change_nothing(
+    spread: float, temperature: float, length: float, unit: bool, seed: int
+) -> None:
+    """One or two regions read half precision first, and exactly what that leaves."""
+    generator = np.random.default_rng(seed)
+    lengths = length * generator.uniform(0.7, 1.4, (3000, 1))
+    near = (np.eye(1, 32) + spread * generator.normal(size=(3000, 32))) * lengths
+    halves = near.astype(np.float16)
+    exact = halves.astype(np.float32)
+    queries = np.eye(2, 32, dtype=np.float32) + 0.1
+    bank = MemoryBank(halves, texts(3000), {}, "", np.linalg.norm(exact, axis=1))
+    expected = direct(unit_rows(exact) if unit else exact, queries, temperature)
+    for n in (1, 2, 3):
+        projected, named = bank.recall(
+            queries[[0, 1, 0]][:n], temperature, unit=unit, normalize=False, neighbours=7
+        )
+        scale = 1 if unit else length
+        np.testing.assert_allclose(projected, expected[[0, 1, 0]][:n], atol=5e-5 * scale)
+        assert [text for text, _ in named[0]] == [text for text, _ in bank.nearest(queries, 7)[0]]
+
+
 def test_the_length_of_a_query_does_not_matter() -> None:
     bank = MemoryBank.from_arrays(texts(30), rows(30))
     np.testing.assert_allclose(bank.project(rows(3) * 7), bank.project(rows(3)), atol=1e-5)

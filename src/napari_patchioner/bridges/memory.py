@@ -39,18 +39,26 @@ _MAX_META = 2**22
 _CHUNK = 2048
 # exp(-30) times a million rows is below what single precision can tell from nothing.
 _NEGLIGIBLE = 30.0
+# Estimated cosines of half precision are wrong by less than this, for rows of such lengths; for
+# more queries than a few, comparing them all is as quick.
+_ROUNDING, _SHORT, _LONG, _FEW, _BLOCK = 1e-3, 2**-4, 2**12, 2, 65_536
+# How much of the weight may be dropped with rows that only the estimate has seen, how many rows
+# may be left, and the steps and the end, in units of the temperature, of the sum over the others.
+_DROPPED, _SHORTLIST, _STEPS, _FAR = 1e-5, 65_536, 4, 60
+# Below this share of rows that count, it is quicker to copy them out than to add all.
+_SPARSE = 0.6
 # Sets of required and excluded words whose sentences are cached: half a megabyte each for the
 # largest memory.
 _CACHED = 16
 
 
 class Compared(NamedTuple):
-    """Rows of a bank from number ``first`` on, and their cosines with n queries, (n, rows).
+    """Rows of a bank with their numbers, and their cosines with n queries, (n, rows).
 
     The rows are overwritten by those that are compared next.
     """
 
-    first: int
+    indices: npt.NDArray[np.int64]
     rows: npt.NDArray[np.float32]
     lengths: npt.NDArray[np.float32]
     cosines: npt.NDArray[np.float32]
@@ -198,10 +206,9 @@ class MemoryBank:
         queries = self._queries(vectors)
         ranking = _Ranking(len(queries), k if among is None else min(k, int(among.sum())))
         for chunk in self.compare(queries, progress):
-            cosines, stop = chunk.cosines, chunk.first + len(chunk.rows)
             if among is not None:
-                cosines[:, ~among[chunk.first : stop]] = -np.inf
-            ranking.add(chunk.first, cosines)
+                chunk.cosines[:, ~among[chunk.indices]] = -np.inf
+            ranking.add(chunk.indices, chunk.cosines)
         return self._named(ranking, k)
 
     def recall(
@@ -229,8 +236,10 @@ class MemoryBank:
         queries = self._queries(vectors)
         average = _SoftAverage(len(queries), self.dim, temperature)
         ranking = _Ranking(len(queries), max(neighbours, top_k or 0))
-        for chunk in self.compare(queries, progress):
-            ranking.add(chunk.first, chunk.cosines)
+        for chunk in self._shortlist(queries, temperature, ranking.k, progress) or self.compare(
+            queries, progress
+        ):
+            ranking.add(chunk.indices, chunk.cosines)
             if top_k is None:
                 average.add(chunk.cosines, chunk.rows, chunk.lengths if unit else None)
         if top_k is not None:
@@ -259,10 +268,61 @@ class MemoryBank:
             progress(first / len(self), f"comparing with {len(self)} sentences")
             stored = torch.from_numpy(self.embeddings[first : first + _CHUNK])
             rows = buffer[: len(stored)].copy_(stored)
-            lengths = self._lengths[first : first + _CHUNK]
+            indices = np.arange(first, first + len(rows))
             cosines: npt.NDArray[np.float32] = (unit @ rows.T).numpy()
-            cosines /= lengths
-            yield Compared(first, rows.numpy(), lengths, cosines)
+            cosines /= self._lengths[indices]
+            yield Compared(indices, rows.numpy(), self._lengths[indices], cosines)
+
+    def estimate(
+        self, queries: npt.NDArray[np.float32], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the cosines of unit vectors, (n, dim), with all rows, (n, rows), to `_ROUNDING`.
+
+        Half as long as comparing takes. None where it does not pay, or a row is too short or long.
+        """
+        import torch
+
+        suited = self.embeddings.dtype == np.float16 and len(queries) <= _FEW
+        if not suited or self._lengths.min() < _SHORT or self._lengths.max() > _LONG:
+            return None
+        progress = progress or no_progress
+        halves = torch.from_numpy(queries).half()
+        cosines = np.empty((len(queries), len(self)), np.float32)
+        for first in range(0, len(self), _BLOCK):
+            progress(first / len(self), f"comparing with {len(self)} sentences")
+            stored = torch.from_numpy(self.embeddings[first : first + _BLOCK])
+            for query, found in zip(halves, cosines, strict=True):
+                found[first : first + _BLOCK] = (stored @ query).numpy()
+        return cosines / self._lengths
+
+    def _shortlist(
+        self,
+        queries: npt.NDArray[np.float32],
+        temperature: float,
+        k: int,
+        progress: Progress | None,
+    ) -> list[Compared] | None:
+        """Compare the rows alone that matter: the ``k`` nearest, and all but 1e-5 of the weight.
+
+        A weight is at most ``exp(2 error / temperature)`` times what an estimate says of it. None
+        where nothing is saved, or the estimates turn out to be worse than they should be.
+        """
+        near = self.estimate(queries, progress) if len(self) > _CHUNK else None
+        if near is None:
+            return None
+        kept = np.zeros(len(self), bool)
+        for cosines in near:
+            limit = np.partition(cosines, -k)[-k] - 2 * _ROUNDING if 0 < k <= len(self) else np.inf
+            kept |= cosines >= min(limit, _cut(cosines, temperature))
+        indices = np.flatnonzero(kept)
+        if len(indices) > _SHORTLIST:
+            return None
+        rows = self.take(indices)
+        lengths = np.linalg.norm(rows, axis=1)
+        exact = queries @ rows.T / lengths + self.shift(indices)
+        if np.abs(exact - near[:, indices]).max() > _ROUNDING:
+            return None
+        return [Compared(indices, rows, lengths, exact)]
 
     def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return rows as stored, shape (..., dim), by their numbers."""
@@ -292,7 +352,7 @@ class _SoftAverage:
 
     def __init__(self, queries: int, dim: int, temperature: float) -> None:
         self._temperature = temperature
-        self._peak = np.full((queries, 1), -np.inf)
+        self._peak = np.full((queries, 1), -np.inf, np.float32)
         self._mass, self._sum = np.zeros((queries, 1)), np.zeros((queries, dim))
 
     def add(
@@ -302,22 +362,25 @@ class _SoftAverage:
         lengths: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Add rows, shape (k, dim) or (n, k, dim), divided by ``lengths``; ``cosines`` (n, k)."""
-        import torch
+        import torch  # exponentials and products, several times as fast as numpy's
 
-        logits = cosines.astype(np.float64) / self._temperature
-        top = np.maximum(self._peak, logits.max(axis=1, keepdims=True))
-        fade = np.exp(self._peak - top)
-        near = (logits > top - _NEGLIGIBLE).any(axis=0)
-        if rows.ndim == 2 and near.mean() < 0.5:
-            logits, rows = logits[:, near], rows[near]
-            lengths = None if lengths is None else lengths[near]
-        weights = np.exp(logits - top).astype(np.float32)
-        self._mass = self._mass * fade + weights.sum(axis=1, dtype=np.float64, keepdims=True)
-        shares = weights if lengths is None else weights / lengths
-        if rows.ndim == 3:
-            shares = shares[:, None]
-        added = (torch.from_numpy(shares) @ torch.from_numpy(rows)).numpy()
-        self._sum = self._sum * fade + added.reshape(self._sum.shape)
+        top = np.maximum(self._peak, cosines.max(axis=1, keepdims=True))
+        fade = np.exp((self._peak - top).astype(np.float64) / self._temperature)
+        if rows.ndim == 2:
+            near = (cosines > top - _NEGLIGIBLE * self._temperature).any(axis=0)
+            if not near.any():
+                return
+            if near.mean() < _SPARSE:
+                cosines, rows = cosines[:, near], rows[near]
+                lengths = None if lengths is None else lengths[near]
+        weights = ((torch.from_numpy(cosines) - torch.from_numpy(top)) / self._temperature).exp_()
+        self._mass = (
+            self._mass * fade + weights.sum(dim=1, keepdim=True, dtype=torch.double).numpy()
+        )
+        if lengths is not None:
+            weights /= torch.from_numpy(lengths)
+        added = (weights[:, None] if rows.ndim == 3 else weights) @ torch.from_numpy(rows)
+        self._sum = self._sum * fade + added.numpy().reshape(self._sum.shape)
         self._peak = top
 
     def result(self) -> npt.NDArray[np.float32]:
@@ -333,24 +396,52 @@ class _Ranking:
     """
 
     def __init__(self, queries: int, k: int) -> None:
-        self._k = k
+        self.k = k
         self.cosines = np.empty((queries, 0), np.float32)
         self.indices = np.empty((queries, 0), np.int64)
 
-    def add(self, first: int, cosines: npt.NDArray[np.float32]) -> None:
-        """Add a chunk of cosines, shape (n, rows), whose first row is number ``first``."""
-        if not self._k:
+    def add(self, rows: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32]) -> None:
+        """Add the cosines, (n, k), of rows with these numbers, which are higher than any before."""
+        if not self.k:
             return
-        if self.cosines.shape[1] == self._k and (cosines <= self.cosines[:, -1:]).all():
+        if self.cosines.shape[1] < self.k:
+            self.cosines, self.indices = self._merged(slice(None), rows, cosines)
             return
+        # Most chunks have something nearer for few of many queries.
+        closer = np.flatnonzero(cosines.max(axis=1) > self.cosines[:, -1])
+        if len(closer):
+            merged = self._merged(closer, rows, cosines[closer])
+            self.cosines[closer], self.indices[closer] = merged
+
+    def _merged(
+        self,
+        queries: slice | npt.NDArray[np.intp],
+        rows: npt.NDArray[np.int64],
+        cosines: npt.NDArray[np.float32],
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return the nearest of those that some queries have and of others."""
         columns = np.arange(cosines.shape[1])[None].repeat(len(cosines), axis=0)
-        if cosines.shape[1] > self._k:
-            columns = np.sort(np.argpartition(-cosines, self._k - 1, axis=1)[:, : self._k], axis=1)
-        both = np.hstack([self.cosines, np.take_along_axis(cosines, columns, axis=1)])
-        indices = np.hstack([self.indices, columns + first])
-        order = np.argsort(-both, axis=1, kind="stable")[:, : self._k]
-        self.cosines = np.take_along_axis(both, order, axis=1)
-        self.indices = np.take_along_axis(indices, order, axis=1)
+        if cosines.shape[1] > self.k:
+            columns = np.sort(np.argpartition(-cosines, self.k - 1, axis=1)[:, : self.k], axis=1)
+        both = np.hstack([self.cosines[queries], np.take_along_axis(cosines, columns, axis=1)])
+        indices = np.hstack([self.indices[queries], rows[columns]])
+        order = np.argsort(-both, axis=1, kind="stable")[:, : self.k]
+        return np.take_along_axis(both, order, axis=1), np.take_along_axis(indices, order, axis=1)
+
+
+def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
+    """Return the cosine below which rows together have less than `_DROPPED` of the weight.
+
+    The weights are those of a softmax over estimated cosines, (rows,), each of which may be wrong
+    by `_ROUNDING`; this is what the worst case comes to.
+    """
+    below = (cosines.max() - cosines) / temperature
+    # Rows by how far below the nearest they lie; all of a step weigh as its upper end.
+    steps = np.bincount(np.minimum(below * _STEPS, _FAR * _STEPS).astype(np.int64))
+    heaviest = np.exp(2 * _ROUNDING / temperature - np.arange(len(steps)) / _STEPS)
+    dropped = np.cumsum((steps * heaviest)[::-1])[::-1]
+    within = int((dropped > _DROPPED).sum())
+    return float(cosines.max() - within / _STEPS * temperature)
 
 
 class _BankBridge(Bridge):

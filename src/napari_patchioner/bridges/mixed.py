@@ -73,7 +73,20 @@ class MixedBank(MemoryBank):
             share = part(report, start / len(self), stop / len(self))
             for chunk in bank.compare(queries, share):
                 cosines = chunk.cosines + self._shifts[place]
-                yield chunk._replace(first=start + chunk.first, cosines=cosines)
+                yield chunk._replace(indices=chunk.indices + start, cosines=cosines)
+
+    def estimate(
+        self, queries: npt.NDArray[np.float32], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the shifted cosines of unit vectors with all rows of all banks."""
+        report, found = progress or no_progress, []
+        for place, bank in enumerate(self._banks):
+            start, stop = int(self._starts[place]), int(self._starts[place + 1])
+            near = bank.estimate(queries, part(report, start / len(self), stop / len(self)))
+            if near is None:
+                return None
+            found.append(near + self._shifts[place])
+        return np.concatenate(found, axis=1)
 
     def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return rows as stored, shape (..., dim), by their numbers."""
