@@ -291,8 +291,8 @@ class MemoryBank:
         for first in range(0, len(self), _BLOCK):
             progress(first / len(self), f"comparing with {len(self)} sentences")
             stored = torch.from_numpy(self.embeddings[first : first + _BLOCK])
-            for query, found in zip(halves, cosines, strict=True):
-                found[first : first + _BLOCK] = (stored @ query).numpy()
+            for query, row in zip(halves, cosines, strict=True):
+                row[first : first + _BLOCK] = (stored @ query).numpy()
         return cosines / self._lengths
 
     def _shortlist(

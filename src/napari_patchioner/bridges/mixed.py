@@ -79,14 +79,14 @@ class MixedBank(MemoryBank):
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
     ) -> npt.NDArray[np.float32] | None:
         """Return the shifted cosines of unit vectors with all rows of all banks."""
-        report, found = progress or no_progress, []
+        report, shifted = progress or no_progress, []
         for place, bank in enumerate(self._banks):
             start, stop = int(self._starts[place]), int(self._starts[place + 1])
             near = bank.estimate(queries, part(report, start / len(self), stop / len(self)))
             if near is None:
                 return None
-            found.append(near + self._shifts[place])
-        return np.concatenate(found, axis=1)
+            shifted.append(near + self._shifts[place])
+        return np.concatenate(shifted, axis=1)
 
     def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return rows as stored, shape (..., dim), by their numbers."""
