@@ -178,6 +178,19 @@ def test_a_place_is_one_that_people_name_for_the_two(
             assert piece in relations
 
 
+@settings(max_examples=60, deadline=None)
+@given(evidence=st.lists(bags, min_size=1, max_size=4))
+def test_what_need_not_be_searched_for_is_what_a_search_finds(
+    decoder: GroundedDecoder, evidence: list[Evidence]
+) -> None:
+    vectors = vectors_of(decoder, evidence)
+    # A search is made where a word is excluded, be it one that nothing holds.
+    searched = decoder.decode(vectors, evidence=evidence, must_exclude=("umbrellas of nobody",))
+    for caption, other in zip(decoder.decode(vectors, evidence=evidence), searched, strict=True):
+        assert (caption.text, caption.alternatives) == (other.text, other.alternatives)
+        assert caption.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+
+
 def test_a_name_is_never_part_of_another(decoder: GroundedDecoder) -> None:
     assert "hot dog" in say(decoder, seen(("hot dog", 0.9)))[0]
     assert "hot" not in say(decoder, seen(("dog", 0.9)))[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,8 @@ MEASURED_BIAS = 2.0
 MIN_SHARE = 0.05
 # With this share of what is left a name needs no hedge after a better one was excluded.
 STILL_SURE = 0.5
+# Phrases that are rated at once.
+_RATED = 1024
 
 
 class GroundedDecoder:
@@ -204,6 +206,65 @@ class GroundedDecoder:
         self, vectors: Floats, grounds: Sequence[Grounds], options: CaptionOptions, max_tokens: int
     ) -> list[list[search.Hypothesis]]:
         """Whole phrases that keep to their grounds and satisfy the options."""
+        results: list[list[search.Hypothesis]] = [[] for _ in grounds]
+        # Where beams hold every phrase there is, a search is not needed.
+        few: dict[int, list[tuple[int, ...]]] = {}
+        if not (options.must_include or options.must_exclude or options.repetition):
+            for row, item in enumerate(grounds):
+                phrases = self.grammar.phrases(item, options.beams)
+                if phrases and max(map(len, phrases)) <= max_tokens:
+                    few[row] = phrases
+        many = [row for row in range(len(grounds)) if row not in few]
+        if few:
+            self._rate(vectors, few, results)
+        if many:
+            chosen = [grounds[row] for row in many]
+            searched = self._beam_search(vectors[many], chosen, options, max_tokens)
+            for row, hypotheses in zip(many, searched, strict=True):
+                results[row] = hypotheses
+        return [
+            [h for h in row if h.ended and options.satisfied_by(self.words.text(h.tokens))]
+            for row in results
+        ]
+
+    @torch.inference_mode()
+    def _rate(
+        self,
+        vectors: Floats,
+        phrases: Mapping[int, Sequence[tuple[int, ...]]],
+        results: list[list[search.Hypothesis]],
+    ) -> None:
+        """Put the phrases of every row into its results, the likeliest first."""
+        sentences = [(row, phrase) for row, all_of in phrases.items() for phrase in all_of]
+        length = max(len(phrase) for _, phrase in sentences)
+        end, bias = self.words.id(vocabulary.END), self._grounded.bias
+        assert bias is not None
+        padded = torch.tensor(
+            [[*phrase, *[end] * (length - len(phrase))] for _, phrase in sentences]
+        )
+        for first in range(0, len(sentences), _RATED):
+            part, tokens = sentences[first : first + _RATED], padded[first : first + _RATED]
+            inputs = torch.from_numpy(vectors[[row for row, _ in part]])
+            logits = self.model(inputs, tokens[:, :-1])
+            gained = logits.log_softmax(-1).gather(2, tokens[:, :, None])[..., 0]
+            preferred = gained + bias[tokens]
+            for (row, phrase), chances, biased in zip(part, gained, preferred, strict=True):
+                size = len(phrase)
+                results[row].append(
+                    search.Hypothesis(
+                        tokens=phrase,
+                        log_probabilities=tuple(chances[:size].tolist()),
+                        score=float(biased[:size].mean()),
+                        ended=True,
+                    )
+                )
+        for row in phrases:
+            results[row].sort(key=lambda hypothesis: -hypothesis.score)
+
+    def _beam_search(
+        self, vectors: Floats, grounds: Sequence[Grounds], options: CaptionOptions, max_tokens: int
+    ) -> list[list[search.Hypothesis]]:
+        """Follow the likeliest phrases that keep to their grounds and the options."""
 
         def grammar(rows: Tensor, tokens: Tensor) -> Tensor:
             return self.grammar.mask(grounds, rows, tokens)
@@ -215,13 +276,9 @@ class GroundedDecoder:
         )
         spelt = replace(options, must_include=include, must_exclude=exclude)
         inputs, text = torch.from_numpy(vectors), self._grounded
-        results = search.constrained_search(
+        return search.constrained_search(
             self.model, inputs, text, spelt, max_tokens, grammar=grammar, keep_all=True
         )
-        return [
-            [h for h in row if h.ended and options.satisfied_by(self.words.text(h.tokens))]
-            for row in results
-        ]
 
     def _caption(
         self,

@@ -47,6 +47,17 @@ class GroundedGrammar:
             allowed[index, known[key]] = True
         return allowed
 
+    def phrases(self, grounds: Grounds, most: int) -> list[tuple[int, ...]] | None:
+        """Every whole phrase about a region, the end token included; None if over ``most``."""
+        whole: list[tuple[int, ...]] = []
+        begun: list[tuple[int, ...]] = [()]
+        while begun and len(whole) + len(begun) <= most:
+            past = begun.pop()
+            longer = [(*past, token) for token in self.following(grounds, past)]
+            whole += [phrase for phrase in longer if phrase[-1] == self._end]
+            begun += [phrase for phrase in longer if phrase[-1] != self._end]
+        return None if begun or len(whole) > most else whole
+
     def following(self, grounds: Grounds, past: Sequence[int]) -> list[int]:
         """Tokens that may follow ``past``; the end token alone once all is named."""
         concepts = [int(self.words.concept_of[token]) for token in past]
