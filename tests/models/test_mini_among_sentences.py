@@ -114,7 +114,6 @@ def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
     assert said["vessels"].text == SPECIMENS[1]
 
 
-@pytest.mark.xfail(strict=True, reason="vessels hardly darker than their ground are not found")
 def test_the_vessels_of_a_retina_are_described(captioner):
     [caption] = captioner.caption(grid_of("retina"), [WholeImage()])
     assert "branching lines" in caption.text

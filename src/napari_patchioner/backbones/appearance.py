@@ -125,6 +125,7 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     names = hue_names(marks.colour[chosen])
     weights = {
         "count": np.ones(len(diameter)),
+        "sharp": np.full(len(diameter), float(marks.sharp)),
         "diameter": diameter,
         "diameter_squared": diameter**2,
         "spacing": marks.spacing(chosen),

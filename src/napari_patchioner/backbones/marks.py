@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.morphology import reconstruction, skeletonize
+
+from .curvature import faint_lines, prevailing_spots
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]
@@ -54,6 +56,9 @@ _MANY, _PLAIN, _RESTLESS = 200, 0.7, 4.0
 _FRAME = 0.08
 # Lines are so long at least, in pixels, and no deeper than so much of their mean width and more.
 _LONG, _DEEP, _DEEPER = 60.0, 0.75, 6.0
+# Faint lines may cross marks of less contrast than this; those of which so much of the outline lies
+# along such lines, so near, are only what lies between these.
+_WEAK, _BESIDE, _BETWEEN = 14.0, 8, 0.15
 # What is so many times smaller than the marks that make up most of the area is dust.
 _DUST = 7.0
 
@@ -86,6 +91,8 @@ class Marks:
         Radius of the largest disc inside, in pixels.
     holes, hole_area : ndarray of float, shape (n,)
         How many holes, and their square pixels.
+    sharp : bool
+        Whether the marks have outlines, so that they can be counted; others are only estimated.
     """
 
     labels: Labels
@@ -102,6 +109,7 @@ class Marks:
     depth: Columns
     holes: Columns
     hole_area: Columns
+    sharp: bool = True
 
     @property
     def ring(self) -> npt.NDArray[np.bool_]:
@@ -122,7 +130,7 @@ class Marks:
     @property
     def line(self) -> npt.NDArray[np.bool_]:
         """Which marks are lines, straight or not, or nets of lines."""
-        long = (self.slender > _LINE) & (self.area > _LONG * self.width)
+        long = self.sharp & (self.slender > _LINE) & (self.area > _LONG * self.width)
         return np.asarray(long & (self.depth < _DEEP * self.width + _DEEPER) & ~self.ring)
 
     @property
@@ -154,14 +162,58 @@ def find_marks(lab: Plane) -> Marks:
     sigma = (_SIGMA, _SIGMA, 0.0)
     smooth = ndimage.gaussian_filter(lab, sigma, mode="nearest", truncate=3)
     ground, deviation, share = _ground(smooth)
-    if share < _LEAST_GROUND:
-        empty = np.zeros(lab.shape[:2], np.int32)
-        return _measured(empty, lab, empty)
     distance = np.sqrt(np.sum((smooth - ground) ** 2, -1))
-    labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
-    if labels.max() > _MANY and share < _PLAIN and deviation > _RESTLESS:
-        labels[:] = 0
-    return _measured(_split(_steep(labels, distance)), lab, distance)
+    labels = np.zeros(distance.shape, np.int32)
+    if share >= _LEAST_GROUND:
+        labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
+        if labels.max() > _MANY and share < _PLAIN and deviation > _RESTLESS:
+            labels[:] = 0
+    labels = _split(_steep(labels, distance))
+    lightness = lab[..., 0]
+    if deviation > _RESTLESS:
+        marked = labels.any()
+        return _measured(labels, lab, distance) if marked else _of_spots(lightness, lab)
+    return _measured(_with_lines(labels, distance, lightness), lab, distance)
+
+
+def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
+    """Add faint lines to marks, and take away what only lies between the lines."""
+    count = int(labels.max())
+    areas = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
+    weak = np.bincount(labels.ravel(), distance.ravel(), count + 1) < _WEAK * areas
+    weak[0] = True
+    parts, number = ndimage.label(faint_lines(lightness, ~weak[labels]), np.ones((3, 3)))
+    if not number:
+        return labels
+    rim = np.flatnonzero((labels > 0) & (ndimage.minimum_filter(labels, 3) == 0))
+    label = labels.ravel()[rim]
+    beside = _grown(parts > 0, _BESIDE).ravel()[rim]
+    rims = np.maximum(np.bincount(label, minlength=count + 1), 1)
+    kept = ~weak | (np.bincount(label, beside, count + 1) < _BETWEEN * rims)
+    kept[0] = False
+    left = (np.cumsum(kept) * kept)[labels]
+    return np.asarray(np.where(parts > 0, left.max() + parts, left), np.int32)
+
+
+def _of_spots(lightness: Plane, lab: Plane) -> Marks:
+    """Make marks of spots that have no clear outline: discs, smaller ones on top of larger ones."""
+    spots = prevailing_spots(lightness)
+    labels = np.zeros(lab.shape[:2], np.int32)
+    order = np.argsort(-spots.radius, kind="stable")
+    for number, index in enumerate(order, 1):
+        middle = np.array([spots.row[index], spots.column[index]])
+        low = np.maximum(np.floor(middle - spots.radius[index]), 0).astype(int)
+        high = np.ceil(middle + spots.radius[index]).astype(int) + 1
+        view = labels[low[0] : high[0], low[1] : high[1]]
+        rows, columns = np.ogrid[: view.shape[0], : view.shape[1]]
+        away = np.hypot(rows + low[0] - middle[0], columns + low[1] - middle[1])
+        view[away <= spots.radius[index]] = number
+    present = np.bincount(labels.ravel(), minlength=len(order) + 1) > 0
+    present[0] = False
+    marks = _measured((np.cumsum(present) * present)[labels].astype(np.int32), lab, labels * 0.0)
+    elongation = spots.elongation[order][present[1:]]
+    area = np.pi * spots.radius[order][present[1:]] ** 2
+    return replace(marks, elongation=elongation, area=area, fill=np.ones_like(area), sharp=False)
 
 
 def _ground(smooth: Plane) -> tuple[Plane, float, float]:

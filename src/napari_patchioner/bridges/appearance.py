@@ -46,7 +46,8 @@ LONG_SIDE = 640
 HUES = (*COLOURS, "cyan", "magenta")
 """Colours in which marks are counted."""
 
-_MARKS = ("count", "diameter", "diameter_squared", "spacing", "ring", "round", "rod", "irregular")
+_FORMS = ("ring", "round", "rod", "irregular")
+_MARKS = ("count", "sharp", "diameter", "diameter_squared", "spacing", *_FORMS)
 
 AXES: tuple[str, ...] = (
     *(f"share_{colour}" for colour in COLOURS),
@@ -83,8 +84,8 @@ is taken for white; pictures without any colour have none.
 """
 
 _WORDS = """
-    a an one two three four five six seven eight nine ten about many coloured and on of in
-    background area texture pattern gradient from to grid mesh stripes checkered
+    a an one two three four five six seven eight nine ten about few several many coloured
+    and on of in background area texture pattern gradient from to grid mesh stripes checkered
     line lines spot spots mark marks rod rods ring rings
     tiny small large thin thick round oval irregular parallel branching crossing
     clusters evenly spread
@@ -94,6 +95,9 @@ _WORDS = """
 VOCABULARY = frozenset(_WORDS.split()) | frozenset(HUES) | frozenset(TINTS.values())
 """Every word a description may use, beside numbers; none of them names an object."""
 
+# Of marks that are only estimated.
+_ROUGHLY = ((1.5, 5.0, 13.0), ("one", "a few", "several", "many"))
+_LEAST_DIFFERENCE = 7.0
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # From these numbers on, counts are rounded to steps of so many.
 _STEPS = ((10, 1), (25, 5), (100, 10), (300, 50), (1000, 100))
@@ -186,20 +190,24 @@ def _pattern(view: _View) -> str:
 def _of_marks(view: _View) -> str:
     """Count and describe single marks; nothing where there are none."""
     number = view["marks_count"] * view.squares
-    if number < 0.6:
+    sharp = view.mean("sharp") > 0.5
+    if number < 0.6 or not (sharp or view.difference > _LEAST_DIFFERENCE):
         return ""
     size = _word(view.mean("diameter"), _SIZES)
     colour = _mark_colours(view)
     shape, noun = _shape(view)
     if round(number) == 1:
         return _joined("one", size, colour, shape, noun)
-    words = _joined(_number(number), size, colour, shape, f"{noun}s")
+    how_many = _number(number) if sharp else _word(number, _ROUGHLY)
+    words = _joined(how_many, size, colour, shape, f"{noun}s")
+    if not sharp:
+        return words
     return _joined(words, _arrangement(view, number))
 
 
 def _shape(view: _View) -> tuple[str, str]:
     """Return an adjective and a noun for what most marks look like."""
-    shares = {name: view.mean(name) for name in ("ring", "round", "rod", "irregular")}
+    shares = {name: view.mean(name) for name in _FORMS}
     if shares["ring"] > 0.5:
         return "", "ring"
     if shares["rod"] > 0.6:
@@ -313,7 +321,8 @@ def _of_texture(view: _View) -> str:
 
 
 def _ground(view: _View) -> str:
-    return f"a {view.name('ground')} background"
+    unclear = view["marks_count"] > 0 and view.mean("sharp") < 0.5
+    return f"a {view.colours if unclear else view.name('ground')} background"
 
 
 def _number(number: float) -> str:
@@ -423,6 +432,11 @@ class _View(dict[str, float]):
         if colour_name(ink) == colour_name(ground):
             return "darker" if ink[0] < ground[0] else "brighter"
         return colour_name(ink)
+
+    @property
+    def difference(self) -> float:
+        """Distance of the colour of the marks from that of the ground."""
+        return float(np.linalg.norm(self.lab("marks") - self.lab("ground")))
 
     def mean(self, measure: str) -> float:
         """Mean of a measure over the marks."""
