@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.decoders import Evidence
-    from napari_patchioner.regions import PatchWeights
+    from napari_patchioner.regions import PatchWeights, Region
 
 SIDE, PATCHES = 80, 8
 
@@ -250,6 +250,17 @@ class LookingAgain(PixelBackbone):
         patches = grid.embeddings.reshape(-1, 3)
         return np.stack([patches[region.indices].max(axis=0) for region in weights])
 
+    def embed_close_ups(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        *,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        if progress is not None:
+            progress(0.1, "looking closely")
+        return {}
+
 
 def test_a_backbone_may_look_again_at_every_region(picture: npt.NDArray[np.float32]) -> None:
     captioner = Captioner(LookingAgain(), SpyBridge(), ColourDecoder(), name="c")
@@ -292,6 +303,7 @@ def test_captions_tell_of_their_progress_and_may_be_stopped(
     )
     assert [message for _, message in told] == [
         "looking again",
+        "looking closely",
         "crossing",
         "generating captions",
         "done",
@@ -299,7 +311,7 @@ def test_captions_tell_of_their_progress_and_may_be_stopped(
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1][0] == 1
 
-    for at in range(3):
+    for at in range(4):
 
         def stop(_done: float, message: str, at: int = at) -> None:
             if message == told[at][1]:

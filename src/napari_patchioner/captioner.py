@@ -185,10 +185,12 @@ class Captioner:
         if not weights:
             return []
         progress = progress or no_progress
-        vectors = self._embed(grid, regions, weights, options.pooling, part(progress, 0.0, 0.4))
+        closer = isinstance(self.backbone, CloseUpEncoder) and not options.no_close_up
+        pooling = part(progress, 0.0, 0.1 if closer else 0.4)
+        vectors = self._embed(grid, regions, weights, options.pooling, pooling)
         close_ups = {}
-        if isinstance(self.backbone, CloseUpEncoder) and not options.no_close_up:
-            watched = part(progress, 0.0, 0.4)
+        if isinstance(self.backbone, CloseUpEncoder) and closer:
+            watched = part(progress, 0.1, 0.4)
             close_ups = self.backbone.embed_close_ups(grid, regions, progress=watched)
         output = self.bridge.project(
             vectors,
