@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
 from napari_patchioner.backbones.mini import SIZE, grid_shape, resample
+from napari_patchioner.bridges.around import pool_around
 from napari_patchioner.bridges.concepts import load_head, load_imagenet
 from napari_patchioner.bridges.things import (
     BESIDE,
@@ -37,6 +38,7 @@ from napari_patchioner.evaluation.metrics.overlap import bleu, cider_d
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR, THINGS
 from napari_patchioner.regions import GridTransform, Mask, cover
 
+from .around import Lie, around_candidates, relations_of
 from .coco_folders import FOLDERS, MORE_FOLDERS, development_images
 from .concept_map import concept_index
 from .corpus import Reader, read_captions
@@ -58,8 +60,9 @@ FloatArray = npt.NDArray[np.float64]
 SEVERAL = 3
 # A region holds what lies in it for the most part and is seen, or takes much of it.
 _MOST, _SEEN, _MUCH = 0.5, 0.03, 0.3
-# Smallest boxes whose windows are named, and how many of a picture.
-SMALLEST, _BOXES = 0.02, 10
+# Smallest boxes in which windows are named, smallest around which it is looked, and how many of a
+# picture.
+SMALLEST, _LEAST, _BOXES = 0.02, 0.005, 10
 # Ridge of the weights, of each concept's own offset, and of that of its kind.
 _RIDGE, _OWN, _KIND = 0.3, 3.0, 1.0
 
@@ -226,6 +229,20 @@ def fit_beside(
     }
 
 
+def fit_around(lies: Sequence[Lie], gatherer: Gatherer) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit the regressions of how a region lies to what is around it, for a `ThingHead`."""
+    features, concepts, relations = (np.concatenate(parts) for parts in zip(*lies, strict=True))
+    columns = []
+    for relation in relations.T:
+        known = np.isfinite(relation)
+        columns.append(_logistic(features[known], concepts[known], relation[known], gatherer))
+    weights, offsets = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
+    return {
+        "around_weights": weights.astype(np.float32),
+        "around_offsets": offsets[gatherer.owners].astype(np.float32),
+    }
+
+
 def fit(
     candidates: Candidates, gatherer: Gatherer, habits: FloatArray
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -296,21 +313,32 @@ class Material:
     Attributes
     ----------
     images : list of LabelledImage
+        Those that have captions.
     windows : dict of str to ndarray
         By file name, the probabilities of what is in the windows of a picture.
     beside : list of tuple
         For every box, its file name and what `beside_candidates` gives.
+    around : list of tuple
+        For every box, its file name and what `around_candidates` gives.
     """
 
     images: list[LabelledImage]
     windows: dict[str, npt.NDArray[np.float32]]
     beside: list[tuple[str, npt.NDArray[np.float32], list[int], list[float]]]
+    around: list[tuple[str, Lie]]
 
     def half(self, remainder: int | None) -> Material:
         """Every second picture by its name, all of them for None."""
-        kept = [image for image in self.images if remainder in (None, half_of(image.file_name))]
-        names = {image.file_name for image in kept}
-        return Material(kept, self.windows, [row for row in self.beside if row[0] in names])
+
+        def kept(file_name: str) -> bool:
+            return remainder in (None, half_of(file_name))
+
+        return Material(
+            [image for image in self.images if kept(image.file_name)],
+            self.windows,
+            [row for row in self.beside if kept(row[0])],
+            [row for row in self.around if kept(row[0])],
+        )
 
 
 def half_of(file_name: str) -> int:
@@ -321,10 +349,14 @@ def half_of(file_name: str) -> int:
 def prepare(images: Iterable[LabelledImage], work: Path, head: str, gatherer: Gatherer) -> Material:
     """Name windows of pictures, and of their larger boxes, by heads that did not see them."""
     imagenet = load_imagenet(FOLDER / "imagenet.safetensors")
-    material = Material([], {}, [])
+    material = Material([], {}, [], [])
+    images = list(images)
+    labelled = {
+        int(gatherer.owners[concept_index(box.category, gatherer.concepts)])
+        for image in images
+        for box in image.boxes
+    }
     for image in images:
-        if not image.captions:
-            continue
         shape = grid_shape(*image.size)
         features = read_features(work / "features", image.file_name, SIZE)
         cells = np.concatenate([resample(part.astype(np.float32), shape) for part in features], 2)
@@ -333,13 +365,29 @@ def prepare(images: Iterable[LabelledImage], work: Path, head: str, gatherer: Ga
             imagenet=imagenet,
             concepts=len(gatherer.concepts),
         )
-        material.images.append(image)
+        if image.captions:
+            material.images.append(image)
         material.windows[image.file_name] = named(pool_windows(cells))
         transform = GridTransform(image.size, shape)
-        for box in [box for box in image.boxes if box.area > SMALLEST][:_BOXES]:
-            inside = pool_inside(cells, cover(box.region, transform, weighting="area"))
-            row = beside_candidates(named(inside), box, image, gatherer)
-            material.beside.append((image.file_name, *row))
+        for box in [box for box in image.boxes if box.area > _LEAST][:_BOXES]:
+            region = cover(box.region, transform, weighting="area")
+            inside = pool_inside(cells, region)
+            parts, shown = pool_around(cells, region)
+            chances = named(np.concatenate([inside, parts]))
+            inside, parts = chances[: len(inside)], chances[len(inside) :]
+            if box.area > SMALLEST:
+                row = beside_candidates(inside, box, image, gatherer)
+                material.beside.append((image.file_name, *row))
+            if image.complete:
+                lie = around_candidates(
+                    np.concatenate([inside[:1], parts]),
+                    shown,
+                    material.windows[image.file_name],
+                    relations_of(box, image, gatherer),
+                    gatherer,
+                    None if image.stuff else labelled,
+                )
+                material.around.append((image.file_name, lie))
     return material
 
 
@@ -356,6 +404,7 @@ def fit_all(
             np.concatenate([row[3] for row in beside]),
             gatherer,
         ),
+        **fit_around([lie for _, lie in material.around], gatherer),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from skimage import data
 
 from napari_patchioner import load_model
+from napari_patchioner.bridges.around import PARTS, pool_around
 from napari_patchioner.bridges.base import Query
 from napari_patchioner.bridges.things import pool_inside, pool_windows, window_places
 from napari_patchioner.captioner import Captioner
@@ -108,6 +109,22 @@ def test_windows_inside_a_region_see_nothing_else() -> None:
     assert half.max() > 0.9
 
 
+def test_parts_around_a_region_lie_beside_it() -> None:
+    rows = np.broadcast_to(np.arange(20.0)[:, None], (20, 30))
+    columns = np.broadcast_to(np.arange(30.0), (20, 30))
+    cells = np.stack([rows, columns], axis=2).astype(np.float32)
+    box = cover(
+        Box(94.5, 99.5, 199.5, 199.5), GridTransform((200, 300), (20, 30)), weighting="area"
+    )
+    means, shown = pool_around(cells, box)
+    by_part = dict(zip(PARTS, zip(means, shown, strict=True), strict=True))
+    assert not by_part["below"][1]
+    assert by_part["above"][0][0] < 9
+    assert by_part["left"][0][1] < 9.6 < 19.4 < by_part["low right"][0][1]
+    assert by_part["low left"][0][0] > by_part["left"][0][0] + 3
+    assert by_part["heel"][0][1] < by_part["foot"][0][1] < by_part["toe"][0][1]
+
+
 def test_a_region_names_only_what_it_shows(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:
     boxes = [Box(40, 60, 260, 400), Box(0, 0, 30, 30)]
     covers = [cover(box, grids["cat"].transform, weighting="area") for box in boxes]
@@ -121,6 +138,10 @@ def test_a_region_names_only_what_it_shows(mini: Captioner, grids: dict[str, Fea
         assert item.parts == ()
         assert caption.verdict == "unsure" or item.concepts[0][0] in caption.text
     assert "cat" in mini.caption(grids["cat"], boxes)[0].text
+    [cup] = mini.caption(grids["coffee"], [Box(60, 150, 340, 460)], must_exclude=["saucer"])
+    assert cup.text == "a cup on a table"
+    [cup] = mini.caption(grids["coffee"], [Box(60, 150, 340, 460)], must_exclude=["table"])
+    assert "table" not in cup.text
 
 
 def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:

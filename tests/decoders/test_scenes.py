@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,40 @@ def test_a_region_has_beside_its_first_thing_what_is_probable(scenes: Scenes) ->
     assert of(Thing("couch", 0.5, 0.5)) == []
     assert of(Thing("cat", 0.9, 0.9)) == []
     assert of() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "around", "text"),
+    [
+        ("dog", {"grass": "on", "person": "near"}, "a dog on the grass"),
+        ("person", {"dining table": "on"}, "a person at a dining table"),
+        ("boat", {"water": "on"}, "a boat on the water"),
+        ("airplane", {"sky": "on"}, "an airplane in the sky"),
+        ("vase", {"wall": "in front of", "cup": "near"}, "a vase in front of a wall"),
+        ("cup", {"laptop": "near", "floor": "near"}, "a cup near a laptop"),
+        ("cup", {"sky": "in front of"}, None),
+        ("zebra", {"horse": "near"}, None),
+        ("cup", {"no such thing": "near"}, None),
+    ],
+)
+def test_a_region_is_where_its_surroundings_say(
+    scenes: Scenes, name: str, around: dict[str, str], text: str | None
+) -> None:
+    things = [Thing(other, 0.66, 0.66, relation=word) for other, word in around.items()]
+    evidence = Evidence(((name, 0.9),), {}, 0.9, beside=(), around=tuple(things))
+    assert scenes.of_region(evidence)[:1] == ([] if text is None else [text])
+    doubtful = [Thing(other, 0.5, 0.5, relation=word) for other, word in around.items()]
+    assert scenes.of_region(replace(evidence, around=tuple(doubtful))) == []
+
+
+def test_a_region_is_named_with_what_is_in_it_and_where_it_is(scenes: Scenes) -> None:
+    frisbee, grass = Thing("frisbee", 0.8, 0.8), Thing("grass", 0.8, 0.8, relation="on")
+    evidence = Evidence((("dog", 0.9),), {}, 0.9, beside=(frisbee,), around=(grass,))
+    assert scenes.of_region(evidence) == [
+        "a dog with a frisbee on the grass",
+        "a dog with a frisbee",
+        "a dog on the grass",
+    ]
 
 
 def test_fewer_things_make_shorter_phrases(scenes: Scenes) -> None:

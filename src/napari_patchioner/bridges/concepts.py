@@ -19,6 +19,7 @@ from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import PatchWeights
 
 from .appearance import AXES, attributes, describe, suiting
+from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import FEWEST, ThingHead, pool_inside, pool_windows
 
@@ -75,8 +76,8 @@ class ConceptBridge(Bridge):
     ) -> None:
         self._embed_text = embed_text
         self._things = things
-        # The last picture's embeddings, which stand for its grid, and what its parts show
-        self._last: tuple[weakref.ref[FloatArray], tuple[Thing, ...]] | None = None
+        # The last picture's embeddings, which stand for its grid, and what its windows show
+        self._last: tuple[weakref.ref[FloatArray], FloatArray] | None = None
         self._head, self._imagenet = head, imagenet
         self._names, self._words = tuple(names), tuple(words)
         self._embeddings = unit_rows(embeddings)
@@ -126,7 +127,7 @@ class ConceptBridge(Bridge):
                 if len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
             if self._things is not None:
-                evidence = self._with_things_beside(evidence, query)
+                evidence = self._with_things_beside(evidence, probabilities, query)
         strengths = np.array(
             [[seen.attributes.get(word, 0.0) for word in self._words] for seen in evidence],
             np.float32,
@@ -134,40 +135,54 @@ class ConceptBridge(Bridge):
         text = self._mixed(probabilities)
         return BridgeOutput(np.concatenate([text, strengths], axis=1), evidence=tuple(evidence))
 
-    def _with_things_beside(self, evidence: list[Evidence], query: Query) -> list[Evidence]:
-        """Add to evidence of regions what windows inside show beside the first concept."""
+    def _with_things_beside(
+        self, evidence: list[Evidence], probabilities: FloatArray, query: Query
+    ) -> list[Evidence]:
+        """Add to evidence of regions what parts inside and around them show beside the first."""
         head = self._things
         assert head is not None
         grid, covers = query.grid, query.covers
         rows = [row for row, region in enumerate(covers) if not evidence[row].parts]
-        inside = {
-            row: pool_inside(grid.embeddings, covers[row])
-            for row in rows
-            if evidence[row].verdict == "sure" and len(covers[row].indices) >= FEWEST
-        }
-        shown: dict[int, tuple[Thing, ...]] = dict.fromkeys(rows, ())
-        if inside:
-            features = np.concatenate(list(inside.values()))[:, : -len(AXES)]
-            ends = np.cumsum([len(windows) for windows in inside.values()])[:-1]
-            parts = np.split(self.probabilities(features), ends)
-            for row, windows in zip(inside, parts, strict=True):
-                shown[row] = head.beside(windows, self._names, self._groups)
+        sure = [row for row in rows if evidence[row].verdict == "sure"]
+        large = [row for row in sure if len(covers[row].indices) >= FEWEST]
+        inside = [pool_inside(grid.embeddings, covers[row]) for row in large]
+        single = [row for row in sure if not covers[row].members]
+        around = [pool_around(grid.embeddings, covers[row]) for row in single]
+        pooled = [*inside, *(means for means, _ in around)]
+        beside: dict[int, tuple[Thing, ...]] = dict.fromkeys(rows, ())
+        related: dict[int, tuple[Thing, ...]] = {}
+        if pooled:
+            features = np.concatenate(pooled)[:, : -len(AXES)]
+            ends = np.cumsum([len(windows) for windows in pooled])[:-1]
+            named = np.split(self.probabilities(features), ends)
+            for row, windows in zip(large, named, strict=False):
+                beside[row] = head.beside(windows, self._names, self._groups)
+            for row, (_, shown), parts in zip(single, around, named[len(large) :], strict=True):
+                parts = np.concatenate([probabilities[row, None], parts])
+                related[row] = head.around(
+                    parts, shown, self._windows(grid), self._names, self._groups
+                )
         return [
-            replace(item, beside=shown[row]) if row in shown else item
+            replace(item, beside=beside[row], around=related.get(row, ()))
+            if row in beside
+            else item
             for row, item in enumerate(evidence)
         ]
 
     def things(self, grid: FeatureGrid) -> tuple[Thing, ...]:
         """Things that the windows of a photograph show, what people mention most readily first.
 
-        Kept until another grid is asked about; nothing where this bridge has no `ThingHead`.
+        Nothing where this bridge has no `ThingHead`.
         """
         if self._things is None:
             return ()
+        return self._things.things(self._windows(grid), self._names, self._groups)
+
+    def _windows(self, grid: FeatureGrid) -> FloatArray:
+        """Probabilities in the windows of a picture, kept until another grid is asked about."""
         if self._last is None or self._last[0]() is not grid.embeddings:
             features = pool_windows(grid.embeddings)[:, : -len(AXES)]
-            parts = self._things.things(self.probabilities(features), self._names, self._groups)
-            self._last = weakref.ref(grid.embeddings), parts
+            self._last = weakref.ref(grid.embeddings), self.probabilities(features)
         return self._last[1]
 
     def text_vectors(self, query: Query) -> FloatArray:

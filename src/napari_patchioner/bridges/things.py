@@ -16,6 +16,8 @@ from napari_patchioner.checkpoints import own_file_damaged, read_own_arrays
 from napari_patchioner.decoders import Thing
 from napari_patchioner.regions import PatchWeights
 
+from .around import AROUND, AROUND_FEATURES, RELATIONS, around_features
+
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 # Side of the windows as a share of the picture's, and how many are laid each way.
@@ -170,13 +172,17 @@ class ThingHead:
     ``weights`` (FEATURES, 3) read `thing_features`, ``offsets`` (concepts, 3) are each concept's
     own: how readily people mention it, how often the windows are right about it and how often it
     comes in numbers. A fourth, of ``beside_weights`` (BESIDE_FEATURES,) and ``beside_offsets``
-    (concepts,), reads `beside_features`: is a concept in a region beside the first.
+    (concepts,), reads `beside_features`: is a concept in a region beside the first. One for each
+    of `RELATIONS`, of ``around_weights`` (AROUND_FEATURES, 3) and ``around_offsets``
+    (concepts, 3), reads `around_features`: is a region on, in front of or near a concept.
     """
 
     weights: FloatArray
     offsets: FloatArray
     beside_weights: FloatArray
     beside_offsets: FloatArray
+    around_weights: FloatArray
+    around_offsets: FloatArray
 
     def things(
         self, windows: FloatArray, names: Sequence[str], groups: Sequence[Sequence[int]]
@@ -224,6 +230,34 @@ class ThingHead:
             for row in np.argsort(-chances, kind="stable")[:LISTED]
         )
 
+    def around(
+        self,
+        parts: FloatArray,
+        shown: npt.NDArray[np.bool_],
+        windows: FloatArray,
+        names: Sequence[str],
+        groups: Sequence[Sequence[int]],
+    ) -> tuple[Thing, ...]:
+        """Things that a region is on, in front of or near, each relation by itself.
+
+        ``parts`` (1 + len(PARTS), len(names)) are probabilities, first of the region itself, and
+        ``shown`` says which parts there are, as `pool_around` has them; ``windows`` and the groups
+        are those of `things`.
+        """
+        merged = _merged(np.concatenate([parts, windows]), groups)
+        own, parts, windows = merged[0], merged[1 : len(parts)], merged[len(parts) :]
+        kept = np.flatnonzero((parts * shown[:, None]).max(0) >= AROUND)
+        kept = kept[kept != own.argmax()]
+        if not len(kept):
+            return ()
+        features = around_features(own, parts, shown, windows)[kept]
+        chances = 1 / (1 + np.exp(-(features @ self.around_weights + self.around_offsets[kept])))
+        return tuple(
+            Thing(names[concept], float(chance), float(chance), relation=relation)
+            for concept, row in zip(kept, chances, strict=True)
+            for relation, chance in zip(RELATIONS, row, strict=True)
+        )
+
 
 def _merged(windows: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:
     """Give the share of a group of concepts to the most probable of all windows together."""
@@ -243,7 +277,8 @@ def load_thing_head(path: Path, concepts: int) -> ThingHead:
         raise own_file_damaged(path)
     head = ThingHead(**{name: arrays[name] for name in names})
     shapes = [getattr(head, name).shape for name in names]
-    if shapes != [(FEATURES, 3), (concepts, 3), (BESIDE_FEATURES,), (concepts,)]:
+    expected = [(FEATURES, 3), (concepts, 3), (BESIDE_FEATURES,), (concepts,)]
+    if shapes != [*expected, (AROUND_FEATURES, 3), (concepts, 3)]:
         raise own_file_damaged(path)
     return head
 

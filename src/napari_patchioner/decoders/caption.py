@@ -68,6 +68,8 @@ class Thing:
         ``(top, left, bottom, right)`` in shares of the picture, 0 to 1.
     several : float
         How likely there are three or more of them.
+    relation : {"", "on", "in front of", "near"}
+        How a region lies to it, where that was measured.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Thing:
     mention: float
     place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     several: float = 0.0
+    relation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class Evidence:
     parts: tuple[Thing, ...] = ()
     # What a region shows beside its first concept, the likeliest first; None where nobody looked.
     beside: tuple[Thing, ...] | None = None
+    # What a region is on, in front of or near, in any order; each relation is a thing of its own.
+    around: tuple[Thing, ...] = ()
 
 
 class Decoder(Protocol):

@@ -412,7 +412,8 @@ def _permitted(evidence: Evidence, options: CaptionOptions) -> Evidence:
     beside = evidence.beside and tuple(
         thing for thing in evidence.beside if not options.excludes(thing.name)
     )
-    evidence = replace(evidence, attributes=attributes, beside=beside)
+    around = tuple(thing for thing in evidence.around if not options.excludes(thing.name))
+    evidence = replace(evidence, attributes=attributes, beside=beside, around=around)
     if evidence.parts:
         return _permitted_parts(evidence, left, options)
     if len(left) == len(evidence.concepts):

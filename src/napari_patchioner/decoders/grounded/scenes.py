@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -27,6 +28,24 @@ MOST = 3
 PERSONS = 0.5
 # Beside the first thing of a region, so much and so many.
 BESIDE, MOST_BESIDE = 0.65, 1
+# A region is said to be on, in front of or near a thing from these probabilities on.
+AROUND = {"on": 0.55, "in front of": 0.6, "near": 0.6}
+# What a thing can stand on beside materials, at, in, and in front of; and what nothing is near.
+_SUPPORTS, _TABLES, _WATERS, _SKIES, _BACKDROPS, _EVERYWHERE = (
+    frozenset(re.split(r",\s+", names))
+    for names in (
+        """floor, wooden floor, bridge, pier, dock, stairs, roof, rug, blanket, towel, pillow, bed,
+        couch, bench, chair, table, dining table, desk, counter, shelf, cabinet, stove, field,
+        parking lot, tennis court, baseball field, farm, yard, grass, hay""",
+        "table, dining table, desk, counter",
+        "ocean, water, waves, river, lake, swimming pool",
+        "sky, clouds, sun, moon",
+        """building, house, church, castle, tower, barn, fence, chain link fence, gate, wall,
+        brick wall, stone wall, tile wall, door, sliding door, window, trees, curtain,
+        shower curtain, window blind, mountain, hill, cliff, rocks""",
+        "floor, wooden floor, ceiling",
+    )
+)
 # From this probability of three or more on they are several.
 SEVERAL = 0.75
 # Things of a kind that share this much of their places need to be this probable, both of them.
@@ -108,22 +127,63 @@ class Scenes:
         return text
 
     def of_region(self, evidence: Evidence) -> list[str]:
-        """Phrases about a region's first concept and what is beside it, the longest first.
+        """Phrases about a region's first concept, what is beside it and where it is, longest first.
 
-        Empty where nothing beside it is probable enough. The first has its adjectives and number.
+        Empty where nothing else is probable enough. The first has its adjectives and number.
         """
         name = evidence.concepts[0][0] if evidence.concepts else ""
-        if name not in self._concepts or not evidence.beside:
+        if name not in self._concepts or not (evidence.beside or evidence.around):
             return []
         head = Thing(name, evidence.score, 1.0)
-        kept: list[Thing] = []
-        for thing in evidence.beside:
+        place, word = self._surroundings(head, evidence.around) or (None, "")
+        kept = [head] if place is None else [head, place]
+        beside: list[Thing] = []
+        for thing in evidence.beside or ():
             known = thing.name in self._concepts and thing.probability >= BESIDE
-            if len(kept) < MOST_BESIDE and known and self._fits(thing, [head, *kept]):
-                kept.append(thing)
+            if len(beside) < MOST_BESIDE and known and self._fits(thing, [*kept, *beside]):
+                beside.append(thing)
         described = self._described(head, evidence.attributes)
-        phrases = [self.phrase([head, *kept[:most]], described) for most in range(len(kept), 0, -1)]
-        return list(dict.fromkeys(phrases))
+        phrases = []
+        for most in range(len(beside), -1, -1):
+            phrase = self.phrase([head, *beside[:most]], described)
+            if place is not None and f" {word} " not in phrase:
+                noun = self._noun(place, None if word == "near" else word)
+                phrases.append(f"{phrase} {word} {noun}")
+            if most:
+                phrases.append(phrase)
+        return phrases
+
+    def _surroundings(self, head: Thing, around: Sequence[Thing]) -> tuple[Thing, str] | None:
+        """By what a thing is, and how: on something rather than in front of or near it."""
+        said = []
+        for thing in around:
+            known = thing.name in self._concepts and thing.probability >= AROUND[thing.relation]
+            word = self._around_word(head, thing) if known and self._beside(thing, head) else ""
+            if word:
+                large = self._is_surrounding(thing) or thing.name in _BACKDROPS
+                rank = (-list(AROUND).index(thing.relation), not large, thing.probability)
+                said.append((rank, word, thing))
+        if not said:
+            return None
+        _, word, thing = max(said, key=lambda item: item[0])
+        return thing, word
+
+    def _around_word(self, head: Thing, thing: Thing) -> str:
+        """Say how a thing lies to another one, as was measured; nothing where that is odd."""
+        first, second = self._concepts[head.name], self._concepts[thing.name]
+        if thing.name in _SKIES:
+            flies = first.kind in ("vehicle", "animal", "sport")
+            return "in" if thing.relation == "on" and flies else ""
+        if thing.relation == "on":
+            if thing.name in _WATERS:
+                return "in" if first.kind in ("person", "animal") else "on"
+            if thing.name in _TABLES and first.kind in ("person", "furniture"):
+                return "at"
+            stands = thing.name in _SUPPORTS or second.kind == "stuff"
+            return "on" if stands and thing.name not in _BACKDROPS - {"rocks"} else ""
+        if thing.relation == "in front of":
+            return "in front of" if thing.name in _BACKDROPS else ""
+        return "" if thing.name in _EVERYWHERE else "near"
 
     def _described(self, head: Thing, attributes: Mapping[str, float]) -> str:
         """Return a name with what was measured of it."""
