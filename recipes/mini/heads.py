@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
-from scipy.optimize import isotonic_regression
+from scipy.optimize import isotonic_regression, minimize
 
-from napari_patchioner.bridges.concepts import ConceptBridge, ConceptHead, load_imagenet
+from napari_patchioner.bridges.concepts import (
+    ConceptBridge,
+    ConceptHead,
+    first_odds,
+    load_imagenet,
+)
 from napari_patchioner.decoders.grounded.vocabulary import ATTRIBUTES, load_concepts
 from napari_patchioner.evaluation.metrics.mention import mentions
 from napari_patchioner.models.embedded import FOLDER, HEADS, NEAR
@@ -45,8 +50,14 @@ PRIOR, RARE_PRIOR, RARE = 0.2, 0.4, 4
 UNKNOWN = 0.02
 """Probability that stands for ImageNet's opinion where it has none."""
 
+SURE: dict[HeadName, float] = {"mini": 0.7, "mini-zeroshot": 0.5}
+"""Score of each head from which a caption needs no hedge."""
+
+OWN = 1.0
+"""Ridge of the offsets that the score has for each concept."""
+
 _KNOTS = 20
-_STEP = 0.02
+_STEP = 0.1
 """Knots of the calibration curve, and how far apart at least, so that it is nowhere too steep."""
 
 
@@ -108,7 +119,7 @@ def fit(name: HeadName, material: Material, held_out: int | None, *, seed: int =
     Returns
     -------
     ConceptHead
-        Its calibration is the identity.
+        Its score is the probability of the first concept.
     """
     if name == "mini":
         kept = folds_of(material.regions.images) != (-1 if held_out is None else held_out)
@@ -122,7 +133,7 @@ def fit(name: HeadName, material: Material, held_out: int | None, *, seed: int =
         basis = _window_basis(windows)
         known = material.known[kept]
         reading = fit_from_tags(windows, material.tags, material.outputs, known, basis)
-    return _head(reading, material.labels, _priors(name, material), MIXING[name])
+    return _head(name, reading, material)
 
 
 def unseen_probabilities(material: Material, heads: Mapping[int, ConceptHead]) -> FloatArray:
@@ -151,16 +162,27 @@ def unseen_probabilities(material: Material, heads: Mapping[int, ConceptHead]) -
     return found
 
 
-def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray, FloatArray]:
+def calibrate(
+    material: Material, probabilities: FloatArray, *, apart: bool = True
+) -> dict[str, FloatArray]:
     """From the first concept's probability to how often such a concept is right.
+
+    Parameters
+    ----------
+    material : Material
+    probabilities : ndarray of float32, shape (regions, concepts)
+        By heads that have not seen the regions.
+    apart : bool
+        Whether concepts are told apart, which are taken for others more or less often.
 
     Returns
     -------
-    steps, values : ndarray of float32, shape (knots,)
-        Both rising.
+    dict of str to ndarray
+        ``score_offsets`` (concepts,), and the rising ``score_steps`` and ``score_values`` (knots,)
+        of a `napari_patchioner.bridges.concepts.ConceptHead`.
     """
     rows = measured(material.regions)
-    first = probabilities[rows].argmax(1)
+    first, odds = probabilities[rows].argmax(1), first_odds(probabilities[rows])
     names = [concept.name for concept in material.concepts]
     right = np.array(
         [
@@ -168,7 +190,10 @@ def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray
             for index, category in zip(first, material.regions.categories[rows], strict=True)
         ]
     )
-    believed = probabilities[rows].max(1)
+    offsets = np.zeros(len(names), np.float32)
+    if apart:
+        offsets = _offsets(odds, first, right, len(names))
+    believed = odds + offsets[first]
     levels = np.quantile(believed, np.linspace(0, 1, _KNOTS + 1)[1:-1])
     place = np.digitize(believed, np.unique(np.round(levels / _STEP) * _STEP))
     counts = np.bincount(place)
@@ -179,7 +204,30 @@ def calibrate(material: Material, probabilities: FloatArray) -> tuple[FloatArray
     # One knot in the middle of every plateau, so that no two probabilities score the same.
     levels = np.unique(values)
     middles = [steps[values == level].mean() for level in levels]
-    return np.array(middles, np.float32), levels.astype(np.float32)
+    return {
+        "score_offsets": offsets,
+        "score_steps": np.array(middles, np.float32),
+        "score_values": levels.astype(np.float32),
+    }
+
+
+def _offsets(
+    odds: FloatArray, first: npt.NDArray[np.int64], right: Booleans, concepts: int
+) -> FloatArray:
+    """Return what to add to the log-odds of each concept, shape (concepts,)."""
+
+    def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        bias, slope, own = parameters[0], parameters[1], parameters[2:]
+        believed = bias + slope * odds + own[first]
+        residual = 1 / (1 + np.exp(-believed)) - right
+        value = float((np.logaddexp(0, believed) - right * believed).sum() + OWN * own @ own)
+        by_concept = np.bincount(first, residual, concepts) + 2 * OWN * own
+        return value, np.concatenate([[residual.sum(), residual @ odds], by_concept])
+
+    start = np.zeros(concepts + 2)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    offsets: FloatArray = (found[2:] / found[1]).astype(np.float32)
+    return offsets
 
 
 def measured(regions: Pooled) -> Booleans:
@@ -209,12 +257,13 @@ def build(name: HeadName, material: Material, shipped: Path, folds: Path) -> Flo
     """
     heads = {fold: fit(name, material, fold) for fold in range(FOLDS)}
     probabilities = unseen_probabilities(material, heads)
-    steps, values = calibrate(material, probabilities)
+    # No region's name is for the zero-shot head, so its concepts are not told apart.
+    scores = calibrate(material, probabilities, apart=name == "mini")
     heads[-1] = fit(name, material, None)
     short = name.removeprefix("mini-")
     for fold, head in heads.items():
         path = shipped / HEADS[name] if fold < 0 else folds / f"head_{short}_fold{fold}.safetensors"
-        write_head(replace(head, score_steps=steps, score_values=values), path, name)
+        write_head(replace(head, **scores), path, name)
     return probabilities
 
 
@@ -241,27 +290,25 @@ def _priors(name: HeadName, material: Material) -> FloatArray:
     return np.where(blind, PRIOR, PRIOR + RARE_PRIOR * RARE / (RARE + images)).astype(np.float32)
 
 
-def _head(
-    reading: Reading,
-    labels: npt.NDArray[np.int64],
-    prior: FloatArray,
-    mixing: tuple[float, float, float],
-) -> ConceptHead:
-    identity = np.array([0, 1], np.float32)
+def _head(name: HeadName, reading: Reading, material: Material) -> ConceptHead:
+    """Make a head whose score is the probability of the first concept."""
     # As it ships: what is large in half precision.
     weights, hidden, hidden_weights = (
         part.astype(np.float16).astype(np.float32)
         for part in (reading.weights, reading.hidden, reading.hidden_weights)
     )
+    levels = np.linspace(0, 1, _KNOTS + 2, dtype=np.float32)[1:-1]
     return ConceptHead(
         weights,
         reading.bias.astype(np.float32),
         hidden,
         reading.hidden_bias.astype(np.float32),
         hidden_weights,
-        labels,
-        prior,
-        np.array(mixing, np.float32),
-        identity,
-        identity,
+        material.labels,
+        _priors(name, material),
+        np.array(MIXING[name], np.float32),
+        np.zeros(len(material.concepts), np.float32),
+        np.log(levels) - np.log1p(-levels),
+        levels,
+        np.array([SURE[name]], np.float32),
     )

@@ -44,8 +44,10 @@ def make_head(**changes):
         "labels": np.arange(4),
         "prior": np.zeros(4, np.float32),
         "mixing": np.array([1.0, -1.0, 1.0], np.float32),
-        "score_steps": np.array([0, 1], np.float32),
+        "score_offsets": np.zeros(len(NAMES), np.float32),
+        "score_steps": np.array([-2, 2], np.float32),
         "score_values": np.array([0, 1], np.float32),
+        "sure_from": np.array([0.5], np.float32),
     }
     return ConceptHead(**(parts | changes))
 
@@ -197,6 +199,16 @@ def test_the_score_is_calibrated():
     bridge = make_bridge(score_values=values, mixing=np.array([1, -9, 1], np.float32))
     [seen] = bridge.project(make_vectors({CHANNELS: 9}), Scene()).evidence
     assert seen.score == pytest.approx(0.6, abs=0.02)
+    assert seen.verdict == "sure"
+
+
+def test_some_concepts_are_right_less_often_than_their_probability_says():
+    offsets = np.zeros(len(NAMES), np.float32)
+    offsets[NAMES.index("dog")] = -9
+    limit = np.array([0.9], np.float32)
+    bridge = make_bridge(score_offsets=offsets, sure_from=limit)
+    seen = bridge.project(make_vectors({CHANNELS: 9}, {CHANNELS + 1: 9}), Scene()).evidence
+    assert [item.verdict for item in seen] == ["sure", "unsure"]
 
 
 @pytest.mark.parametrize("load", [load_head, load_imagenet])

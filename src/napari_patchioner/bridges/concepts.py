@@ -28,8 +28,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 # Concepts that a region's evidence lists at most; those it lists always, for people to see what
 # else was considered; beyond those, the least share of the first one's probability.
 CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
-# Below this probability of being a photograph nothing is named; below this calibrated score the
-# caption hedges.
+# Below this probability of being a photograph nothing is named; below this score what is said of a
+# whole picture by its parts is a hedge.
 PHOTOGRAPH, UNSURE = 0.5, 0.5
 # From this share of the picture's patches on a region is the whole picture.
 WHOLE = 0.98
@@ -41,6 +41,8 @@ _MIN_OPEN = 0.02
 _MIDDLE = 0.18
 # What one of two looks rules out may still be so.
 _LEAST = 1e-4
+# Probabilities are no nearer to 0 and 1 than this where their odds are taken.
+_FARTHEST = 1e-4
 
 # Cosine similarity from which a word means the same as the name of a concept.
 _SAME_MEANING = 0.75
@@ -117,7 +119,7 @@ class ConceptBridge(Bridge):
                 for words, text in zip(measured, texts, strict=True)
             ]
         else:
-            scores = self._head.calibrated(probabilities.max(1, initial=0.0))
+            scores = self._head.calibrated(probabilities)
             evidence = [
                 self._evidence(row, words, float(score))
                 for row, words, score in zip(probabilities, measured, scores, strict=True)
@@ -264,7 +266,7 @@ class ConceptBridge(Bridge):
             concepts=tuple((self._names[index], float(row[index])) for index in best),
             attributes=suiting(words, self._names[best[0]]),
             score=score,
-            verdict="sure" if score >= UNSURE else "unsure",
+            verdict="sure" if score >= self._head.sure else "unsure",
         )
 
 
@@ -336,8 +338,9 @@ class ConceptHead:
     middle features as they are; ``hidden_bias`` (units,) and ``hidden_weights`` (units, fitted)
     belong to the hidden layer, whose negative units count as zero; ``labels`` (fitted,) are the
     concepts of the outputs; ``mixing`` holds ``open_prior, open_offset, temperature``;
-    ``score_steps`` and ``score_values`` calibrate the probability of the first concept to that of
-    being right.
+    ``score_offsets`` (concepts,), ``score_steps`` and ``score_values`` (knots,) make of the first
+    concept's probability that of being right: some are taken for others more often than their
+    probability says. From the score ``sure_from`` (1,) on a caption needs no hedge.
     """
 
     weights: FloatArray
@@ -348,13 +351,20 @@ class ConceptHead:
     labels: npt.NDArray[np.int64]
     prior: FloatArray
     mixing: FloatArray
+    score_offsets: FloatArray
     score_steps: FloatArray
     score_values: FloatArray
+    sure_from: FloatArray
 
     @property
     def dim(self) -> int:
         """Length of the features it reads."""
         return len(self.weights)
+
+    @property
+    def sure(self) -> float:
+        """Score from which a caption needs no hedge."""
+        return float(self.sure_from[0])
 
     def probabilities(
         self, features: FloatArray, imagenet: ImageNetClassifier, concepts: int
@@ -381,8 +391,16 @@ class ConceptHead:
         return softmax(logits / temperature)
 
     def calibrated(self, probabilities: FloatArray) -> FloatArray:
-        """Probability that the first concept is right, from its raw probability, shape (n,)."""
-        return np.interp(probabilities, self.score_steps, self.score_values).astype(np.float32)
+        """Probability that the likeliest concept is right, from those of all, shape (n,)."""
+        odds = first_odds(probabilities) + self.score_offsets[probabilities.argmax(1)]
+        return np.interp(odds, self.score_steps, self.score_values).astype(np.float32)
+
+
+def first_odds(probabilities: FloatArray) -> FloatArray:
+    """Log-odds of the likeliest concept of each row, (n, concepts), shape (n,)."""
+    best = probabilities.max(1).clip(_FARTHEST, 1 - _FARTHEST)
+    odds: FloatArray = np.log(best) - np.log1p(-best)
+    return odds
 
 
 def head_input(features: FloatArray, deep: int) -> FloatArray:
@@ -400,7 +418,9 @@ def load_head(path: Path, model: str | None = None) -> ConceptHead:
     units = head.hidden_bias.shape
     if (head.hidden.shape, head.hidden_weights.shape) != ((head.dim, *units), units + outputs):
         raise own_file_damaged(path)
-    if head.mixing.shape != (3,) or head.score_steps.shape != head.score_values.shape:
+    if (head.mixing.shape, head.sure_from.shape) != ((3,), (1,)):
+        raise own_file_damaged(path)
+    if head.score_steps.shape != head.score_values.shape or head.score_offsets.ndim != 1:
         raise own_file_damaged(path)
     owner = read_notes(path).get("model")
     if model is not None and owner != model:

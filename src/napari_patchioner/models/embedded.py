@@ -122,7 +122,10 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     known = len(concepts)
     for other, fits in (
         ("backbone.safetensors", head.dim == backbone.dim - len(AXES)),
-        ("concepts.json", max(head.labels.max(), imagenet.groups.max()) < known),
+        (
+            "concepts.json",
+            max(head.labels.max(), imagenet.groups.max()) < known == len(head.score_offsets),
+        ),
         ("text.safetensors", len(embeddings) == known),
         ("text_tower.safetensors", text.dim == embeddings.shape[1]),
     ):

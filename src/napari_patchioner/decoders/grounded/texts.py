@@ -10,7 +10,7 @@ from napari_patchioner.decoders.options import Length
 from .vocabulary import UNIQUE, Concept, correct_articles, with_article
 
 # How many guesses a hedge holds, and the share of the first one's probability that is worth one.
-GUESSES, FAR_BEHIND = 3, 0.25
+GUESSES, FAR_BEHIND = 3, 0.15
 _HEDGE, _UNKNOWN = "?", "not sure what this is"
 # A description without these is no description.
 _FUNCTION_WORDS = "a an one two three about many and of on with in from to"
@@ -26,7 +26,7 @@ def hedge(candidates: Sequence[tuple[str, float]]) -> str:
 
     >>> hedge([("cup", 0.2), ("bowl", 0.18), ("vase", 0.1)])
     'cup, bowl or vase?'
-    >>> hedge([("orange", 0.2), ("vase", 0.04)])
+    >>> hedge([("orange", 0.2), ("vase", 0.02)])
     'orange?'
     >>> hedge([])
     'not sure what this is'
