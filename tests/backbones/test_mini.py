@@ -1,15 +1,17 @@
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
+from scipy import ndimage
+from skimage import data, draw
 
 from napari_patchioner.backbones.mini import GRID_SIDE, PICTURE, MiniBackbone, grid_shape
-from napari_patchioner.bridges.appearance import AXES
+from napari_patchioner.bridges.appearance import AXES, describe
 from napari_patchioner.errors import Cancelled, ImageError, ModelError
 from napari_patchioner.models.embedded import FOLDER
-from napari_patchioner.regions import Box, Ellipse, WholeImage
+from napari_patchioner.regions import Box, Ellipse, Point, WholeImage
 
 WEIGHTS = FOLDER / "backbone.safetensors"
 GATE = FOLDER / "gate.safetensors"
@@ -129,12 +131,39 @@ def test_only_what_is_small_is_looked_at_once_more(backbone):
     np.testing.assert_allclose(aside[0], seen[3], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "without", [{"picture": None}, {"measures": {"photograph": 0.1}}], ids=["picture", "photograph"]
-)
-def test_without_a_picture_or_a_photograph_there_is_no_close_up(backbone, without):
-    grid = replace(backbone.encode(data.astronaut()), **without)
+def test_without_a_picture_there_is_no_close_up(backbone):
+    grid = replace(backbone.encode(data.astronaut()), picture=None)
     assert backbone.embed_close_ups(grid, SMALL) == {}
+
+
+def smear():
+    """Cells on pale gray: one with a lobed nucleus, which pink ones touch, and others."""
+    image = np.full((480, 640, 3), (205, 205, 200), np.uint8)
+    for centre in [
+        (150, 100),
+        (150, 252),
+        (242, 180),
+        (370, 500),
+        (390, 110),
+        (90, 480),
+        (200, 560),
+    ]:
+        image[draw.disk(centre, 42)] = (220, 150, 160)
+    image[draw.disk((150, 180), 48)] = (190, 150, 205)
+    for centre in [(135, 160), (135, 200), (172, 165), (172, 198)]:
+        image[draw.disk(centre, 14)] = (90, 60, 160)
+    return ndimage.gaussian_filter(image, (2, 2, 0))
+
+
+def test_a_box_around_one_cell_is_about_that_cell(backbone):
+    grid = replace(backbone.encode(smear()), measures={"photograph": 0.1})
+    cell, beside, ground = Box(100, 130, 200, 230), Box(326, 456, 414, 544), Box(270, 300, 330, 400)
+    things = backbone.embed_close_ups(grid, [cell, beside, ground, WholeImage(), Point(150, 180)])
+    assert list(things) == [0, 1]
+    axes = grid.embeddings.reshape(-1, grid.dim)[:, -len(AXES) :].mean(0, keepdims=True)
+    said = describe(np.repeat(axes, 2, 0), patches=39, scale=16, things=things)
+    assert re.fullmatch(r"one large [a-z ]*purple round spot on a light gray background", said[0])
+    assert re.fullmatch(r"one large [a-z ]*pink round spot on a light gray background", said[1])
 
 
 def test_a_second_look_can_be_cancelled(backbone):

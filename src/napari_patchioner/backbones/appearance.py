@@ -55,6 +55,8 @@ _EDGE, _CLEAR = 8.0, 2.0
 # Limits of the shapes of marks: shorter over longer axis, and how much of an ellipse they fill.
 _ROUND, _ROD = 0.75, 0.5
 _WHOLE = 0.85
+# How far apart two colours are that have two names.
+_APART = 12.0
 
 
 def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> Plane:
@@ -70,7 +72,7 @@ def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> 
     shrinks = rgb.shape[0] * rgb.shape[1] > shape[0] * shape[1]
     way = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     small = np.asarray(Image.fromarray(rgb).resize(shape[::-1], way))
-    lab = _oklab(small)
+    lab = oklab(small)
     maps = _texture(lab)
     red, green, blue = np.moveaxis(small >> 3, -1, 0)
     shares = zip(COLOURS, np.moveaxis(_colour_table()[red, green, blue], -1, 0), strict=True)
@@ -118,21 +120,18 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     chosen = ~marks.line & ~marks.frame & ~marks.dust
     place = (marks.row[chosen], marks.column[chosen])
     diameter = 2 * np.sqrt((marks.area + marks.hole_area)[chosen] / np.pi)
-    whole = marks.fill[chosen] > _WHOLE
     ring, elongation = marks.ring[chosen], marks.elongation[chosen]
-    rod = ~ring & whole & (elongation < _ROD)
+    shapes = shapes_of(ring, marks.fill[chosen], elongation)
+    rod = shapes["rod"]
     angle = 2 * marks.angle[chosen]
-    names = hue_names(marks.colour[chosen])
+    names = separate_names(marks.colour[chosen], diameter)
     weights = {
         "count": np.ones(len(diameter)),
         "sharp": np.full(len(diameter), float(marks.sharp)),
         "diameter": diameter,
         "diameter_squared": diameter**2,
         "spacing": marks.spacing(chosen),
-        "ring": ring,
-        "round": ~ring & whole & (elongation > _ROUND),
-        "rod": rod,
-        "irregular": ~ring & ~whole,
+        **shapes,
         "along": np.cos(angle) * rod,
         "across": np.sin(angle) * rod,
         # Larger marks tell more of the colour.
@@ -140,6 +139,40 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
         **{name: diameter * marks.colour[chosen, channel] for channel, name in enumerate(LAB)},
     }
     return {f"marks_{name}": sums(*place, weight) for name, weight in weights.items()}
+
+
+def shapes_of(
+    ring: npt.NDArray[np.bool_], fill: npt.NDArray[np.float64], elongation: npt.NDArray[np.float64]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Tell which marks are rings, round, rods and irregular; all arrays have shape (n,)."""
+    whole = fill > _WHOLE
+    return {
+        "ring": ring,
+        "round": ~ring & whole & (elongation > _ROUND),
+        "rod": ~ring & whole & (elongation < _ROD),
+        "irregular": ~ring & ~whole,
+    }
+
+
+def separate_names(
+    lab: npt.NDArray[np.floating], weight: npt.NDArray[np.floating]
+) -> npt.NDArray[np.object_]:
+    """Name colours, Oklab times 100, shape (n, 3), as `hue_names`, by weights of shape (n,).
+
+    Where the two commonest names stand for hardly different colours, which only scatter around the
+    border between the names, they are one.
+    """
+    names = hue_names(lab)
+    heaviest = sorted(set(names), key=lambda name: (-weight[names == name].sum(), name))[:2]
+    if len(heaviest) < 2:
+        return names
+    means = [
+        np.average(lab[names == name], axis=0, weights=weight[names == name]) for name in heaviest
+    ]
+    if np.linalg.norm(means[0] - means[1]) < _APART:
+        either = np.isin(names, heaviest)
+        names[either] = hue_names(np.average(lab[either], axis=0, weights=weight[either])).item()
+    return names
 
 
 def _network(marks: Marks, lines: npt.NDArray[np.bool_], sums: _Sums) -> dict[str, Plane]:
@@ -166,7 +199,7 @@ def _patch_means(plane: Plane, grid_shape: tuple[int, int]) -> Plane:
     return np.asarray(blocks.mean((1, 3)), np.float32)
 
 
-def _oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
+def oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
     """Convert sRGB bytes, shape (..., 3), to Oklab (Ottosson 2020) times 100."""
     cones = _linear_light()[rgb] @ _TO_CONES.T
     return np.asarray(np.cbrt(cones, out=cones) @ _TO_LAB.T)
@@ -197,7 +230,7 @@ def _colour_table() -> Plane:
     """Memberships in the colour terms, (32, 32, 32, 11), of the middles of cells of sRGB."""
     levels = np.linspace(0, 255, _CELLS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)
-    return colour_shares(_oklab(cube))
+    return colour_shares(oklab(cube))
 
 
 def _texture(lab: Plane) -> dict[str, Plane]:

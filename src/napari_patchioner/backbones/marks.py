@@ -54,8 +54,9 @@ _OUTLINED = 0.3
 _MANY, _PLAIN, _RESTLESS = 200, 0.7, 4.0
 # A frame around the picture takes up such a share of its border.
 _FRAME = 0.08
-# Lines are so long at least, in pixels, and no deeper than so much of their mean width and more.
-_LONG, _DEEP, _DEEPER = 60.0, 0.75, 6.0
+# Lines are so long at least, in pixels, and no deeper than so much of their mean width and more,
+# nor than this.
+_LONG, _DEEP, _DEEPER, _DEEPEST = 60.0, 0.75, 6.0, 24.0
 # Faint lines may cross marks of less contrast than this; those of which so much of the outline lies
 # along such lines, so near, are only what lies between these.
 _WEAK, _BESIDE, _BETWEEN = 14.0, 8, 0.15
@@ -131,7 +132,8 @@ class Marks:
     def line(self) -> npt.NDArray[np.bool_]:
         """Which marks are lines, straight or not, or nets of lines."""
         long = self.sharp & (self.slender > _LINE) & (self.area > _LONG * self.width)
-        return np.asarray(long & (self.depth < _DEEP * self.width + _DEEPER) & ~self.ring)
+        narrow = self.depth < np.minimum(_DEEP * self.width + _DEEPER, _DEEPEST)
+        return np.asarray(long & narrow & ~self.ring)
 
     @property
     def dust(self) -> npt.NDArray[np.bool_]:
@@ -168,12 +170,12 @@ def find_marks(lab: Plane) -> Marks:
         labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
         if labels.max() > _MANY and share < _PLAIN and deviation > _RESTLESS:
             labels[:] = 0
-    labels = _split(_steep(labels, distance))
+    labels = split_marks(_steep(labels, distance))
     lightness = lab[..., 0]
     if deviation > _RESTLESS:
         marked = labels.any()
-        return _measured(labels, lab, distance) if marked else _of_spots(lightness, lab)
-    return _measured(_with_lines(labels, distance, lightness), lab, distance)
+        return measure_marks(labels, lab, distance) if marked else _of_spots(lightness, lab)
+    return measure_marks(_with_lines(labels, distance, lightness), lab, distance)
 
 
 def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
@@ -210,7 +212,9 @@ def _of_spots(lightness: Plane, lab: Plane) -> Marks:
         view[away <= spots.radius[index]] = number
     present = np.bincount(labels.ravel(), minlength=len(order) + 1) > 0
     present[0] = False
-    marks = _measured((np.cumsum(present) * present)[labels].astype(np.int32), lab, labels * 0.0)
+    marks = measure_marks(
+        (np.cumsum(present) * present)[labels].astype(np.int32), lab, labels * 0.0
+    )
     elongation = spots.elongation[order][present[1:]]
     area = np.pi * spots.radius[order][present[1:]] ** 2
     return replace(marks, elongation=elongation, area=area, fill=np.ones_like(area), sharp=False)
@@ -312,8 +316,8 @@ def _steep(labels: Labels, distance: Plane) -> Labels:
     return np.asarray((np.cumsum(kept) * kept)[labels], np.int32)
 
 
-def _split(labels: Labels) -> Labels:
-    """Part marks that touch, where a neck joins them."""
+def split_marks(labels: Labels) -> Labels:
+    """Part labelled marks that touch, where a neck joins them; shape (height, width)."""
     count = int(labels.max())
     if not count:
         return labels
@@ -360,8 +364,11 @@ def _most(values: Any, labels: Any, count: int) -> Columns:
     return most
 
 
-def _measured(labels: Labels, lab: Plane, distance: Any) -> Marks:
-    """Measure labelled marks."""
+def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
+    """Measure labelled marks, shape (height, width), on Oklab times 100.
+
+    ``distance`` of every pixel from the ground weighs their colours.
+    """
     count = int(labels.max())
     inside = np.flatnonzero(labels)
     label = labels.ravel()[inside] - 1

@@ -22,10 +22,11 @@ from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, pool
 from napari_patchioner.progress import Progress, no_progress
-from napari_patchioner.regions import Region, WholeImage, cover
+from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
 
 from .appearance import appearance_axes
 from .base import Backbone, Features, FloatArray
+from .middle import thing_in_the_middle
 from .mini_text import MiniText
 
 Parameters: TypeAlias = Mapping[str, FloatArray]
@@ -44,6 +45,12 @@ SMALL = 0.02
 
 MARGIN, CLOSE_UP_SIZE = 0.4, 320
 """Margin of that crop, in sides of the region, and its long side as the network reads it."""
+
+# Of pictures that are no photographs: regions up to this share of the picture may show one thing,
+# and the share of ground from which its colour is known.
+_LARGEST, _LEAST_GROUND = 0.3, 0.03
+_GROUND_AREA = AXES.index("ground_area")
+_GROUND = slice(_GROUND_AREA + 1, _GROUND_AREA + 4)
 
 # A line is no smaller than if it were a quarter as broad as long.
 _THIN = 4
@@ -140,13 +147,18 @@ class MiniBackbone(Backbone):
         *,
         progress: Progress | None = None,
     ) -> dict[int, FloatArray]:
-        """Read small regions of a photograph anew, each in a crop of its own; see `CloseUpEncoder`.
+        """Look at regions anew, each in a crop of its own; see `CloseUpEncoder`.
 
-        The vectors are pooled ``[deep features | middle features]``.
+        Of a photograph the small ones are read, into pooled ``[deep features | middle features]``.
+        Of any other picture the single thing in the middle of a region is measured, where there is
+        one, as in `thing_in_the_middle`.
         """
         picture, report = grid.picture, progress or no_progress
-        if picture is None or grid.measures.get("photograph", 0.0) < PHOTOGRAPH:
+        if picture is None:
             return {}
+        if grid.measures.get("photograph", 0.0) < PHOTOGRAPH:
+            things = {row: _thing(grid, region) for row, region in enumerate(regions)}
+            return {row: thing for row, thing in things.items() if thing is not None}
         small = [row for row, region in enumerate(regions) if is_small(region, grid.transform)]
         pixels = picture.transpose(1, 2, 0).astype(np.uint8, copy=False)
         vectors = {}
@@ -161,27 +173,69 @@ class MiniBackbone(Backbone):
         self, pixels: npt.NDArray[np.uint8], region: Region, transform: GridTransform
     ) -> FloatArray:
         """Read a region in a crop; the picture lies under all of a grid."""
-        corners = _corners(region, transform)
-        margin = MARGIN * (corners[1] - corners[0])
-        # Pixels of the picture, whole ones, for one of the image.
-        origin, size = np.reshape(transform.extent, (2, 2))
-        scale = pixels.shape[:2] / size
-        low = np.floor((corners[0] - margin - origin) * scale).astype(int)
-        high = np.ceil((corners[1] + margin - origin) * scale).astype(int)
-        top, left = low.clip(0, np.subtract(pixels.shape[:2], 1))
-        bottom, right = high.clip((top + 1, left + 1), pixels.shape[:2])
-        crop = np.ascontiguousarray(pixels[top:bottom, left:right])
+        crop, window = _crop(pixels, region, transform)
         with torch_cores():
             deep, middle = dense(self._network, crop, CLOSE_UP_SIZE, self.placement)
         shape = (middle.shape[0], middle.shape[1])
-        above, before = (origin + (top, left) / scale).tolist()
-        height, width = ((bottom - top, right - left) / scale).tolist()
-        window = (above, before, height, width)
         around = GridTransform(transform.image_shape, shape, window)
         patches = np.concatenate([resample(deep, shape), middle], axis=2)
         weights = cover(region, around, weighting="area")
         vector: FloatArray = pool(FeatureGrid(patches, around, ""), [weights])[0]
         return vector
+
+
+def _crop(
+    pixels: npt.NDArray[np.uint8], region: Region, transform: GridTransform
+) -> tuple[npt.NDArray[np.uint8], tuple[float, float, float, float]]:
+    """Cut a region out with a margin; also the top, left, height and width of what is cut."""
+    corners = _corners(region, transform)
+    margin = MARGIN * (corners[1] - corners[0])
+    # Pixels of the picture, whole ones, for one of the image.
+    origin, size = np.reshape(transform.extent, (2, 2))
+    scale = pixels.shape[:2] / size
+    low = np.floor((corners[0] - margin - origin) * scale).astype(int)
+    high = np.ceil((corners[1] + margin - origin) * scale).astype(int)
+    top, left = low.clip(0, np.subtract(pixels.shape[:2], 1))
+    bottom, right = high.clip((top + 1, left + 1), pixels.shape[:2])
+    above, before = (origin + (top, left) / scale).tolist()
+    height, width = ((bottom - top, right - left) / scale).tolist()
+    return np.ascontiguousarray(pixels[top:bottom, left:right]), (above, before, height, width)
+
+
+def _thing(grid: FeatureGrid, region: Region) -> FloatArray | None:
+    """Measure the single thing in the middle of a region of a picture that is no photograph."""
+    area = region.is_area and not isinstance(region, RegionSet | WholeImage)
+    if not area or grid.picture is None:
+        return None
+    transform = grid.transform
+    corners = _corners(region, transform)
+    extent = np.array(transform.extent[2:])
+    sides = corners[1] - corners[0]
+    if not 0 < sides.prod() < _LARGEST * extent.prod():
+        return None
+    pixels = grid.picture.transpose(1, 2, 0).astype(np.uint8, copy=False)
+    crop, window = _crop(pixels, region, transform)
+    corner = np.array(window[:2])
+    around = Box(*(corner - 0.5), *(corner + window[2:] - 0.5))
+    ground = _ground(grid, around)
+    if ground is None:
+        return None
+    zoom = np.divide(crop.shape[:2], window[2:])
+    (top, left), (bottom, right) = ((corners - corner) * zoom).tolist()
+    return thing_in_the_middle(
+        crop, (top, left, bottom, right), ground, SIZE / float(extent.max() * zoom.mean())
+    )
+
+
+def _ground(grid: FeatureGrid, around: Region) -> FloatArray | None:
+    """Colour of the ground around a region, or else of all that there is."""
+    axes = grid.embeddings[..., -len(AXES) :].reshape(-1, len(AXES))
+    near = axes[cover(around, grid.transform).indices]
+    for cells in (near, axes):
+        share = cells[:, _GROUND_AREA].mean()
+        if share > _LEAST_GROUND:
+            return np.asarray(cells[:, _GROUND].mean(0) / share, np.float32)
+    return None
 
 
 def is_small(region: Region, transform: GridTransform) -> bool:

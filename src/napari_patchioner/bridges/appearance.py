@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ _PALE = {"red": "pink", "rose": "pink"}
 # Hue angles (degrees) of two colours that are no basic terms, and how vivid the second is.
 _CYAN, _MAGENTA, _VIVID = (174.0, 217.0), (318.0, 349.0), 20.0
 _TINTED = 2.0
+# Below this chroma, where it is neither dark nor pale, a colour is a gray with a tint.
+_DULLEST, _DULL_LIGHT = 4.8, (50.0, 76.0)
 
 LAB = ("lightness", "green_red", "blue_yellow")
 BANDS = ("fine", "medium", "coarse")
@@ -83,6 +86,8 @@ those of single marks by their count, to give means. Balanced shares are those u
 is taken for white; pictures without any colour have none.
 """
 
+# Axes that are sums per square; the others are means.
+_SUMMED = np.array([name.startswith(("marks_", "line_")) for name in AXES])
 _WORDS = """
     a an one two three four five six seven eight nine ten about few several many coloured
     and on of in background area texture pattern gradient from to grid mesh stripes checkered
@@ -129,18 +134,28 @@ _CLUSTERED, _EVEN = 0.6, 1.45
 
 
 def describe(
-    axes: npt.NDArray[np.float32], *, patches: npt.ArrayLike = 1.0, scale: float = 32.0
+    axes: npt.NDArray[np.float32],
+    *,
+    patches: npt.ArrayLike = 1.0,
+    scale: float = 32.0,
+    things: Mapping[int, npt.NDArray[np.float32]] | None = None,
 ) -> list[str]:
     """Describe regions in plain words that only state what was measured.
 
     ``axes`` (n, len(AXES)) are averaged over each region; ``patches``, the number of patches in
     each (the sum of the coverage weights), says with the density of marks how many there are;
-    ``scale`` is the side of a patch in pixels of an image whose long side is 640. The result is a
+    ``scale`` is the side of a patch in pixels of an image whose long side is 640; ``things`` are
+    those that single regions, by their row, were drawn around: sums over all of the region, in
+    place of the axes that they have a number for, (len(AXES),), others NaN. The result is a
     noun phrase per region, such as ``"about 60 small dark purple round spots on a pale pink
     background"``, never the name of an object.
     """
     counts = np.broadcast_to(np.asarray(patches, float), (len(axes),))
     squares = counts * (scale / UNIT) ** 2
+    axes = axes.copy()
+    for row, thing in (things or {}).items():
+        whole = np.where(_SUMMED, squares[row], 1.0)
+        axes[row] = np.where(np.isnan(thing), axes[row], thing / whole)
     phrases = [_phrase(_View(row, size)) for row, size in zip(axes, squares, strict=True)]
     return [re.sub(r"\ba (?=[aeo])", "an ", phrase) for phrase in phrases]
 
@@ -525,7 +540,8 @@ def colour_name(lab: npt.ArrayLike) -> str:
         return base
     if base == "white":
         return f"pale {_PALE.get(tint, tint)}" if tint else base
-    if base == "gray":
+    dull = tint and chroma < _DULLEST and _DULL_LIGHT[0] < light < _DULL_LIGHT[1]
+    if base == "gray" or dull:
         base, low, high = f"{TINTS[tint]} gray" if tint else "gray", 46.0, 76.0
     elif chroma < 7.5 and light > 76.0:
         return f"pale {base}"

@@ -98,21 +98,25 @@ class ConceptBridge(Bridge):
 
         The vectors (n, dim) are pooled ``[features | appearance axes]``; ``measures["photograph"]``
         of the grid decides whether anything is named at all; with ``patches`` (n,) spots can be
-        counted. What was looked at once more counts half in names. The output's vectors are
+        counted. Of a photograph, what was looked at once more counts half in names; of another
+        picture, it is what the region shows. The output's vectors are
         ``[text vector | attribute strengths]``.
         """
         vectors, grid, covers, patches = query.vectors, query.grid, query.covers, query.patches
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
         measured = attributes(_middles(axes, grid, covers))
         probabilities = self.named(features)
-        if query.close_ups:
+        photograph = grid.measures.get("photograph", 1.0)
+        if query.close_ups and photograph >= PHOTOGRAPH:
             rows = list(query.close_ups)
             second = self.named(np.stack([query.close_ups[row] for row in rows]))
             probabilities[rows] = _agreed(probabilities[rows], second)
-        photograph = grid.measures.get("photograph", 1.0)
         if photograph < PHOTOGRAPH:
             texts = describe(
-                axes, patches=1.0 if patches is None else patches, scale=640 / max(grid.shape)
+                axes,
+                patches=1.0 if patches is None else patches,
+                scale=640 / max(grid.shape),
+                things=query.close_ups,
             )
             evidence = [
                 Evidence(attributes=words, score=1 - photograph, verdict="appearance", text=text)
