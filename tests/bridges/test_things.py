@@ -19,7 +19,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.models.embedded import FOLDER, THINGS, load_embedded
 from napari_patchioner.progress import no_progress
-from napari_patchioner.regions import Box, Ellipse, GridTransform, WholeImage, cover
+from napari_patchioner.regions import Box, Ellipse, GridTransform, RegionSet, WholeImage, cover
 
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
 
@@ -142,6 +142,18 @@ def test_a_region_names_only_what_it_shows(mini: Captioner, grids: dict[str, Fea
     assert cup.text == "a cup on a table"
     [cup] = mini.caption(grids["coffee"], [Box(60, 150, 340, 460)], must_exclude=["table"])
     assert "table" not in cup.text
+
+
+def test_every_member_of_a_set_is_named(mini: Captioner) -> None:
+    cat, coffee = data.cat()[:300, :300], data.coffee()[50:350, 100:400]
+    grid = mini.encode(np.concatenate([cat, coffee, cat[:, ::-1]], axis=1))
+    left, middle, right = (Box(5, x + 5, 290, x + 290) for x in (0, 300, 600))
+    sets = [(left, middle), (left, right), (left, middle, right), (left, left)]
+    captions = mini.caption(grid, [RegionSet(members) for members in sets])
+    texts = [caption.text for caption in captions]
+    assert texts == ["a cat and a cup", "two cats", "two cats and a cup", "a cat"]
+    (sentence,) = mini.caption(grid, [RegionSet((left, right))], length="sentence")
+    assert sentence.text == "There are two cats."
 
 
 def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:

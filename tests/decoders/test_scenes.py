@@ -47,6 +47,10 @@ def say(scenes: Scenes, *things: Thing) -> str:
         ),
         ([Thing("person", 0.9, 0.9, several=0.9)], "a group of people"),
         ([Thing("zebra", 0.9, 0.9, several=0.9)], "a zebra"),
+        (
+            [Thing("dog", 0.9, 0.9, number=2), Thing("person", 0.8, 0.8, number=4)],
+            "a group of people and two dogs",
+        ),
     ],
 )
 def test_things_are_joined_as_people_do(scenes: Scenes, things: list[Thing], text: str) -> None:

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
 from napari_patchioner.decoders import Evidence, Thing
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.regions import PatchWeights
 
 from .appearance import AXES, attributes, describe, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
-from .things import FEWEST, ThingHead, pool_inside, pool_windows
+from .things import FEWEST, ThingHead, pool_inside, pool_windows, things_of_members
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -130,7 +130,9 @@ class ConceptBridge(Bridge):
             ]
             cells = grid.shape[0] * grid.shape[1]
             for row, region in enumerate(covers):
-                if len(region.indices) >= WHOLE * cells:
+                if len(region.members) > 1:
+                    evidence[row] = _of_parts(evidence[row], self._of_members(region, grid))
+                elif len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
             if self._things is not None:
                 evidence = self._with_things_beside(evidence, probabilities, query)
@@ -183,6 +185,14 @@ class ConceptBridge(Bridge):
         if self._things is None:
             return ()
         return self._things.things(self._windows(grid), self._names, self._groups)
+
+    def _of_members(self, region: PatchWeights, grid: FeatureGrid) -> tuple[Thing, ...]:
+        """Things that the members of a set show."""
+        features = pool(grid, region.members)[:, : -len(AXES)]
+        probabilities = self.named(features)
+        scores = self._head.calibrated(probabilities).tolist()
+        best = probabilities.argmax(1).tolist()
+        return things_of_members(self._names, best, scores, region.members)
 
     def _windows(self, grid: FeatureGrid) -> FloatArray:
         """Probabilities in the windows of a picture, kept until another grid is asked about."""
@@ -294,7 +304,7 @@ def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]
 
 
 def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
-    """Evidence of a whole picture: candidates are what its parts show."""
+    """Evidence of a whole picture or a set: candidates are what its parts show."""
     if not parts:
         return evidence
     best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]

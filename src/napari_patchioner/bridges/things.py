@@ -37,6 +37,8 @@ BESIDE = 0.15
 LISTED = 12
 # Windows at least this probable, apart from each other, count as one thing each.
 _COUNTED = 0.6
+# Members of a set that share this much of their places show one thing twice.
+_TWICE = 0.6
 # Share of the best window's probability with which another one belongs to the same thing.
 _SAME = 0.6
 _CENTRAL = 0.18
@@ -257,6 +259,53 @@ class ThingHead:
             for concept, row in zip(kept, chances, strict=True)
             for relation, chance in zip(RELATIONS, row, strict=True)
         )
+
+
+def things_of_members(
+    names: Sequence[str],
+    best: Sequence[int],
+    scores: Sequence[float],
+    members: Sequence[PatchWeights],
+) -> tuple[Thing, ...]:
+    """Things that the members of a region set show, the surest first.
+
+    ``best`` are the concepts of the members among ``names``, ``scores`` how likely these are right.
+    Members that show the same are one thing, as many as stand apart.
+    """
+    places = np.array([_bounds(member) for member in members], np.float32)
+    things = []
+    for concept in dict.fromkeys(best):
+        rows = [row for row, other in enumerate(best) if other == concept]
+        rows.sort(key=lambda row: -members[row].total)
+        apart: list[int] = []
+        for row in rows:
+            if not any(_likeness(places[row], places[other]) > _TWICE for other in apart):
+                apart.append(row)
+        score = max(scores[row] for row in rows)
+        top, left, bottom, right = map(float, places[rows[0]])
+        things.append(
+            Thing(names[concept], score, score, (top, left, bottom, right), number=len(apart))
+        )
+    return tuple(sorted(things, key=lambda thing: -thing.probability))
+
+
+def _bounds(member: PatchWeights) -> tuple[float, float, float, float]:
+    """Where a member lies, in shares of the picture."""
+    rows, columns = member.grid_shape
+    down, across = member.rows, member.columns
+    return (
+        float(down.min() / rows),
+        float(across.min() / columns),
+        float((down.max() + 1) / rows),
+        float((across.max() + 1) / columns),
+    )
+
+
+def _likeness(place: FloatArray, other: FloatArray) -> float:
+    """Share that two places have in common of all they take together."""
+    common = np.prod(np.clip(np.minimum(place, other)[2:] - np.maximum(place, other)[:2], 0, None))
+    areas = [np.prod(each[2:] - each[:2]) for each in (place, other)]
+    return float(common / (sum(areas) - common))
 
 
 def _merged(windows: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:

@@ -70,6 +70,8 @@ class Thing:
         How likely there are three or more of them.
     relation : {"", "on", "in front of", "near"}
         How a region lies to it, where that was measured.
+    number : int
+        How many of them were drawn one by one; 1 where nobody counted.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Thing:
     place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     several: float = 0.0
     relation: str = ""
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Evidence:
     verdict: Verdict = "sure"
     # A ready description that replaces decoding, where words come from measurement alone.
     text: str | None = None
-    # What the parts of a whole picture show, what people mention most readily first.
+    # What the parts of a whole picture, or the members of a set, show; what people mention first.
     parts: tuple[Thing, ...] = ()
     # What a region shows beside its first concept, the likeliest first; None where nobody looked.
     beside: tuple[Thing, ...] | None = None

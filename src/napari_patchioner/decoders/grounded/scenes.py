@@ -253,7 +253,7 @@ class Scenes:
         return "with" if first.kind == "person" or first.kind in SURROUNDINGS else "and"
 
     def _counted(self, head: Thing) -> str:
-        if self._is_group(head):
+        if head.number == 1 and self._is_group(head):
             return f"a group of {self._concepts[head.name].plural}"
         return self._noun(head)
 
@@ -261,14 +261,17 @@ class Scenes:
         """Whether there are several persons; one large animal looks like a herd in windows."""
         concept = self._concepts[thing.name]
         return (
-            thing.several >= SEVERAL
+            (thing.several >= SEVERAL or thing.number > 1)
             and is_plural({"plural": 1.0}, concept)
             and (concept.kind == "person")
         )
 
     def _noun(self, thing: Thing, relation: str | None = None) -> str:
-        """Return a name with its article; "the" where people say so in such a place."""
+        """Return a name with its number or article; "the" where people say so in such a place."""
         concept = self._concepts[thing.name]
+        if thing.number > 1 and is_plural({"plural": 1.0}, concept):
+            many = "a group of" if concept.kind == "person" else "several"
+            return f"{'two' if thing.number == 2 else many} {concept.plural}"
         usual = self._relations.determiners.get(concept.name, "a") if relation else "a"
         if concept.name in UNIQUE or usual == "the":
             return f"the {concept.name}"

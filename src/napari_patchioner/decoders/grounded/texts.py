@@ -88,7 +88,7 @@ def with_length(
         return f"This may be {_listed(named)}."
     if text.startswith("the "):
         return f"This is {text}."
-    return f"There {'are' if text.startswith('several ') else 'is'} {text}."
+    return f"There {'are' if text.startswith(('several ', 'two ')) else 'is'} {text}."
 
 
 def without_words(text: str, words: Sequence[str]) -> str | None:
