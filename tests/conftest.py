@@ -1,16 +1,20 @@
-"""What every test may ask for: where the golden numbers lie."""
+"""What every test may ask for: the model that ships, and where the golden numbers lie."""
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+    from napari_patchioner.captioner import Captioner
 
 pytest_plugins = ["golden_count", "leftovers"]
 
@@ -60,3 +64,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     SETTINGS.cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect no garbage among what is imported, now or later: it is there to stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Captioner:
+    """The model that ships; what it has encoded for one test it knows in the next ones."""
+    from remembering import remembering
+
+    from napari_patchioner import load_model
+    from napari_patchioner.grids import GridStore
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+    return remembering(load_model("mini"), GridStore(folder / "grids", ram_bytes=200_000_000))

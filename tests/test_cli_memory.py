@@ -14,24 +14,18 @@ from skimage.data import cat
 from napari_patchioner.annotations import Project, ProjectImage, write_project
 from napari_patchioner.annotations.project.records import Plane, Record
 from napari_patchioner.cli import main
-from napari_patchioner.models import load_model
 from napari_patchioner.models.memories import MemoryChoice
 
 
-@pytest.fixture(scope="module")
-def captioner():
-    return load_model("mini")
-
-
 @pytest.fixture
-def run(captioner, tmp_path, monkeypatch, capsys):
+def run(mini, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     Image.fromarray(cat()[80:140]).save(tmp_path / "cat.png")
     capsys.readouterr()
 
     def command(*arguments):
-        status = main(list(arguments), load=lambda model: captioner)
+        status = main(list(arguments), load=lambda model: mini)
         told = capsys.readouterr()
         return status, told.out, told.err
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from skimage import data
 
-from napari_patchioner import load_model
 from napari_patchioner.bridges.around import PARTS, pool_around
 from napari_patchioner.bridges.base import Query
 from napari_patchioner.bridges.things import pool_inside, pool_windows, window_places
@@ -22,11 +21,6 @@ from napari_patchioner.progress import no_progress
 from napari_patchioner.regions import Box, Ellipse, GridTransform, RegionSet, WholeImage, cover
 
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
-
-
-@pytest.fixture(scope="module")
-def mini() -> Captioner:
-    return load_model("mini")
 
 
 @pytest.fixture(scope="module")

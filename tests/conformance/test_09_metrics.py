@@ -165,3 +165,9 @@ def test_meteor_of_words_as_they_stand(case: Case, meteor: JavaMeteor) -> None:
         [one["candidate"] for one in records], [one["references"] for one in records]
     )
     assert found == pytest.approx([one["meteor"] for one in records], abs=1e-6)
+
+
+def test_signs_of_the_protocol_in_a_text_do_no_harm(meteor: JavaMeteor) -> None:
+    nasty = "a dog ||| runs\non the lawn"
+    found = meteor.items([nasty, "a cat", "a cat"], [["a dog runs on the lawn"], [], ["a cat"]])
+    assert found == pytest.approx([1.0, 0.0, 1.0])

@@ -8,15 +8,19 @@ be there.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +37,6 @@ from published.talk2dino import write_projection
 from skimage import data
 from tiny_presets import tiny
 
-from napari_patchioner import load_model
 from napari_patchioner.annotations import (
     Annotation,
     ImageInfo,
@@ -100,6 +103,7 @@ DATA_SETS = {
 WITH_OTHERS = re.compile(r"--scheduler|^\S*napari-patchioner (evaluate|demo)$")
 # The same in less time: one process where several do the same.
 SMALLER = {
+    "--workers 2": "--workers 1",
     "--workers 4": "--workers 1",
     "captions.txt --tower": "captions.txt --steps 3 --width 16 --layers 1 --pieces 300 --tower",
 }
@@ -149,11 +153,6 @@ def snippets() -> list[Said]:
 COMMANDS, SNIPPETS = commands(), snippets()
 OURS = [s for s in COMMANDS if s.text.removeprefix(".venv/bin/").startswith("napari-patchioner ")]
 OTHERS = [said for said in COMMANDS if said not in OURS]
-
-
-@pytest.fixture(scope="module")
-def mini() -> Captioner:
-    return load_model("mini")
 
 
 @pytest.fixture(scope="module")
@@ -276,8 +275,6 @@ def run(
         terminal = io.StringIO("y\n" * 9)
         terminal.isatty = lambda: True  # type: ignore[method-assign]
         monkeypatch.setattr("sys.stdin", terminal)
-        if "--workers" in words:
-            return main(words)  # processes of their own load the model by its name
         # A table of many models is run with one that only names colours.
         load = colours.load if words[0] == "reproduce" else lambda _name: mini
         return main(words, load=load)
@@ -371,9 +368,8 @@ def check_python(words: list[str]) -> None:
     assert words[0] == "-m"
     if words[1] in ("venv", "pytest"):
         return
-    command = [sys.executable, "-m", words[1], "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert all(word in done.stdout for word in words[2:] if word.startswith("--"))
+    text = help_of(words[1])
+    assert all(word in text for word in words[2:] if word.startswith("--"))
 
 
 def check_pytest(words: list[str]) -> None:
@@ -384,6 +380,24 @@ def check_dask(words: list[str]) -> None:
     command = [sys.executable, "-m", "dask", words[0], "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert all(word in done.stdout for word in words if word.startswith("--"))
+
+
+@cache
+def help_of(module: str) -> str:
+    """What ``python -m MODULE --help`` prints, in this process, which has torch already."""
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(printed),
+        warnings.catch_warnings(),
+    ):
+        patch.setattr(sys, "argv", [module, "--help"])
+        # Other tests have imported some of these modules.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(SystemExit) as left:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not left.value.code
+    return printed.getvalue()
 
 
 CHECKS = {

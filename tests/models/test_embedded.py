@@ -14,11 +14,6 @@ from napari_patchioner.regions import Box, Point, WholeImage
 LARGEST = 45e6
 
 
-@pytest.fixture(scope="module")
-def captioner():
-    return load_model()
-
-
 def test_the_default_comes_first():
     cards = available_models()
     assert [card.id for card in cards[:2]] == ["mini", "mini-zeroshot"]
@@ -31,11 +26,11 @@ def test_everything_embedded_is_small_enough():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < LARGEST
 
 
-def test_both_models_read_the_same_grid(captioner):
+def test_both_models_read_the_same_grid(mini):
     from skimage.data import cat
 
-    grid = captioner.encode(cat())
-    for model in (captioner, load_model("mini-zeroshot")):
+    grid = mini.encode(cat())
+    for model in (mini, load_model("mini-zeroshot")):
         [whole, box] = model.caption(grid, [WholeImage(), Box(60, 150, 250, 350)])
         for caption in (whole, box):
             assert caption.text
@@ -43,27 +38,27 @@ def test_both_models_read_the_same_grid(captioner):
             assert caption.concepts[0][0] == "cat"
 
 
-def test_small_regions_are_looked_at_twice_unless_no_close_up_is_asked_for(captioner):
-    grid = captioner.encode(data.astronaut())
+def test_small_regions_are_looked_at_twice_unless_no_close_up_is_asked_for(mini):
+    grid = mini.encode(data.astronaut())
     small, large = Box(346, 132, 420, 200), Box(12, 22, 510, 362)
-    twice = captioner.caption(grid, [small, large])
-    once = captioner.caption(grid, [small, large], no_close_up=True)
+    twice = mini.caption(grid, [small, large])
+    once = mini.caption(grid, [small, large], no_close_up=True)
     assert twice[0].concepts != once[0].concepts
     assert twice[1] == once[1]
-    [alone] = captioner.caption(grid, [small])
+    [alone] = mini.caption(grid, [small])
     assert (alone.text, alone.score) == (twice[0].text, pytest.approx(twice[0].score, abs=1e-5))
-    assert captioner.caption(replace(grid, picture=None), [small, large]) == once
+    assert mini.caption(replace(grid, picture=None), [small, large]) == once
 
 
-def test_a_point_in_a_photograph_asks_around_it_when_it_is_captioned(captioner):
+def test_a_point_in_a_photograph_asks_around_it_when_it_is_captioned(mini):
     place, patch = Point(120, 222), Box(115, 217.2, 127.3, 229.8)
-    grid = captioner.encode(data.astronaut())
-    narrow = replace(captioner, spread=0.0)
-    assert captioner.caption(grid, [place])[0].concepts != narrow.caption(grid, [place])[0].concepts
-    assert captioner.caption(grid, [patch]) == narrow.caption(grid, [patch])
-    assert (captioner.embed(grid, [place]) == narrow.embed(grid, [place])).all()
-    tissue = captioner.encode(data.immunohistochemistry())
-    assert captioner.caption(tissue, [place]) == narrow.caption(tissue, [place])
+    grid = mini.encode(data.astronaut())
+    narrow = replace(mini, spread=0.0)
+    assert mini.caption(grid, [place])[0].concepts != narrow.caption(grid, [place])[0].concepts
+    assert mini.caption(grid, [patch]) == narrow.caption(grid, [patch])
+    assert (mini.embed(grid, [place]) == narrow.embed(grid, [place])).all()
+    tissue = mini.encode(data.immunohistochemistry())
+    assert mini.caption(tissue, [place]) == narrow.caption(tissue, [place])
 
 
 def test_a_model_loads_in_less_than_two_seconds():

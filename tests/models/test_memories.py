@@ -49,8 +49,8 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def grid(captioner):
-    return captioner.encode(skimage.data.cat())
+def grid(mini):
+    return mini.encode(skimage.data.cat())
 
 
 def named(captioner, name="cells", texts=CELLS):

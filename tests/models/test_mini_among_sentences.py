@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from napari_patchioner.models.embedded import HEADS
 from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_patchioner.grids import FeatureGrid
@@ -40,10 +40,10 @@ def captioner(request) -> Captioner:
     return load_model(request.param)
 
 
-@cache
-def grid_of(picture: str) -> FeatureGrid:
-    """The grid of a picture, which all embedded models share."""
-    return load_model("mini").encode(pixels_of(picture))
+@pytest.fixture(scope="session")
+def grid_of(mini) -> Callable[[str], FeatureGrid]:
+    """Return the grid of a picture, which all embedded models share."""
+    return lambda picture: mini.encode(pixels_of(picture))
 
 
 def pixels_of(picture: str) -> np.ndarray:
@@ -85,7 +85,7 @@ def with_bank(captioner: Captioner, texts: tuple[str, ...], folder: Path) -> Cap
     ("picture", "name"),
     [("cat", "kitten"), ("coffee", "coffee cup"), ("stereo_motorcycle", "motorbike")],
 )
-def test_photographs_find_their_own_name(captioner, tmp_path, picture, name):
+def test_photographs_find_their_own_name(captioner, grid_of, tmp_path, picture, name):
     mine = with_bank(captioner, NAMES, tmp_path / "bank")
     grid = grid_of(picture)
     height, width = grid.transform.image_shape
@@ -100,7 +100,7 @@ def test_photographs_find_their_own_name(captioner, tmp_path, picture, name):
     )
 
 
-def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
+def test_pictures_of_other_kinds_go_by_their_description(captioner, grid_of, tmp_path):
     mine = with_bank(captioner, SPECIMENS, tmp_path / "bank")
     said = {}
     for picture in ("immunohistochemistry", "vessels"):
@@ -114,12 +114,12 @@ def test_pictures_of_other_kinds_go_by_their_description(captioner, tmp_path):
     assert said["vessels"].text == SPECIMENS[1]
 
 
-def test_the_vessels_of_a_retina_are_described(captioner):
+def test_the_vessels_of_a_retina_are_described(captioner, grid_of):
     [caption] = captioner.caption(grid_of("retina"), [WholeImage()])
     assert "branching lines" in caption.text
 
 
-def test_vectors_are_checked_like_captions(captioner):
+def test_vectors_are_checked_like_captions(captioner, grid_of):
     grid = grid_of("cat")
     assert captioner.text_vectors(grid, []).shape[0] == 0
     vectors = captioner.text_vectors(grid, [Box(0, 0, 90, 90), WholeImage()])
@@ -128,7 +128,7 @@ def test_vectors_are_checked_like_captions(captioner):
         captioner.text_vectors(grid, [Box(5000, 5000, 6000, 6000)])
 
 
-def test_a_model_without_a_space_of_its_own_has_its_pooled_vectors(captioner):
+def test_a_model_without_a_space_of_its_own_has_its_pooled_vectors(captioner, grid_of):
     from napari_patchioner.bridges import NormalizeBridge
 
     plain = Captioner(captioner.backbone, NormalizeBridge(), QuoteDecoder(), name="plain")

@@ -39,8 +39,8 @@ def captioner():
 
 
 @pytest.fixture(scope="module", params=["astronaut", "immunohistochemistry"])
-def grid(request, captioner):
-    return captioner.encode(getattr(skimage.data, request.param)())
+def grid(request, mini):
+    return mini.encode(getattr(skimage.data, request.param)())
 
 
 def said(captions):

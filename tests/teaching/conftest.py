@@ -1,4 +1,4 @@
-"""Two pictures and the embedded model."""
+"""Two pictures, encoded by the embedded model."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from taught_pictures import Drawn, drawn
 
-from napari_patchioner import load_model
-
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
-
-
-@pytest.fixture(scope="session")
-def mini() -> Captioner:
-    return load_model("mini")
 
 
 @pytest.fixture(scope="session")

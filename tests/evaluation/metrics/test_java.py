@@ -41,7 +41,7 @@ def test_without_its_parser_spice_downloads_nothing(tmp_path, monkeypatch):
     JavaSpice()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def meteor() -> JavaMeteor:
     """Skips where Java or the package with the jar is not there."""
     try:
@@ -50,18 +50,10 @@ def meteor() -> JavaMeteor:
         pytest.skip(str(error))
 
 
-def test_signs_of_the_protocol_in_a_text_do_no_harm(meteor):
-    nasty = "a dog ||| runs\non the lawn"
-    found = meteor.items([nasty, "a cat", "a cat"], [["a dog runs on the lawn"], [], ["a cat"]])
-    assert found[0] == pytest.approx(1.0)
-    assert found[1] == 0.0
-    assert found[2] == pytest.approx(1.0)
-    assert meteor.score([], []).items.size == 0
-
-
+# What it answers is compared in tests/conformance: its start takes longer than all else here.
 def test_a_process_that_ended_is_told(meteor):
-    other = JavaMeteor()
-    other._meteor.meteor_p.kill()
-    other._meteor.meteor_p.wait()
+    assert meteor.score([], []).items.size == 0
+    meteor._meteor.meteor_p.kill()
+    meteor._meteor.meteor_p.wait()
     with pytest.raises(ModelError, match="ended early"):
-        other.score(["a dog"], [["a dog"]])
+        meteor.score(["a dog"], [["a dog"]])

@@ -1,4 +1,4 @@
-"""A small data set of region sets over two photographs, and the model that ships."""
+"""A small data set of region sets over two photographs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from napari_patchioner.models import load_model
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_patchioner.captioner import Captioner
 
 SETS = {
     "1": {
@@ -39,9 +36,3 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).resize(size).save(folder / "images" / f"{number:012}.jpg")
     (folder / "sets.json").write_text(json.dumps(SETS), encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="session")
-def mini() -> Captioner:
-    """The model that ships."""
-    return load_model("mini")
