@@ -90,10 +90,16 @@ def called(node: ast.AST, names: dict[str, str]) -> str:
     return ""
 
 
+@cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a tree, walked through once for all that look at them."""
+    return list(ast.walk(tree))
+
+
 def named_at_home(tree: ast.AST) -> dict[str, str]:
     """What a file calls modules and what is in them, and what they are called at home."""
     names = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             names |= {one.asname: one.name for one in node.names if one.asname}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -122,24 +128,24 @@ def opened_pictures(tree: ast.AST) -> set[str]:
     """Names by which a file opens pictures itself."""
     names = named_at_home(tree)
     imported = set(names.values())
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported.add(node.module)
     openers = {f"{owner}.{name}" for owner, all_ in OPENERS.items() for name in all_}
-    used = imported | {called(node, names) for node in ast.walk(tree)}
+    used = imported | {called(node, names) for node in nodes(tree)}
     found = {one for one in used if one in openers}
     found |= {one for one in imported if one in OTHER_OPENERS}
     # `import skimage` and the like give all there is in them.
     found |= {one for one in used if one.startswith(tuple(f"{name}." for name in OTHER_OPENERS))}
-    return found | set(filter(None, (opens_by_qt(node, names) for node in ast.walk(tree))))
+    return found | set(filter(None, (opens_by_qt(node, names) for node in nodes(tree))))
 
 
 def for_types_only(path: Path) -> set[str]:
     """Names that a file imports for types alone."""
     tree = read(path).tree
-    tests = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
+    tests = [n for n in nodes(tree) if isinstance(n, ast.If) and "TYPE_" in ast.dump(n.test)]
     froms = [n for test in tests for n in ast.walk(test) if isinstance(n, ast.ImportFrom)]
     return {alias.name for node in froms for alias in node.names}
 
@@ -227,7 +233,7 @@ def rooms_named(path: Path) -> set[str]:
     """Rooms of the window that a file imports from, for types alone as well."""
     inside = path.relative_to(PACKAGE.parent).with_suffix("").parts
     named = set()
-    for node in ast.walk(read(path).tree):
+    for node in nodes(read(path).tree):
         if not isinstance(node, ast.ImportFrom):
             continue
         start = inside[: len(inside) - node.level] if node.level else ()
