@@ -101,7 +101,7 @@ def find_basis(features: FloatArray, kept: int = DIRECTIONS) -> Basis:
 
 
 def fit_reading(
-    pooled: Pooled,
+    inputs: FloatArray,
     targets: FloatArray,
     weights: FloatArray,
     basis: Basis,
@@ -114,13 +114,14 @@ def fit_reading(
 
     Parameters
     ----------
-    pooled : Pooled
-        Examples.
+    inputs : ndarray of float32, shape (n, kept)
+        Examples in the basis.
     targets : ndarray of float32, shape (n, outputs)
         What each example shows, a distribution.
     weights : ndarray of float32, shape (n,)
         How much each example counts, before classes are balanced.
     basis : Basis
+        Of the inputs; the reading takes features.
     units : int
         Size of the hidden layer.
     epochs : int
@@ -132,7 +133,6 @@ def fit_reading(
     -------
     Reading
     """
-    inputs = basis(pooled.features)
     ridge = _fit_ridge(inputs, targets, weights * _balance(targets, weights, RIDGE_BALANCE))
     linear, hidden, last = _fit_logistic(inputs, targets, weights, units, epochs, seed)
     spread = basis.directions @ (linear[0] + RIDGE_SHARE * ridge[0])

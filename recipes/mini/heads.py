@@ -126,7 +126,8 @@ def fit(name: HeadName, material: Material, held_out: int | None, *, seed: int =
         regions = take(material.regions, kept)
         basis = find_basis(regions.features[regions.copies == 0])
         targets = one_hot(regions.categories, material.outputs)
-        reading = fit_reading(regions, targets, region_weights(regions), basis, seed=seed)
+        inputs = basis(regions.features)
+        reading = fit_reading(inputs, targets, region_weights(regions), basis, seed=seed)
     else:
         kept = folds_of(material.windows.images) != (-1 if held_out is None else held_out)
         windows = take(material.windows, kept)

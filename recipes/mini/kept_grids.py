@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+
+def key_of(pixels: npt.NDArray[np.uint8]) -> str:
+    """Return what stands for a picture, shape (height, width, 3), among grids."""
+    return blake2b(np.ascontiguousarray(pixels), digest_size=16).hexdigest()
 
 
 class GridFolder:
@@ -41,7 +47,7 @@ class GridFolder:
         ----------
         pixels : ndarray of uint8, shape (height, width, 3)
         key : str
-            File name of the image, or of the image and the rank of a crop.
+            From `key_of`.
 
         Returns
         -------

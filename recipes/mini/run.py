@@ -6,7 +6,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
@@ -25,6 +24,7 @@ from napari_patchioner.regions import Mask, Region, WholeImage
 from .coco_folders import LabelledImage
 from .development import phrase
 from .drawn import outline_of, stroke_in
+from .kept_grids import key_of
 
 CROPS = 300
 WHOLE = "image"
@@ -108,7 +108,7 @@ class Heard:
 
     def encode(self, pixels: npt.NDArray[np.uint8]) -> FeatureGrid:
         """Encode a picture, or find its grid by its pixels."""
-        key = blake2b(np.ascontiguousarray(pixels), digest_size=16).hexdigest()
+        key = key_of(pixels)
         if key not in self.grids:
             encoder = self.encoder
             self.grids[key] = encoder(pixels, key) if encoder else self.captioner.encode(pixels)

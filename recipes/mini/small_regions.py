@@ -1,6 +1,6 @@
 """What a second look brings to small regions, and neighbours to points.
 
-``python -m recipes.mini.small_regions --data DIR [--folds DIR] [--folders NAME ...]``
+``python -m recipes.mini.small_regions --data DIR [--folds DIR] [--folders NAME ...] [--grids DIR]``
 
 How either is done was chosen on one half of the images; numbers are of the other half, and of heads
 that have not seen them: those of the folds, or the shipped one on photographs it was not fitted to.
@@ -27,8 +27,9 @@ from napari_patchioner.evaluation.metrics.statistics import mean_interval
 from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.regions import Mask, Point
 
-from .card import captioner_for
+from .card import captioner_for, shared_encoder
 from .coco_folders import FOLDERS, development_images
+from .kept_grids import key_of
 from .measures import calibration_error
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from napari_patchioner.regions import Region
 
     from .coco_folders import LabelledImage
+    from .run import Encode
 
 MODELS = ("mini", "mini-zeroshot")
 SMALLEST, SMALL = 0.003, 0.02
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--folds", type=Path, help="heads of the folds")
     parser.add_argument("--folders", nargs="+", default=FOLDERS, help="parts of the data")
+    parser.add_argument("--grids", type=Path, help="keep grids here; those of the card will do")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
     parser.add_argument("--most", type=int, default=4, help="regions of a kind and image")
     given = parser.parse_args(arguments)
@@ -95,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name, captioner_of in models.items():
                 captioner = captioner_of(image.file_name)
                 assert isinstance(captioner, Captioner)
-                for way, answer in ask(captioner, image, given.most, seconds):
+                encode = shared_encoder(captioner, given.grids)
+                for way, answer in ask(captioner, encode, image, given.most, seconds):
                     answers[name, way].append(answer)
     header = ["model", "regions", "n", "named", "not people", "plainly wrong", "score error"]
     print(markdown_table(header, [row(*key, found) for key, found in answers.items()]))
@@ -108,13 +112,19 @@ def is_reported(file_name: str) -> bool:
 
 
 def ask(
-    captioner: Captioner, image: LabelledImage, most: int, seconds: dict[str, list[float]]
+    captioner: Captioner,
+    encode: Encode,
+    image: LabelledImage,
+    most: int,
+    seconds: dict[str, list[float]],
 ) -> Iterator[tuple[str, Answer]]:
     """Caption some small boxes, and points inside objects, in both ways.
 
     Parameters
     ----------
     captioner : Captioner
+    encode : callable
+        Pixels and their key to grid.
     image : LabelledImage
     most : int
         Boxes, and objects with points, at most.
@@ -136,7 +146,8 @@ def ask(
     if not boxes and not masks:
         return
     start = time.perf_counter()
-    grid = captioner.encode(image.pixels())
+    pixels = image.pixels()
+    grid = encode(pixels, key_of(pixels))
     seconds["encoding an image"].append(time.perf_counter() - start)
     drawn: list[tuple[str, Region]] = []
     for one in masks:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 ROUNDS = 3
-EPOCHS = 6
+EPOCHS = 3
 UNITS = 64
 """Of the readings, whose labels are guesses: less fitting than regions with names deserve."""
 
@@ -83,10 +83,10 @@ def fit_from_tags(
     names, rows = np.unique(windows.images, return_inverse=True)
     may = np.stack([allowed(tags[name], outputs) for name in names])
     weights = np.where(windows.areas > 0.5, 0.5, 1.0).astype(np.float32)
-    scores = known
+    scores, inputs = known, basis(windows.features)
     for _ in range(ROUNDS):
         targets = share_out(scores, may, rows)
-        reading = fit_reading(windows, targets, weights, basis, units=UNITS, epochs=EPOCHS)
+        reading = fit_reading(inputs, targets, weights, basis, units=UNITS, epochs=EPOCHS)
         scores = 0.5 * reading.logits(windows.features) + 0.5 * known
     return reading
 

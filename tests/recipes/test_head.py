@@ -37,7 +37,8 @@ def test_a_reading_tells_apart_what_differs():
     pooled = make_pooled(rows, categories)
     targets = one_hot(pooled.categories, ("cat", "dog"))
     basis = find_basis(rows, 4)
-    readings = [fit_reading(pooled, targets, region_weights(pooled), basis) for _ in range(2)]
+    inputs = basis(pooled.features)
+    readings = [fit_reading(inputs, targets, region_weights(pooled), basis) for _ in range(2)]
     logits = readings[0].logits(rows)
     assert (np.array(["cat", "dog"])[logits.argmax(1)] == categories).mean() > 0.9
     assert np.array_equal(readings[0].weights, readings[1].weights)
