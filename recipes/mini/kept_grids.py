@@ -68,13 +68,24 @@ class GridFolder:
         }
         # An empty picture stands for none.
         picture = np.zeros(0, np.uint8) if grid.picture is None else grid.picture
-        embeddings = grid.embeddings.astype(np.float16)
-        np.savez(path, header=json.dumps(header), embeddings=embeddings, picture=picture)
+        # What half precision cannot hold, measured sums, is kept as it is.
+        wide = np.flatnonzero(np.abs(grid.embeddings).max((0, 1)) > np.finfo(np.float16).max)
+        narrow = grid.embeddings.copy()
+        narrow[:, :, wide] = 0
+        np.savez(
+            path,
+            header=json.dumps(header),
+            embeddings=narrow.astype(np.float16),
+            wide=wide,
+            values=grid.embeddings[:, :, wide],
+            picture=picture,
+        )
 
     def _read(self, path: Path) -> FeatureGrid:
         with np.load(path) as file:
             header = json.loads(str(file["header"]))
             embeddings = file["embeddings"].astype(np.float32)
+            embeddings[:, :, file["wide"]] = file["values"]
             picture = file["picture"]
         window = header["window"]
         transform = GridTransform(
