@@ -165,7 +165,7 @@ def unseen_probabilities(material: Material, heads: Mapping[int, ConceptHead]) -
 
 def calibrate(
     material: Material, probabilities: FloatArray, *, apart: bool = True
-) -> dict[str, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """From the first concept's probability to how often such a concept is right.
 
     Parameters
@@ -178,9 +178,10 @@ def calibrate(
 
     Returns
     -------
-    dict of str to ndarray
-        ``score_offsets`` (concepts,), and the rising ``score_steps`` and ``score_values`` (knots,)
-        of a `napari_patchioner.bridges.concepts.ConceptHead`.
+    offsets : ndarray of float32, shape (concepts,)
+        Added to the log-odds of each concept.
+    steps, values : ndarray of float32, shape (knots,)
+        Log-odds with their offset, and probabilities; both rising.
     """
     rows = measured(material.regions)
     first, odds = probabilities[rows].argmax(1), first_odds(probabilities[rows])
@@ -205,11 +206,7 @@ def calibrate(
     # One knot in the middle of every plateau, so that no two probabilities score the same.
     levels = np.unique(values)
     middles = [steps[values == level].mean() for level in levels]
-    return {
-        "score_offsets": offsets,
-        "score_steps": np.array(middles, np.float32),
-        "score_values": levels.astype(np.float32),
-    }
+    return offsets, np.array(middles, np.float32), levels.astype(np.float32)
 
 
 def _offsets(
@@ -259,12 +256,13 @@ def build(name: HeadName, material: Material, shipped: Path, folds: Path) -> Flo
     heads = {fold: fit(name, material, fold) for fold in range(FOLDS)}
     probabilities = unseen_probabilities(material, heads)
     # No region's name is for the zero-shot head, so its concepts are not told apart.
-    scores = calibrate(material, probabilities, apart=name == "mini")
+    offsets, steps, values = calibrate(material, probabilities, apart=name == "mini")
     heads[-1] = fit(name, material, None)
     short = name.removeprefix("mini-")
     for fold, head in heads.items():
         path = shipped / HEADS[name] if fold < 0 else folds / f"head_{short}_fold{fold}.safetensors"
-        write_head(replace(head, **scores), path, name)
+        calibrated = replace(head, score_offsets=offsets, score_steps=steps, score_values=values)
+        write_head(calibrated, path, name)
     return probabilities
 
 

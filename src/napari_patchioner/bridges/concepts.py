@@ -407,7 +407,8 @@ class ConceptHead:
     def calibrated(self, probabilities: FloatArray) -> FloatArray:
         """Probability that the likeliest concept is right, from those of all, shape (n,)."""
         odds = first_odds(probabilities) + self.score_offsets[probabilities.argmax(1)]
-        return np.interp(odds, self.score_steps, self.score_values).astype(np.float32)
+        scores: FloatArray = np.interp(odds, self.score_steps, self.score_values).astype(np.float32)
+        return scores
 
 
 def first_odds(probabilities: FloatArray) -> FloatArray:
