@@ -113,7 +113,10 @@ def wholes_table(scores: Mapping[str, Scores]) -> str:
 
 
 def verdicts_table(scores: Mapping[str, Scores]) -> str:
-    """Share and accuracy of sure, hedged and appearance captions; calibration."""
+    """Share and accuracy of sure, hedged and appearance captions; calibration.
+
+    Plainly wrong are captions that are sure and name nothing right.
+    """
     rows = []
     for model, one in scores.items():
         cells = [model]
@@ -121,9 +124,14 @@ def verdicts_table(scores: Mapping[str, Scores]) -> str:
             values = one["verdicts"][verdict]
             named = f"{values['accuracy']['mean']:.3f}" if values["accuracy"]["count"] else "–"
             cells.append(f"{values['share']:.2f} ({named})")
-        rows.append([*cells, f"{one['score']['error']:.3f}", f"{one['score']['separation']:.3f}"])
+        sure = one["verdicts"]["sure"]
+        wrong = sure["share"] * (1 - sure["accuracy"]["mean"]) if sure["accuracy"]["count"] else 0.0
+        score = one["score"]
+        cells += [f"{wrong:.3f}", f"{score['error']:.3f}", f"{score['separation']:.3f}"]
+        rows.append(cells)
     header = ["model", "sure: share (named)", "unsure: share (named)"]
-    header += ["appearance only: share (named)", "calibration error", "ranking (AUC)"]
+    header += ["appearance only: share (named)", "plainly wrong", "calibration error"]
+    header += ["ranking (AUC)"]
     return markdown_table(header, rows)
 
 
