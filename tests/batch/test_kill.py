@@ -78,7 +78,7 @@ def test_what_is_stopped_goes_on(pictures, tmp_path, capsys, stop, workers):
         assert "out.csv.part; the same command with --resume goes on" in told
     kept = Path(f"{out}.part").read_bytes().count(b"\n") - 1
     asked = ["caption", str(folder), "--regions", "grid:2", "--out"]
-    assert main([*asked, str(out), "--workers", workers, "--resume"], load=colours.load) == 0
+    assert main([*asked, str(out), "--resume"], load=colours.load) == 0
     assert f"{60 - kept} done, {kept} from before" in capsys.readouterr().err
     whole = tmp_path / "whole.csv"
     assert main([*asked, str(whole)], load=colours.load) == 0

@@ -54,7 +54,7 @@ from napari_patchioner.models.prepare import prepare
 from napari_patchioner.regions import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from napari_patchioner.captioner import Captioner
 
@@ -409,8 +409,21 @@ CHECKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def model_parts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The files of a small model by their roles."""
+    folder = tmp_path_factory.mktemp("parts")
+    projection = write_projection(folder / "vitb_mlp_infonce.pth")
+    made_with = {"projection": Projection.open(projection).hash}
+    preset = replace(tiny("talk2dino-b-decap"), provenance=made_with)
+    made = prepare(preset, write_preset_files(preset, folder / "hub"), folder / "made")
+    return {**made, "projection": projection}
+
+
 @pytest.fixture
-def files(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def files(
+    world: Path, model_parts: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder with the files that snippets open."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(tmp_path / "cache"))
@@ -422,18 +435,15 @@ def files(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     record = Record("a", layer="regions", seen=Seen("rectangle", corners), caption="a cell")
     image = ProjectImage("cells.tif", (8, 8), "uint8", "0" * 32)
     write_project(tmp_path / "cells.tif.patchioner.json", Project(image, (record,)))
-    projection = write_projection(tmp_path / "vitb_mlp_infonce.pth")
-    made_with = {"projection": Projection.open(projection).hash}
-    preset = replace(tiny("talk2dino-b-decap"), provenance=made_with)
-    made = prepare(preset, write_preset_files(preset, tmp_path / "hub"), tmp_path / "made")
     names = {
+        "projection": "vitb_mlp_infonce.pth",
         "vision": "dinov2-with-registers-base",
         "bank": "bank",
         "decoder": "decoder.safetensors",
         "merges": "merges.txt",
     }
     for role, name in names.items():
-        (tmp_path / name).symlink_to(made[role])
+        (tmp_path / name).symlink_to(model_parts[role])
     return tmp_path
 
 

@@ -19,6 +19,7 @@ from napari._qt.threads.status_checker import StatusChecker
 from napari._vispy.canvas import VispyCanvas
 from napari.plugins import _initialize_plugins
 from napari.settings import get_settings
+from npe2 import PluginManager
 from qtpy import QtWidgets
 from vispy.scene import SceneCanvas
 
@@ -212,6 +213,12 @@ def cache(tmp_path, monkeypatch):
     shared_store.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def encoded(tmp_path_factory):
+    """A cache for all tests whose pictures the model that ships need not encode once more."""
+    return tmp_path_factory.mktemp("encoded")
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     """No test finds what another one, or the person at this machine, has saved."""
@@ -324,6 +331,8 @@ class SharedWindow:
     It stands in for `make_napari_viewer`, which opens and closes a window for every test.
     """
 
+    SIZE = 1280, 800
+
     def __init__(self) -> None:
         self.viewer = None
         self._stack = contextlib.ExitStack()
@@ -331,7 +340,13 @@ class SharedWindow:
     def open(self):
         if self.viewer is None:
             self._set_up()
-            self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+            with pytest.MonkeyPatch.context() as patch:
+                plugins = PluginManager.instance()
+                if any(manifest.name == "napari" for manifest in plugins.iter_manifests()):
+                    # All are known from the window before this one.
+                    patch.setattr(PluginManager, "discover", lambda *_, **__: 0)
+                self.viewer = napari.Viewer(show=True, show_welcome_screen=False)
+            self.viewer.window._qt_window.resize(*self.SIZE)
         return self.viewer
 
     def _set_up(self) -> None:
@@ -342,12 +357,18 @@ class SharedWindow:
         for cached in (_initialize_plugins, init_qactions):
             cached.cache_clear()
             self._stack.callback(cached.cache_clear)
-        self._stack.callback(Application.destroy, "shared_window")
+        self._stack.callback(self._destroy, app)
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(NapariApplication, "get_app_model", lambda: app)
         patch.setattr(qt_main_window, "SHOW_QT_WARNING", False)
         patch.setattr(StatusChecker, "start", lambda *_: None)
         patch.setattr(QtViewer, "_get_console", lambda *_: QtWidgets.QWidget())
+
+    @staticmethod
+    def _destroy(app) -> None:
+        """End the menus and actions; no menu is drawn anew for each action that goes."""
+        with app.menus.menus_changed.blocked():
+            Application.destroy("shared_window")
 
     def clear(self) -> None:
         """Take out of it whatever a test has left there."""
@@ -359,7 +380,7 @@ class SharedWindow:
         viewer.layers.clear()
         viewer.dims.reset()
         viewer.title = "napari"
-        viewer.window._qt_window.resize(1100, 700)
+        viewer.window._qt_window.resize(*self.SIZE)
         get_settings().reset()
         QtWidgets.QApplication.processEvents()
 
@@ -455,7 +476,7 @@ def guide():
 
 @pytest.fixture
 def hand(dock, viewer, guide, qtbot):
-    viewer.window._qt_window.resize(1280, 800)
+    viewer.window._qt_window.resize(*SharedWindow.SIZE)
     qtbot.wait(200)
     viewer.reset_view()
     qtbot.wait(100)

@@ -136,6 +136,18 @@ def test_an_aborted_polygon_leaves_no_row(started, hand, viewer, qtbot):
     draw_box(started, hand, 20, 130, 60, 170)
     until_captioned(started, qtbot, count=2)
     assert shown(started) == ["something red", "something blue"]
+    several_shapes_as_one_region(started, hand, qtbot)
+
+
+def several_shapes_as_one_region(started, hand, qtbot):
+    use(started, "Select")
+    hand.click(40, 30)
+    started.controller.layer("regions").selected_data = {0, 1}
+    started.panel.buttons["caption_together"].click()
+    editor = started.panel.caption.editor
+    qtbot.waitUntil(lambda: editor.toPlainText().count("something") == 2, timeout=5000)
+    assert shown(started) == ["something red", "something blue"]
+    assert started.panel.selected.text() == "2 shapes together"
 
 
 def test_a_pasted_shape_is_captioned_where_it_ends_up(started, hand, qtbot):
@@ -180,21 +192,9 @@ def test_a_triangle_that_loses_a_vertex_is_gone_with_its_row(started, hand, qtbo
     assert shown(started) == ["something blue"]
 
 
-def test_several_shapes_as_one_region(started, hand, qtbot):
-    draw_box(started, hand)
-    draw_box(started, hand, 20, 130, 60, 170)
-    until_captioned(started, qtbot, count=2)
-    use(started, "Select")
-    hand.click(40, 30)
-    started.controller.layer("regions").selected_data = {0, 1}
-    started.panel.buttons["caption_together"].click()
-    editor = started.panel.caption.editor
-    qtbot.waitUntil(lambda: editor.toPlainText().count("something") == 2, timeout=5000)
-    assert shown(started) == ["something red", "something blue"]
-    assert started.panel.selected.text() == "2 shapes together"
-
-
-def test_the_whole_image_has_its_own_place_and_a_shape_outside_says_so(started, qtbot):
+def test_the_whole_image_has_its_own_place_and_a_shape_outside_says_so(
+    started, viewer, hand, qtbot
+):
     started.panel.buttons["caption_whole"].click()
     editor = started.panel.whole.editor
     qtbot.waitUntil(lambda: editor.toPlainText() == "something green", timeout=5000)
@@ -206,9 +206,10 @@ def test_the_whole_image_has_its_own_place_and_a_shape_outside_says_so(started, 
     verdict = started.panel.caption.verdict
     qtbot.waitUntil(lambda: "outside" in verdict.text(), timeout=5000)
     assert shown(started) == [""]
+    a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot)
 
 
-def test_a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot):
+def a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot):
     draw_box(started, hand)
     use(started, "Trace")
     hand.drag([(90, 130), (90, 150), (90, 170)])

@@ -48,9 +48,11 @@ def box(dock, hand, left, top=20):
 
 @pytest.fixture
 def boxes(started, hand, qtbot):
-    """A box on each stripe."""
-    for left in (10, 70, 130):
-        box(started, hand, left)
+    """A box on each stripe, as if it were drawn."""
+    corners = np.array([(20, 10), (20, 50), (60, 50), (60, 10)])
+    layer = started.controller.layer("regions")
+    layer.add([corners + np.array((0, left)) for left in (0, 60, 120)], shape_type="rectangle")
+    started.viewer.layers.selection.active = layer
     until(qtbot, started, "red green blue")
     return started
 
@@ -72,9 +74,10 @@ def test_lines_of_all_kinds_by_key_and_click(started, hand, qtbot):
     assert started.controller.layer("traces").shape_type == ["line", "path", "path"]
     kinds = {record.subject for record in started.controller.session.records.values()}
     assert kinds == {"shape"}
+    a_click_where_a_drag_was_meant_is_no_trouble(started, hand, qtbot)
 
 
-def test_a_click_where_a_drag_was_meant_is_no_trouble(started, hand, qtbot):
+def a_click_where_a_drag_was_meant_is_no_trouble(started, hand, qtbot):
     for title in ("Box", "Ellipse", "Lasso", "Trace"):
         use(started, title)
         hand.click(60, 30)
@@ -140,7 +143,7 @@ def test_corners_are_moved_added_and_taken_away(started, hand, qtbot):
     assert list(started.controller.layer("regions").features["uid"]) == uids
 
 
-def test_a_box_is_turned_and_sized_by_its_handles(boxes, hand, qtbot):
+def test_a_box_is_turned_and_sized_by_its_handles(boxes, hand, captioner, qtbot):
     layer = boxes.controller.layer("regions")
     use(boxes, "Select")
     hand.click(40, 90)
@@ -158,6 +161,23 @@ def test_a_box_is_turned_and_sized_by_its_handles(boxes, hand, qtbot):
         hand.key(Key.Key_Z, CONTROL)
     assert np.allclose(layer.data[1], before)
     check(boxes)
+    typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, captioner, qtbot)
+
+
+def typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, captioner, qtbot):
+    captioner.hold_captions.clear()
+    use(boxes, "Select")
+    hand.click(40, 30)
+    hand.drag([(40, 30), (80, 150)])
+    qtbot.waitUntil(lambda: boxes.controller.queue.active, timeout=5000)
+    hand.key(Key.Key_C)
+    editor = boxes.panel.caption.editor
+    QTest.keyClicks(editor, "my own words")
+    captioner.hold_captions.set()
+    qtbot.waitUntil(lambda: not boxes.controller.queue.active, timeout=5000)
+    qtbot.wait(200)
+    assert shown(boxes) == ["my own words", "something green", "something blue"]
+    assert editor.toPlainText() == "my own words"
 
 
 def test_several_are_picked_with_shift_moved_and_captioned_as_one(boxes, hand, qtbot):
@@ -246,19 +266,3 @@ def test_points_are_put_moved_and_deleted_by_hand(started, hand, qtbot):
     hand.key(Key.Key_Delete)
     qtbot.waitUntil(lambda: list(layer.features["caption"]) == wanted[1:], timeout=5000)
     qtbot.waitUntil(lambda: len(started.controller.session.records) == 2, timeout=5000)
-
-
-def test_typing_in_the_caption_while_another_shape_is_captioned(boxes, hand, captioner, qtbot):
-    captioner.hold_captions.clear()
-    use(boxes, "Select")
-    hand.click(40, 30)
-    hand.drag([(40, 30), (80, 150)])
-    qtbot.waitUntil(lambda: boxes.controller.queue.active, timeout=5000)
-    hand.key(Key.Key_C)
-    editor = boxes.panel.caption.editor
-    QTest.keyClicks(editor, "my own words")
-    captioner.hold_captions.set()
-    qtbot.waitUntil(lambda: not boxes.controller.queue.active, timeout=5000)
-    qtbot.wait(200)
-    assert shown(boxes) == ["my own words", "something green", "something blue"]
-    assert editor.toPlainText() == "my own words"

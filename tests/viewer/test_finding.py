@@ -27,11 +27,6 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 PLAIN = Qt.KeyboardModifier.NoModifier
 
 
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory):
-    return tmp_path_factory.mktemp("encoded")
-
-
 @pytest.fixture(autouse=True)
 def cache(encoded, monkeypatch):
     """The same few pictures are encoded once for all tests."""

@@ -21,14 +21,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(teacher, "TYPING_MS", 60)
 
 
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory):
-    return tmp_path_factory.mktemp("encoded")
-
-
 @pytest.fixture(autouse=True)
 def cache(encoded, monkeypatch):
-    """The same few pictures are encoded once for all tests of a module."""
+    """The same few pictures are encoded once for all tests."""
     monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(encoded))
     return encoded
 

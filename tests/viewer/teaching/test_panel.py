@@ -38,7 +38,7 @@ def rename(panel, row, text):
     QTest.keyClick(editor, Qt.Key.Key_Return)
 
 
-def test_it_shows_names_counts_accuracy_and_pictures(quiet, taught, qtbot):
+def test_it_shows_names_counts_accuracy_and_pictures(quiet, taught, viewer):
     panel = taught.dock.teach
     assert [tuple(line) for line in panel.names.lines] == [
         ("leaf", 2, "2 of 2"),
@@ -55,6 +55,43 @@ def test_it_shows_names_counts_accuracy_and_pictures(quiet, taught, qtbot):
     taught.dock.controller.select([])
     panel.pictures.itemDoubleClicked.emit(panel.pictures.item(0))
     assert taught.dock.controller.selected()[0] in {taught.records[1].uid, taught.records[3].uid}
+    label_next_goes_to_the_most_doubtful_and_on(taught)
+    names_are_outlined_in_their_colours(taught, viewer)
+    only_small_pictures_are_shown(taught)
+
+
+def label_next_goes_to_the_most_doubtful_and_on(taught):
+    controller, panel = taught.dock.controller, taught.dock.teach
+    teacher, uids = taught.dock.teacher, [record.uid for record in taught.records]
+    doubt = {u: abs(teacher.naming(controller, u).score - 0.5) for u in uids[4:]}
+    order = sorted(doubt, key=doubt.__getitem__)
+    visited = []
+    for _ in range(4):
+        panel.next.click()
+        visited += controller.selected()
+    assert visited == [*order, order[0]]
+
+
+def names_are_outlined_in_their_colours(taught, viewer):
+    panel, image = taught.dock.teach, taught.dock.image
+    panel.coloured.click()
+    sheet = image._overlays[OVERLAY].sheet
+    # Six boxes with a name, the grain has none.
+    assert sheet.outlines.shape == (24, 2, 2)
+    assert len(np.unique(sheet.colours, axis=0)) == 2
+    viewer.screenshot(flash=False)
+    panel.coloured.click()
+    assert OVERLAY not in image._overlays
+
+
+def only_small_pictures_are_shown(taught):
+    data = taught.dock.teach.lexicon.examples[0].thumbnail
+    assert picture_of(data) is not None
+    huge = data[:16] + (30_000).to_bytes(4, "big") * 2 + data[24:]
+    assert picture_of(huge) is None
+    assert picture_of(b"GIF89a") is None
+    assert picture_of(data[:30]) is None
+    assert checked_name("leaf") == "leaf"
 
 
 def test_a_name_is_worded_anew_and_joined_with_another(quiet, taught):
@@ -99,40 +136,6 @@ def test_a_name_is_forgotten_and_what_people_wrote_stays(quiet, taught):
     panel.forget.click()
     panel.question.answers["Forget"][0].click()
     taught.until(lambda: panel.lexicon.counts == {"leaf": 1, "nucleus": 2})
-
-
-def test_label_next_goes_to_the_most_doubtful_and_on(quiet, taught):
-    controller, panel = taught.dock.controller, taught.dock.teach
-    teacher, uids = taught.dock.teacher, [record.uid for record in taught.records]
-    doubt = {u: abs(teacher.naming(controller, u).score - 0.5) for u in uids[4:]}
-    order = sorted(doubt, key=doubt.__getitem__)
-    visited = []
-    for _ in range(4):
-        panel.next.click()
-        visited += controller.selected()
-    assert visited == [*order, order[0]]
-
-
-def test_names_are_outlined_in_their_colours(quiet, taught, viewer, painted):
-    panel, image = taught.dock.teach, taught.dock.image
-    panel.coloured.click()
-    sheet = image._overlays[OVERLAY].sheet
-    # Six boxes with a name, the grain has none.
-    assert sheet.outlines.shape == (24, 2, 2)
-    assert len(np.unique(sheet.colours, axis=0)) == 2
-    viewer.screenshot(flash=False)
-    panel.coloured.click()
-    assert OVERLAY not in image._overlays
-
-
-def test_only_small_pictures_are_shown(taught):
-    data = taught.dock.teach.lexicon.examples[0].thumbnail
-    assert picture_of(data) is not None
-    huge = data[:16] + (30_000).to_bytes(4, "big") * 2 + data[24:]
-    assert picture_of(huge) is None
-    assert picture_of(b"GIF89a") is None
-    assert picture_of(data[:30]) is None
-    assert checked_name("leaf") == "leaf"
 
 
 def test_colours_are_the_same_in_whatever_order_names_come(monkeypatch):

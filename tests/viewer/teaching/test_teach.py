@@ -75,6 +75,21 @@ def test_one_step_back_takes_names_and_teaching_along(lesson):
     lesson.settle()
     assert captions() == taught
     assert teacher.lexicon_of(controller).counts == {"leaf": 1, "nucleus": 1}
+    a_region_drawn_afterwards_is_named_and_described(lesson)
+
+
+def a_region_drawn_afterwards_is_named_and_described(lesson):
+    session = lesson.dock.controller.session
+    lesson.add([2])
+    lesson.until(lambda: len(lesson.records) == 8 and lesson.captions()[7] == "nucleus")
+    lesson.until(lambda: lesson.records[7].details is not None)
+    drawn = lesson.records[7]
+    assert (drawn.source, drawn.wanted) == ("taught", False)
+    assert drawn.alternatives[0] == drawn.details.text
+    lesson.dock.image_actions.take(drawn.uid, 0)
+    chosen = session.records[drawn.uid]
+    assert (chosen.caption, chosen.reviewed) == (drawn.details.text, True)
+    assert "nucleus" in chosen.alternatives
 
 
 def test_what_people_wrote_accepted_locked_or_refused_stays(lesson):
@@ -89,23 +104,6 @@ def test_what_people_wrote_accepted_locked_or_refused_stays(lesson):
     lesson.teach("leaf", 1)
     lesson.settle()
     assert lesson.captions() == ["nucleus", "leaf", *before[2:]]
-
-
-def test_a_region_drawn_afterwards_is_named_and_described(lesson):
-    session = lesson.dock.controller.session
-    lesson.teach("nucleus", 0)
-    lesson.teach("leaf", 1)
-    lesson.settle()
-    lesson.add([2])
-    lesson.until(lambda: len(lesson.records) == 8 and lesson.captions()[7] == "nucleus")
-    lesson.until(lambda: lesson.records[7].details is not None)
-    drawn = lesson.records[7]
-    assert (drawn.source, drawn.wanted) == ("taught", False)
-    assert drawn.alternatives[0] == drawn.details.text
-    lesson.dock.image_actions.take(drawn.uid, 0)
-    chosen = session.records[drawn.uid]
-    assert (chosen.caption, chosen.reviewed) == (drawn.details.text, True)
-    assert "nucleus" in chosen.alternatives
 
 
 def test_what_the_model_says_may_follow_the_name(lesson):
@@ -170,6 +168,29 @@ def test_a_region_taught_twice_has_its_last_name(lesson):
     lesson.teach("nucleus", 0)
     lesson.settle()
     assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
+    the_same_name_is_at_hand_again_and_typing_goes_over_it(lesson)
+
+
+def the_same_name_is_at_hand_again_and_typing_goes_over_it(lesson):
+    field, message = lesson.dock.teach.name, lambda: lesson.dock.controller.message
+    lesson.teach("nucleus", 0)
+    assert field.text() == ""
+    lesson.select(2)
+    lesson.dock.image_actions.write_name()
+    assert field.selectedText() == "nucleus"
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    lesson.settle()
+    assert lesson.dock.teach.lexicon.counts == {"nucleus": 2}
+    lesson.select(1)
+    lesson.dock.image_actions.write_name()
+    sentence = "a leaf with a stalk " * 20
+    QTest.keyClicks(field, sentence)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    lesson.settle()
+    assert lesson.captions()[1] == sentence.strip()
+    assert message().startswith("Learned 'a leaf with a stalk ")
+    lesson.until(lambda: lesson.captions()[3] == sentence.strip())
+    assert max(len(message()), len(lesson.dock.teach.judged.text())) < 250
 
 
 def test_without_a_grid_it_is_learned_once_the_image_is_read(dock, drawn_boxes, qtbot, quiet):
@@ -205,43 +226,10 @@ def test_nothing_selected_or_no_name_is_said(lesson):
     lesson.settle()
     assert "could not be learned: the box has no area" in controller.message
     assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
+    one_name_in_several_spellings_is_one_name(lesson)
 
 
-def test_the_same_name_is_at_hand_again_and_typing_goes_over_it(lesson):
-    field, message = lesson.dock.teach.name, lambda: lesson.dock.controller.message
-    lesson.teach("nucleus", 0)
-    assert field.text() == ""
-    lesson.select(2)
-    lesson.dock.image_actions.write_name()
-    assert field.selectedText() == "nucleus"
-    QTest.keyClick(field, Qt.Key.Key_Return)
-    lesson.settle()
-    assert lesson.dock.teach.lexicon.counts == {"nucleus": 2}
-    lesson.select(1)
-    lesson.dock.image_actions.write_name()
-    sentence = "a leaf with a stalk " * 20
-    QTest.keyClicks(field, sentence)
-    QTest.keyClick(field, Qt.Key.Key_Return)
-    lesson.settle()
-    assert lesson.captions()[1] == sentence.strip()
-    assert message().startswith("Learned 'a leaf with a stalk ")
-    lesson.until(lambda: lesson.captions()[3] == sentence.strip())
-    assert max(len(message()), len(lesson.dock.teach.judged.text())) < 250
-
-
-def test_what_came_of_a_correction_is_said_by_its_own_name(lesson):
-    message = lambda: lesson.dock.controller.message  # noqa: E731
-    lesson.dock.teach.every.click()
-    lesson.teach("nucleus", 0)
-    lesson.dock.controller.edit(lesson.records[1].uid, "leaf")
-    lesson.until(lambda: message().startswith("Learned 'leaf' from 1 example"))
-    lesson.settle()
-    assert message().startswith("Learned 'leaf'")
-    lesson.dock.controller.edit(lesson.records[1].uid, "petal")
-    lesson.until(lambda: message().startswith("Learned 'petal' from 1 example"))
-
-
-def test_one_name_in_several_spellings_is_one_name(lesson):
+def one_name_in_several_spellings_is_one_name(lesson):
     session, message = lesson.dock.controller.session, lambda: lesson.dock.controller.message
     counts = lambda: lesson.dock.teach.lexicon.counts  # noqa: E731
     lesson.teach("nucleus", 0)
@@ -263,3 +251,15 @@ def test_one_name_in_several_spellings_is_one_name(lesson):
     lesson.dock.controller.undo()
     lesson.settle()
     assert (counts(), lesson.captions()[4]) == ({"nucleus": 3}, "Nucleus")
+
+
+def test_what_came_of_a_correction_is_said_by_its_own_name(lesson):
+    message = lambda: lesson.dock.controller.message  # noqa: E731
+    lesson.dock.teach.every.click()
+    lesson.teach("nucleus", 0)
+    lesson.dock.controller.edit(lesson.records[1].uid, "leaf")
+    lesson.until(lambda: message().startswith("Learned 'leaf' from 1 example"))
+    lesson.settle()
+    assert message().startswith("Learned 'leaf'")
+    lesson.dock.controller.edit(lesson.records[1].uid, "petal")
+    lesson.until(lambda: message().startswith("Learned 'petal' from 1 example"))
