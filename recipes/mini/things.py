@@ -105,7 +105,7 @@ class Gatherer:
 
     def __init__(self, concepts: Sequence[Concept]) -> None:
         self.concepts = concepts
-        self._reader = Reader(concepts)
+        self.read = Reader(concepts).read
         index = {concept.name: position for position, concept in enumerate(concepts)}
         self.owners = np.arange(len(concepts))
         for group in NEAR:
@@ -117,7 +117,7 @@ class Gatherer:
         return Counter(
             owner
             for caption in captions
-            for owner in {int(self.owners[said.concept]) for said in self._reader.read(caption)}
+            for owner in {int(self.owners[said.concept]) for said in self.read(caption)}
         )
 
     def candidates(
