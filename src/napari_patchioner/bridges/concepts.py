@@ -31,8 +31,9 @@ CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
 # Below this probability of being a photograph nothing is named; below this score what is said of a
 # whole picture by its parts is a hedge.
 PHOTOGRAPH, UNSURE = 0.5, 0.5
-# From this share of the picture's patches on a region is the whole picture.
-WHOLE = 0.98
+# From this share of the picture's patches on a region is the whole picture: its parts name the
+# thing that a box of this size is drawn around as often as the box does, and say more.
+WHOLE = 0.9
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3

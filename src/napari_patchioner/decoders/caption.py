@@ -71,7 +71,7 @@ class Thing:
     relation : {"", "on", "in front of", "near"}
         How a region lies to it, where that was measured.
     number : int
-        How many of them were drawn one by one; 1 where nobody counted.
+        How many of them were drawn one by one; 0 where nobody drew any.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Thing:
     place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     several: float = 0.0
     relation: str = ""
-    number: int = 1
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

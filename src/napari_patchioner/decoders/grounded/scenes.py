@@ -22,8 +22,10 @@ from .vocabulary import (
 # A sentence begins with what is at least this probable.
 SURE = 0.5
 # Of what else is shown, this much must be probable, and so many people mention it.
-SHOWN, MENTIONED = 0.36, 0.07
+SHOWN, MENTIONED = 0.38, 0.07
 MOST = 3
+# What people do not mention with the others must be so probable.
+EVIDENT = 0.65
 # Persons are named, and come first, from this share of the best mentioned thing's mention.
 PERSONS = 0.5
 # Beside the first thing of a region, so much and so many.
@@ -85,7 +87,8 @@ class Scenes:
         ]
         for thing in sorted(known, key=lambda thing: -thing.mention):
             shown = thing.probability >= SHOWN and thing.mention >= MENTIONED
-            if len(kept) < MOST and shown and self._fits(thing, kept):
+            fits = self._fits(thing, kept) and self._is_likely_with(thing, kept)
+            if len(kept) < MOST and shown and fits:
                 kept.append(thing)
         for thing in kept:
             if thing.probability >= SURE and self._goes_before(thing, head):
@@ -210,6 +213,17 @@ class Scenes:
             return False
         return {*first.name.split()}.isdisjoint(second.name.split())
 
+    def _is_likely_with(self, thing: Thing, kept: Sequence[Thing]) -> bool:
+        """Whether a thing was drawn, is plain to see, or is what people mention with the others."""
+        if thing.number or thing.probability >= EVIDENT:
+            return True
+        concept = self._concepts[thing.name]
+        others = [self._concepts[other.name] for other in kept]
+        # A cup of coffee is what the cup is, wherever it stands.
+        if any(self._relations.between(other, concept) == "of" for other in others):
+            return True
+        return all(self._relations.mentioned_together(concept, other) for other in others)
+
     def _goes_before(self, thing: Thing, head: Thing) -> bool:
         """Whether people would begin with ``thing``: persons first, places last."""
         first, second = self._concepts[thing.name], self._concepts[head.name]
@@ -253,7 +267,7 @@ class Scenes:
         return "with" if first.kind == "person" or first.kind in SURROUNDINGS else "and"
 
     def _counted(self, head: Thing) -> str:
-        if head.number == 1 and self._is_group(head):
+        if head.number < 2 and self._is_group(head):
             return f"a group of {self._concepts[head.name].plural}"
         return self._noun(head)
 
