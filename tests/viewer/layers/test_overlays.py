@@ -85,8 +85,12 @@ def test_the_grid_is_no_layer_and_goes_when_it_is_switched_off(started, look, vi
     look.grid.click()
     assert sheet(started).lines
     assert list(viewer.layers) == layers
+    # It is saved with nothing.
+    assert NAME not in str(started.image.as_layer_data_tuple()[1])
     look.grid.click()
     assert sheet(started) is None
+    the_patches_of_the_selected_region_are_shown(started, look, qtbot)
+    closing_the_dock_takes_the_overlay_away(started, look)
 
 
 def test_it_waits_for_the_grid_to_be_there(dock, qtbot):
@@ -96,7 +100,7 @@ def test_it_waits_for_the_grid_to_be_there(dock, qtbot):
     qtbot.waitUntil(lambda: sheet(dock) is not None, timeout=5000)
 
 
-def test_the_patches_of_the_selected_region_are_shown(started, look, qtbot):
+def the_patches_of_the_selected_region_are_shown(started, look, qtbot):
     layer = started.controller.layer("regions")
     layer.add([[10, 10], [10, 19], [19, 19], [19, 10]], shape_type="rectangle")
     layer.add([[50, 50], [50, 59], [59, 59], [59, 50]], shape_type="rectangle")
@@ -112,18 +116,12 @@ def test_the_patches_of_the_selected_region_are_shown(started, look, qtbot):
     qtbot.waitUntil(lambda: sheet(started).heat is None, timeout=5000)
 
 
-def test_closing_the_dock_takes_the_overlay_away(started, look):
+def closing_the_dock_takes_the_overlay_away(started, look):
     look.grid.click()
     image = started.image
     assert NAME in image._overlays
     started.shut_down()
     assert NAME not in image._overlays
-
-
-def test_an_overlay_is_saved_with_nothing(started, look, viewer, tmp_path):
-    look.grid.click()
-    state = started.image.as_layer_data_tuple()
-    assert NAME not in str(state[1])
 
 
 def test_the_lines_lie_between_the_pixels_of_a_turned_and_stretched_image(viewer, registry, qtbot):

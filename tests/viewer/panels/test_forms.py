@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.viewer.panels import forms
@@ -19,12 +18,10 @@ def captioned(dock, captioner, qtbot):
     return captioner.asked[-1]
 
 
-def test_left_alone_the_model_decides(started, captioner, qtbot):
+def test_what_is_chosen_is_asked_for_and_left_alone_the_model_decides(started, captioner, qtbot):
     asked = captioned(started, captioner, qtbot)
     assert (asked["pooling"], asked["max_tokens"]) == (None, None)
-
-
-def test_what_is_chosen_is_asked_for(started, captioner, qtbot):
+    a_model_that_lacks_something_goes_its_own_way_and_says_so(started, captioner, qtbot)
     started.panel.options["pooling"].value = "centre counts more"
     started.panel.options["max_tokens"].value = 30
     assert captioned(started, captioner, qtbot) == {
@@ -34,26 +31,25 @@ def test_what_is_chosen_is_asked_for(started, captioner, qtbot):
     }
 
 
-@pytest.mark.parametrize("choice", ["attention", "class token"])
-def test_a_model_that_lacks_something_goes_its_own_way_and_says_so(
-    started, captioner, choice, qtbot
-):
-    started.panel.options["pooling"].value = choice
-    assert captioned(started, captioner, qtbot)["pooling"] is None
-    assert f"This model has no {choice}" in started.panel.status.text()
+def a_model_that_lacks_something_goes_its_own_way_and_says_so(started, captioner, qtbot):
+    for choice in ("attention", "class token"):
+        started.panel.options["pooling"].value = choice
+        assert captioned(started, captioner, qtbot)["pooling"] is None
+        assert f"This model has no {choice}" in started.panel.status.text()
 
 
-@pytest.mark.parametrize(("choice", "how"), [("attention", "attention"), ("class token", "cls")])
-def test_a_model_that_has_it_is_asked_for_it(dock, captioner, choice, how, qtbot):
+def test_a_model_that_has_it_is_asked_for_it(dock, captioner, qtbot):
     captioner.extras = {
         "attention": np.ones((120, 180), np.float32),
         "cls": np.ones(3, np.float32),
     }
-    dock.panel.options["pooling"].value = choice
+    dock.panel.options["pooling"].value = "attention"
     dock.panel.progress.button.click()
     qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=5000)
-    assert captioned(dock, captioner, qtbot)["pooling"] == how
-    assert "no" not in dock.panel.status.text().split()
+    for choice, how in (("attention", "attention"), ("class token", "cls")):
+        dock.panel.options["pooling"].value = choice
+        assert captioned(dock, captioner, qtbot)["pooling"] == how
+        assert "no" not in dock.panel.status.text().split()
 
 
 def test_every_pooling_of_the_form_is_one_the_captioner_knows():

@@ -67,6 +67,8 @@ def test_a_row_selects_its_point_or_label_and_stays_selected(mixed, viewer, qtbo
     assert viewer.layers["spots"].selected_data == {0}
     click(table, "cell 5")
     assert viewer.layers["cells"].selected_label == 5
+    what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot)
+    deleting_takes_shapes_and_leaves_other_peoples_layers_alone(mixed, viewer, qtbot)
 
 
 def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
@@ -84,7 +86,7 @@ def test_rows_of_all_kinds_are_judged_together(mixed, qtbot):
     )
 
 
-def test_what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot):
+def what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot):
     table = mixed.region_list.table
     click(table, "cell 3")
     click(table, "cell 5", Qt.KeyboardModifier.ControlModifier)
@@ -96,7 +98,7 @@ def test_what_is_selected_on_the_canvas_then_counts(mixed, viewer, qtbot):
     assert settled(mixed, qtbot) == ["point 2"]
 
 
-def test_deleting_takes_shapes_and_leaves_other_peoples_layers_alone(mixed, viewer, qtbot):
+def deleting_takes_shapes_and_leaves_other_peoples_layers_alone(mixed, viewer, qtbot):
     table = mixed.region_list.table
     click(table, "box")
     click(table, "point 1", Qt.KeyboardModifier.ControlModifier)
