@@ -169,6 +169,9 @@ def test_a_lone_string_is_one_word_and_not_its_letters() -> None:
         {"never": [""]},
         {"must": ["a hot dog"], "never": ["dog"]},
         {"must": ["one two three four five six seven eight nine"]},
+        {"pixel_size": "0.65"},
+        {"pixel_size": "0 um"},
+        {"pixel_size": "3 pixel"},
     ],
 )
 def test_senseless_options_are_refused(senseless: dict[str, object]) -> None:

@@ -38,6 +38,8 @@ _LEAST_PIXELS = 4
 # How much narrower a neck is than what it joins, as a logarithm, for two marks to be there.
 _NECK = 0.3
 _SPLIT_RADIUS = 3.0
+# Holes up to so many times wider than what is around them are the middles of rings that touch.
+_HOLLOW = 3.0
 # Lines are so many times longer than wide.
 _LINE = 9.0
 _RING_HOLE = 0.12
@@ -60,6 +62,9 @@ _LONG, _DEEP, _DEEPER, _DEEPEST = 60.0, 0.75, 6.0, 24.0
 # Faint lines may cross marks of less contrast than this; those of which so much of the outline lies
 # along such lines, so near, are only what lies between these.
 _WEAK, _BESIDE, _BETWEEN = 14.0, 8, 0.15
+# What is so wide, and so full, is no line; what is no deeper than so much of its mean width, and
+# more, is not split.
+_WIDE, _FULL, _STEADY = 0.5, 0.5, (0.65, 1.0)
 # What is so many times smaller than the marks that make up most of the area is dust.
 _DUST = 7.0
 
@@ -133,7 +138,9 @@ class Marks:
         """Which marks are lines, straight or not, or nets of lines."""
         long = self.sharp & (self.slender > _LINE) & (self.area > _LONG * self.width)
         narrow = self.depth < np.minimum(_DEEP * self.width + _DEEPER, _DEEPEST)
-        return np.asarray(long & narrow & ~self.ring)
+        # Something broad with many small holes is none.
+        compact = (self.elongation > _WIDE) & (self.fill > _FULL)
+        return np.asarray(long & narrow & ~compact & ~self.ring)
 
     @property
     def dust(self) -> npt.NDArray[np.bool_]:
@@ -322,10 +329,17 @@ def split_marks(labels: Labels) -> Labels:
     if not count:
         return labels
     depth = ndimage.distance_transform_edt(labels > 0)
+    hollow = _pale_middles(labels, depth)
+    if hollow.any():
+        parted = split_marks(np.where(hollow > 0, hollow, labels))
+        parted[hollow > 0] = 0
+        return parted
     deepest, area = _most(depth, labels, count), np.bincount(labels.ravel())
     # A disc has the area of its largest inner circle.
     clumped = (deepest >= _SPLIT_RADIUS) & (area > 1.4 * np.pi * deepest**2)
     clumped &= area < 400 * deepest**2
+    width = 4 * (np.bincount(labels.ravel(), depth.ravel()) / np.maximum(area, 1) - 0.5)
+    clumped &= (area < _LINE * width**2) | (deepest > _STEADY[0] * width + _STEADY[1])
     if not clumped.any():
         return labels
     # Every other pixel tells as much of smooth depths.
@@ -354,6 +368,15 @@ def split_marks(labels: Labels) -> Labels:
     present = np.bincount(parted.ravel()) > 0
     present[0] = False
     return np.asarray((np.cumsum(present) * present)[parted], np.int32)
+
+
+def _pale_middles(labels: Labels, depth: Any) -> Labels:
+    """Holes that are narrow beside their mark, as of cells whose middle is pale: its label."""
+    outside, owner, sizes = _enclosed(labels)
+    area = np.maximum(np.bincount(labels.ravel()), 1)
+    width = 4 * np.maximum(np.bincount(labels.ravel(), depth.ravel()) / area - 0.5, 0)
+    narrow = sizes < np.pi / 4 * (_HOLLOW * width[owner]) ** 2
+    return np.asarray((owner * narrow)[outside], np.int32)
 
 
 def _most(values: Any, labels: Any, count: int) -> Columns:
@@ -424,22 +447,26 @@ def _apart(labels: Labels) -> npt.NDArray[np.bool_]:
 def _holes(labels: Labels, count: int) -> tuple[Columns, Columns]:
     """Count and measure, in square pixels, the holes in each mark."""
     numbers, areas = np.zeros(count), np.zeros(count)
+    _, owner, sizes = _enclosed(labels)
+    chosen = owner > 0
+    np.add.at(numbers, owner[chosen] - 1, 1.0)
+    np.add.at(areas, owner[chosen] - 1, sizes[chosen])
+    return numbers, areas
+
+
+def _enclosed(labels: Labels) -> tuple[Labels, npt.NDArray[np.int64], Columns]:
+    """Label the parts of the ground; say which mark is around each, 0 at the border, and areas."""
     outside, parts = ndimage.label(labels == 0, np.ones((3, 3)))
-    if not count or not parts:
-        return numbers, areas
-    border = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    closed = np.ones(parts + 1, bool)
-    closed[border] = closed[0] = False
+    if not parts:
+        return np.asarray(outside, np.int32), np.zeros(1, int), np.zeros(1)
     flat = outside.ravel()
-    first = np.full(parts + 1, -1)
+    first = np.zeros(parts + 1, int)
     first[flat[::-1]] = np.arange(len(flat))[::-1]
     # What lies left of the first pixel of a hole is around it.
-    owner = labels.ravel()[np.maximum(first - 1, 0)]
-    sizes = np.bincount(flat, minlength=parts + 1)
-    chosen = closed & (owner > 0)
-    np.add.at(numbers, owner[chosen] - 1, 1.0)
-    np.add.at(areas, owner[chosen] - 1, sizes[chosen].astype(float))
-    return numbers, areas
+    owner = labels.ravel()[np.maximum(first - 1, 0)].astype(int)
+    border = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    owner[border] = owner[0] = 0
+    return outside, owner, np.bincount(flat, minlength=parts + 1).astype(float)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -139,6 +139,7 @@ def describe(
     patches: npt.ArrayLike = 1.0,
     scale: float = 32.0,
     things: Mapping[int, npt.NDArray[np.float32]] | None = None,
+    unit: tuple[float, str] | None = None,
 ) -> list[str]:
     """Describe regions in plain words that only state what was measured.
 
@@ -146,7 +147,8 @@ def describe(
     each (the sum of the coverage weights), says with the density of marks how many there are;
     ``scale`` is the side of a patch in pixels of an image whose long side is 640; ``things`` are
     those that single regions, by their row, were drawn around: sums over all of the region, in
-    place of the axes that they have a number for, (len(AXES),), others NaN. The result is a
+    place of the axes that they have a number for, (len(AXES),), others NaN; ``unit`` is the length
+    of one of those pixels and its unit, in which sizes are said where it is given. The result is a
     noun phrase per region, such as ``"about 60 small dark purple round spots on a pale pink
     background"``, never the name of an object.
     """
@@ -156,7 +158,7 @@ def describe(
     for row, thing in (things or {}).items():
         whole = np.where(_SUMMED, squares[row], 1.0)
         axes[row] = np.where(np.isnan(thing), axes[row], thing / whole)
-    phrases = [_phrase(_View(row, size)) for row, size in zip(axes, squares, strict=True)]
+    phrases = [_phrase(_View(row, size, unit)) for row, size in zip(axes, squares, strict=True)]
     return [re.sub(r"\ba (?=[aeo])", "an ", phrase) for phrase in phrases]
 
 
@@ -208,13 +210,15 @@ def _of_marks(view: _View) -> str:
     sharp = view.mean("sharp") > 0.5
     if number < 0.6 or not (sharp or view.difference > _LEAST_DIFFERENCE):
         return ""
-    size = _word(view.mean("diameter"), _SIZES)
+    size, across = _word(view.mean("diameter"), _SIZES), ""
     colour = _mark_colours(view)
     shape, noun = _shape(view)
+    if view.unit is not None and noun != "rod":
+        size, across = "", view.measured(view.mean("diameter"), "across")
     if round(number) == 1:
-        return _joined("one", size, colour, shape, noun)
+        return _joined("one", size, colour, shape, noun, across)
     how_many = _number(number) if sharp else _word(number, _ROUGHLY)
-    words = _joined(how_many, size, colour, shape, f"{noun}s")
+    words = _joined(how_many, size, colour, shape, f"{noun}s", across)
     if not sharp:
         return words
     return _joined(words, _arrangement(view, number))
@@ -295,24 +299,26 @@ def _of_lines(view: _View) -> str:
     """Describe lines; nothing where there are none."""
     if view["line_area"] < _LINE_AREA:
         return ""
-    words = _joined(_word(view.line_width, _WIDTHS), view.inked("line"))
+    wide = view.measured(view.line_width, "wide")
+    words = _joined("" if wide else _word(view.line_width, _WIDTHS), view.inked("line"))
     length = view["line_length"] * view.squares
     ends, branches, crossings, count = (
         view[f"line_{part}"] * view.squares for part in ("ends", "branches", "crossings", "count")
     )
     twofold, _ = view.directions()
     if branches + crossings > 4 and ends < 0.35 * (branches + crossings) and length > 200:
-        return f"a mesh of {words} lines"
+        return _joined(f"a mesh of {words} lines", wide)
     if crossings > 0.6 * branches and crossings > 1.5:
-        return f"{words} crossing lines"
+        return _joined(words, "crossing lines", wide)
     if branches > 2:
-        return f"{words} branching lines"
+        return _joined(words, "branching lines", wide)
     # Where ends are missing the region shows only parts of lines.
     whole = 0.5 < count < 9.5 and abs(ends - 2 * count) < 1.5
     if whole and round(count) == 1:
-        return f"one {words} line"
+        return _joined("one", words, "line", wide)
     number = _number(count) if whole else ""
-    return _joined(number, words, "parallel" if twofold > 0.8 and count > 1.5 else "", "lines")
+    parallel = "parallel" if twofold > 0.8 and count > 1.5 else ""
+    return _joined(number, words, parallel, "lines", wide)
 
 
 def _of_texture(view: _View) -> str:
@@ -416,12 +422,26 @@ class _View(dict[str, float]):
     """Means of a single region, by axis.
 
     ``axes``, shape (len(AXES),), are averaged over it; ``squares`` is its area in squares of side
-    ``UNIT``.
+    ``UNIT``; ``unit`` the length of a pixel and its unit, where it is known.
     """
 
-    def __init__(self, axes: npt.NDArray[np.float32], squares: float = 1.0) -> None:
+    def __init__(
+        self,
+        axes: npt.NDArray[np.float32],
+        squares: float = 1.0,
+        unit: tuple[float, str] | None = None,
+    ) -> None:
         super().__init__(zip(AXES, axes.tolist(), strict=True))
-        self.squares = squares
+        self.squares, self.unit = squares, unit
+
+    def measured(self, length: float, extent: str) -> str:
+        """Say a length, in pixels, and what it is of; nothing where the unit is not known."""
+        if self.unit is None or length <= 0:
+            return ""
+        pixel, unit = self.unit
+        size = length * pixel
+        # Two digits count.
+        return f"{round(size, 1 - int(np.floor(np.log10(size)))):g} {unit} {extent}"
 
     def lab(self, *parts: str) -> npt.NDArray[np.float64]:
         """Mean colour of the ground, the marks and the lines, or of everything."""

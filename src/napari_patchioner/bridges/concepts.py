@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
 from napari_patchioner.decoders import Evidence, Thing
+from napari_patchioner.decoders.options import as_length
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.regions import PatchWeights
 
-from .appearance import AXES, attributes, describe, suiting
+from .appearance import AXES, LONG_SIDE, attributes, describe, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import FEWEST, ThingHead, pool_inside, pool_windows, things_of_members
@@ -118,6 +119,7 @@ class ConceptBridge(Bridge):
                 patches=1.0 if patches is None else patches,
                 scale=640 / max(grid.shape),
                 things=query.close_ups,
+                unit=_unit(query.options.pixel_size, grid),
             )
             evidence = [
                 Evidence(attributes=words, score=1 - photograph, verdict="appearance", text=text)
@@ -283,6 +285,14 @@ class ConceptBridge(Bridge):
             score=score,
             verdict="sure" if score >= self._head.sure else "unsure",
         )
+
+
+def _unit(pixel_size: str | None, grid: FeatureGrid) -> tuple[float, str] | None:
+    """Length of a pixel of an image whose long side is 640, and its unit, where it is known."""
+    if pixel_size is None:
+        return None
+    length, unit = as_length(pixel_size)
+    return length * max(grid.transform.extent[2:]) / LONG_SIDE, unit
 
 
 def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]) -> FloatArray:

@@ -34,7 +34,7 @@ _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
 _OPTIONS = (
     *("length", "beams", "max_tokens", "pooling", "temperature", "repetition"),
-    *("must", "never", "plurals", "union", "zoom", "no_close_up"),
+    *("must", "never", "plurals", "union", "zoom", "no_close_up", "pixel_size"),
 )
 
 
@@ -129,6 +129,8 @@ def _add_wording(group: Any) -> None:
         ("--no-close-up", "never look closer at what is small; faster, where a model does so"),
     ):
         group.add_argument(name, action="store_true", help=text)
+    text = "such as 0.65um: sizes in pictures that are no photographs are said in this unit"
+    group.add_argument("--pixel-size", metavar="LENGTH", help=text)
 
 
 @dataclass(frozen=True, slots=True)

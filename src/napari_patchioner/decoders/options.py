@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -18,6 +19,15 @@ LENGTHS = ("label", "phrase", "sentence")
 # Longest phrase that a caption can be asked to include.
 MAX_WORDS = 8
 _SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
+_LENGTH = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zµμ]+)", re.IGNORECASE)
+_UNITS = {
+    **dict.fromkeys(("µm", "um", "micron", "micrometer", "micrometre", "µ"), "µm"),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), "nm"),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), "mm"),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), "cm"),
+    **dict.fromkeys(("m", "meter", "metre"), "m"),
+    **dict.fromkeys(("km", "kilometer", "kilometre"), "km"),
+}
 _PARTS = re.compile(r"\w+|[^\w\s]")
 _EDGES = re.compile(r"^\W+|\W+$")
 
@@ -59,6 +69,9 @@ class CaptionOptions:
         satisfied by them.
     no_close_up : bool
         Whether small regions are not looked at once more, by models that else do so.
+    pixel_size : str, optional
+        Side of a pixel of the image and its unit, such as ``"0.65 µm"``: what is measured in
+        pictures that are no photographs is said in it.
 
     Raises
     ------
@@ -78,6 +91,7 @@ class CaptionOptions:
     must_exclude: Sequence[str] = ()
     plurals: bool = False
     no_close_up: bool = False
+    pixel_size: str | None = None
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length not in LENGTHS:
@@ -90,6 +104,8 @@ class CaptionOptions:
                 f"Repetition counts tokens that may not come twice, from 1 on, "
                 f"not {self.repetition}."
             )
+        if self.pixel_size is not None:
+            as_length(self.pixel_size)
         object.__setattr__(self, "must_include", _phrases(self.must_include))
         object.__setattr__(self, "must_exclude", _phrases(self.must_exclude))
         for phrase in self.must_include:
@@ -190,6 +206,27 @@ def _phrases(given: str | Sequence[str]) -> tuple[str, ...]:
             raise ModelError(f"{phrase!r} holds no word; give words to ask for.")
         clean[plain] = None
     return tuple(clean)
+
+
+def as_length(text: str) -> tuple[float, str]:
+    """Return the number and the unit of a length; a ModelError where a text is none.
+
+    >>> as_length("0.65 um"), as_length("2e-1 micrometers")
+    ((0.65, 'µm'), (0.2, 'µm'))
+    """
+    parts = _LENGTH.fullmatch(text.strip().replace("\u03bc", "\u00b5"))
+    unit = (
+        _UNITS.get(parts[2].casefold().replace("\u03bc", "\u00b5").removesuffix("s"))
+        if parts
+        else None
+    )
+    with suppress(ValueError):
+        size = float(parts[1]) if parts and unit else 0.0
+        if unit and 0 < size < math.inf:
+            return size, unit
+    raise ModelError(
+        f"A pixel size is a length and its unit, such as '0.65 µm', but {text!r} is none."
+    )
 
 
 _IRREGULAR = {

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_patchioner.viewer.layers.binding import LayerBinding
-from napari_patchioner.viewer.layers.geometry import lies_on
+from napari_patchioner.viewer.layers.geometry import lies_on, pixel_size
 from napari_patchioner.viewer.layers.image_layers import ensure_layer
 from napari_patchioner.viewer.layers.sources import Sources
 from napari_patchioner.viewer.session.session import Session
@@ -99,3 +99,17 @@ def test_a_layer_that_is_let_go_stays_where_it_is():
     binding.close()
     image.scale = (0.5, 0.5)
     assert binding.layer.scale.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "size"),
+    [
+        ({"units": ("um", "um"), "scale": (0.3, 0.3)}, "0.3 micrometer"),
+        ({"units": ("um", "um"), "scale": (0.3, 0.4)}, None),
+        ({"units": ("s", "s")}, None),
+        ({}, None),
+    ],
+)
+def test_square_pixels_have_a_size_where_their_unit_is_a_length(calibration, size):
+    image = ViewerModel().add_image(np.zeros((6, 8)), **calibration)
+    assert pixel_size(image) == size

@@ -17,7 +17,12 @@ from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.models.memories import MemoryChoice, with_memory
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
-from napari_patchioner.viewer.layers.geometry import own_axes, record_outline, untangled
+from napari_patchioner.viewer.layers.geometry import (
+    own_axes,
+    pixel_size,
+    record_outline,
+    untangled,
+)
 from napari_patchioner.viewer.session.session import Request, Session
 
 from .encode import Encoder, Overview
@@ -198,8 +203,11 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         return self._job.progress if self._job is not None and self._is_long else None
 
     def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
-        """Return the options, without a pooling that the model has nothing for."""
+        """Return the options and how large pixels are, without a pooling the model lacks."""
         options = {name: value for name, value in self.options.items() if name != "union"}
+        size = pixel_size(self._encoder.image)
+        if size is not None:
+            options["pixel_size"] = size
         if self.memory is not None:
             options["memory"] = self.memory
         field, name = NEEDS.get(options.get("pooling", ""), ("", ""))
