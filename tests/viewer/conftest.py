@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import threading
+import weakref
 from typing import ClassVar
 
 import napari
@@ -19,6 +21,7 @@ from napari._qt.threads.status_checker import StatusChecker
 from napari._vispy.canvas import VispyCanvas
 from napari.plugins import _initialize_plugins
 from napari.settings import get_settings
+from napari.utils.events import EventEmitter
 from npe2 import PluginManager
 from qtpy import QtWidgets
 from vispy.scene import SceneCanvas
@@ -315,6 +318,27 @@ def brush():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SceneCanvas, "_draw_scene", draw_scene)
         patch.setattr(VispyCanvas, "screenshot", painted)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signatures_read_once():
+    """napari reads the signature of each callback it connects or lets go: of a method, once.
+
+    Otherwise that would take a twelfth of the time of all these tests.
+    """
+    read, known = EventEmitter._check_signature, weakref.WeakKeyDictionary()
+
+    def takes_event(callback):
+        if not inspect.ismethod(callback):
+            return read(callback)
+        function = callback.__func__
+        if function not in known:
+            known[function] = read(callback)
+        return known[function]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventEmitter, "_check_signature", staticmethod(takes_event))
         yield
 
 

@@ -85,6 +85,19 @@ def test_what_is_drawn_while_reading_is_captioned_when_the_grid_arrives(
     assert "Waiting" in dock.panel.caption.verdict.text()
     captioner.hold.set()
     until_captioned(dock, qtbot)
+    another_wording_can_be_picked(dock, qtbot)
+
+
+def another_wording_can_be_picked(started, qtbot):
+    wordings = started.panel.caption.wordings
+    qtbot.waitUntil(lambda: wordings.count() == 2, timeout=5000)
+    wordings.itemClicked.emit(wordings.item(0))
+    assert shown(started) == ["a red thing"]
+    assert (started.controller.current().source, started.controller.current().reviewed) == (
+        "model",
+        True,
+    )
+    assert "red 80%" in started.panel.caption.concepts.text()
 
 
 def test_a_moved_box_is_captioned_again_but_what_was_edited_stays(started, hand, qtbot):
@@ -108,20 +121,6 @@ def test_a_moved_box_is_captioned_again_but_what_was_edited_stays(started, hand,
     qtbot.wait(400)
     assert shown(started) == ["a red stripe of mine"]
     assert "kept" in started.panel.status.text()
-
-
-def test_another_wording_can_be_picked(started, hand, qtbot):
-    draw_box(started, hand)
-    until_captioned(started, qtbot)
-    wordings = started.panel.caption.wordings
-    qtbot.waitUntil(lambda: wordings.count() == 2, timeout=5000)
-    wordings.itemClicked.emit(wordings.item(0))
-    assert shown(started) == ["a red thing"]
-    assert (started.controller.current().source, started.controller.current().reviewed) == (
-        "model",
-        True,
-    )
-    assert "red 80%" in started.panel.caption.concepts.text()
 
 
 def test_an_aborted_polygon_leaves_no_row(started, hand, viewer, qtbot):
