@@ -230,6 +230,14 @@ def test_examples_without_name_or_image_are_told(
         err = capsys.readouterr().err
         assert problem in err
         assert len(err.splitlines()) == 1
+    # An image that is not searched may lie beside one that is.
+    [box] = write_picture(tmp_path, "b.png", 2, ["leaf"])
+    like = tmp_path / "lists" / "like.csv"
+    like.parent.mkdir()
+    write_annotations(like, [Annotation("b", "b.png", box, "leaf", None, "human")], {})
+    asked = ["find", str(tmp_path / "a.png"), "--like", str(like)]
+    assert main([*asked, "--out", str(tmp_path / "out.csv")], load=lambda _: mini) == 0
+    assert {row["image"] for row in rows_of(tmp_path / "out.csv")} == {"a.png"}
 
 
 def test_what_was_found_before_ctrl_c_is_kept(

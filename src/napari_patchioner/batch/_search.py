@@ -58,8 +58,8 @@ class Examples:
     def read(cls, like: Path, paths: Sequence[Path]) -> Examples:
         """Read examples from a file; their images are searched, or lie beside the file.
 
-        A FormatError where a region has no name, no image that is there, or does not lie in it, or
-        those of a name are from too many images.
+        Or beside one that is searched. A FormatError where a region has no name, no image that is
+        there, or does not lie in it, or those of a name are from too many images.
         """
         boxes = _boxes_of(like, paths)
         listed = sorted(
@@ -165,18 +165,24 @@ def _boxes_of(like: Path, paths: Sequence[Path]) -> dict[str, Places]:
     annotations = read_annotations(like)
     places = ImageMatcher(paths, like.parent).assign(a.image for a in annotations if a.image)
     by_path: dict[Path, list[tuple[str, Annotation]]] = defaultdict(list)
+    folders = dict.fromkeys((like.parent, *(path.parent for path in paths)))
+    beside: dict[str, Path | None] = {}
     for annotation in annotations:
         name, shown = name_of(annotation), f"{like.name}: region {annotation.uid!r}"
         if not name:
             raise FormatError(f"{shown} has no name by a person; put it in the column caption")
         place = places.get(annotation.image)
-        path = absolute(like.parent / annotation.image if place is None else paths[place])
-        if not annotation.image or not path.exists():
+        if place is None and annotation.image not in beside:
+            candidates = (folder / annotation.image for folder in folders)
+            is_file = bool(annotation.image)
+            beside[annotation.image] = next((c for c in candidates if is_file and c.exists()), None)
+        path = beside[annotation.image] if place is None else paths[place]
+        if path is None:
             raise FormatError(
                 f"{shown} is of the image {annotation.image!r}, which is neither searched nor "
-                "beside the file"
+                "beside the file or an image that is searched"
             )
-        by_path[path].append((checked_name(name), annotation))
+        by_path[absolute(path)].append((checked_name(name), annotation))
     if not by_path:
         raise FormatError(f"{like}: holds no examples")
     examples: dict[str, Places] = {}

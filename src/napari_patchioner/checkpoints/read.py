@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
+from napari_patchioner.quiet import ignored_warnings
 
 State: TypeAlias = dict[str, Tensor]
 
@@ -120,9 +120,8 @@ def _read_torch(path: Path) -> State:
         mapped = zipfile.is_zipfile(path)
         if mapped:
             _refuse_other_zips(path)
-        with warnings.catch_warnings():
-            # Of a pickle's protocol, which says nothing to a person; what follows does.
-            warnings.simplefilter("ignore")
+        # Of a pickle's protocol, which says nothing to a person; what follows does.
+        with ignored_warnings():
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except ModelError:
         raise

@@ -76,19 +76,22 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     captioner = load(arguments.model)
     if before is not None:
         before.check(captioner)
-    lexicons, failures = [] if before is None else [before], []
+    lexicons, failures, left_out = [] if before is None else [before], [], []
+    jobs = [job for job in plan if any(map(batch.name_of, job.regions))]
     with Bar() as bar:
-        for done, job in enumerate(plan):
-            bar(done / len(plan), f"{done} of {counted(plan, 'image')}")
+        for done, job in enumerate(jobs):
+            bar(done / len(jobs), f"{done} of {counted(jobs, 'image')} with examples")
             try:
                 taught, faults = batch.teach_image(captioner, job, thumbnails=arguments.thumbnails)
             except ImageError as error:
                 failures.append(str(error) if job.image in str(error) else f"{job.image}: {error}")
                 continue
-            failures += [f"{job.image}: {fault}" for fault in faults]
+            left_out += [f"{job.image}: {fault}" for fault in faults]
             lexicons += [] if taught is None else [taught]
-        bar(1.0, counted(plan, "image"))
-    for line in failures:
+        bar(1.0, f"{counted(jobs, 'image')} with examples")
+    if left_out:
+        say(f"{counted(left_out, 'region')} left out, from which nothing can be learned:")
+    for line in (*left_out, *failures):
         say(f"  {line}")
     if len(lexicons) == (before is not None):
         raise FormatError("nothing could be learned, so nothing was written")

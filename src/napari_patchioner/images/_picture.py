@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from napari_patchioner.errors import ImageError, pip_install
 from napari_patchioner.limits import BudgetError, check_plain_file
+from napari_patchioner.quiet import ignored_warnings
 
 from ._orientation import ORIENTATION, SIDEWAYS, as_orientation
 
@@ -168,8 +168,7 @@ def quietly() -> Iterator[None]:
     before = remarks.disabled
     remarks.disabled = True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with ignored_warnings():
             yield
     finally:
         remarks.disabled = before

@@ -60,6 +60,8 @@ _UNSEEN = 0.6
 # From one example, larger and smaller things are looked for as well, a little less gladly.
 _OTHER_SIZE, _FADE = 1.4, 0.7
 _MOST_WINDOWS, _LEAST_SIDE = 20_000, 4.0
+# Windows of an image that are kept, some 200 bytes each.
+_MOST_KEPT = 50_000
 _OVERLAP, _MOST = 0.2, 300
 # Peaks that non-maximum suppression goes through.
 _MOST_PEAKS = 3000
@@ -73,8 +75,13 @@ _ALIKE = 0.5
 # ends there, or lower where things fill the image. And how gradual that is.
 _FOUND, _ABOVE, _SOFT = 0.6, 0.75, 0.12
 _LEAST_QUARTER, _FIRST_PEAKS, _MOST_ELSE = 0.25, 120, 0.5
-# From one example, what one more thing would come to is a guess, which the best of an image mends.
+# From one example, what one more thing would come to is a guess, which the best of an image mends;
+# what comes to more is the example itself.
 _MENDED, _BEST = 0.15, (0.8, 1.5)
+# Where more than a few peaks come as close to the limit as this and take a good share of the image,
+# of which such a part counts as all, it shows many things, which differ more than one example
+# tells: the limit is lower by up to so much.
+_CLOSE, _FEW, _FILLED, _LOWERED = 0.2, 3, 1 / 3, 0.2
 # A box that shares more than this of the smaller of both with a likelier one shows part of the
 # same thing.
 _PART = 0.25
@@ -151,7 +158,7 @@ class Finder:
         self._rule.learn(near, beside, self._count)
         hard = []
         for image in images:
-            corners, profiles = image.windows(*self._size)  # again: all would take much memory
+            corners, profiles = image.windows(*self._size)
             scores = self._rule(profiles)
             top = peaks(corners, scores, most=_MOST_HARD)
             hard.append(profiles[top[scores[top] < _SURELY_NOT * self._rule.expected]])
@@ -192,11 +199,21 @@ class Finder:
             return []
         progress(0.7, "comparing with the examples")
         boxes = _as_boxes(corners)
-        alike = self._likeness(self._described(grid, image, boxes))
-        total = np.sqrt(np.maximum(scores, 0) / self._rule.expected) + _ALIKE * alike
-        shares = total / self._usual
-        steps = (shares - self._limit(shares)) / _SOFT
-        chances = 1 / (1 + np.exp(-np.clip(steps, -30, 30)))
+        roots = np.sqrt(np.maximum(scores, 0) / self._rule.expected)
+        # As if nothing were closer: of peaks that even so are too unlikely no more has to be known.
+        shares = (roots + _ALIKE) / self._usual
+
+        def compare(rows: npt.NDArray[np.intp]) -> None:
+            alike = self._likeness(self._described(grid, image, [boxes[row] for row in rows]))
+            shares[rows] = (roots[rows] + _ALIKE * alike) / self._usual
+
+        first = np.arange(min(_FIRST_PEAKS, len(boxes)))
+        compare(first)
+        limit = self._limit(shares[first], float(np.prod(image.shape) / np.prod(self._size)))
+        hopeful = np.flatnonzero(_chances(shares, limit) >= least)
+        if len(hopeful := hopeful[hopeful >= len(first)]):
+            compare(hopeful)
+        chances = _chances(shares, limit)
         likely = np.flatnonzero(chances >= least)
         order = likely[_apart(corners[likely], chances[likely])]
         progress(1.0, "done")
@@ -227,11 +244,20 @@ class Finder:
         rows, columns = np.minimum(counts, shape).astype(int).tolist()
         return rows, columns
 
-    def _limit(self, shares: Scores) -> float:
-        """Return where things end among peaks of an image, in shares of what one more comes to."""
-        other = np.quantile(shares[:_FIRST_PEAKS], _LEAST_QUARTER).clip(0, _MOST_ELSE)
-        mended = _MENDED * (shares.max().clip(*_BEST) - 1) if self._count == 1 else 0.0
-        return float(_FOUND + _ABOVE * other + mended)
+    def _limit(self, shares: Scores, places: float) -> float:
+        """Return where things end among the first peaks, in shares of what one more comes to.
+
+        The image has room for so many things as there are ``places``.
+        """
+        other = np.quantile(shares, _LEAST_QUARTER).clip(0, _MOST_ELSE)
+        limit = float(_FOUND + _ABOVE * other)
+        if self._count == 1:
+            others = shares[shares < _BEST[1]]
+            limit += _MENDED * (float(others.max(initial=_BEST[0])) - 1)
+            close = int((others > limit - _CLOSE).sum())
+            filled = min(close / places / _FILLED, 1.0)
+            limit -= _LOWERED * filled * max(close - _FEW, 0) / (close + 1)
+        return limit
 
     def _described(
         self, grid: FeatureGrid, measures: ImageMeasures, regions: Sequence[Region]
@@ -273,6 +299,7 @@ class WindowedImage:
         self.measures = measures
         self._means: BoxMeans = measures.whole(LONGEST)
         self.shape = measures.shape
+        self._windows: tuple[tuple[float, float], Boxes, FloatArray] | None = None
 
     def profiles(self, boxes: Boxes) -> FloatArray:
         """Return the ring profiles of boxes, shape (n, PROFILE)."""
@@ -281,8 +308,19 @@ class WindowedImage:
     def windows(self, height: float, width: float) -> tuple[Boxes, FloatArray]:
         """Return windows, shape (n, 4), and their ring profiles, shape (n, PROFILE).
 
-        They reach half of their size beyond the image, which is mirrored there.
+        They reach half of their size beyond the image, which is mirrored there. Those of the size
+        that was asked for first are kept, if they are not very many.
         """
+        known = self._windows
+        if known is not None and known[0] == (height, width):
+            return known[1:]
+        boxes, profiles = self._made(height, width)
+        if known is None and len(boxes) <= _MOST_KEPT:
+            self._windows = (height, width), boxes, profiles
+        return boxes, profiles
+
+    def _made(self, height: float, width: float) -> tuple[Boxes, FloatArray]:
+        """Return the windows of a size and their profiles."""
         counts = [
             max(CELLS // 2, round(end * CELLS / side))
             for end, side in zip(self.shape, (height, width), strict=True)
@@ -395,10 +433,22 @@ def overlap(box: Boxes, boxes: Boxes) -> Scores:
     >>> overlap(np.array([0.0, 0, 2, 2]), np.array([[0.0, 0, 2, 1], [5, 5, 6, 6]])).tolist()
     [0.5, 0.0]
     """
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    common = np.prod(np.maximum(sides, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return np.asarray(common / (np.prod(box[2:] - box[:2]) + areas - common).clip(_TINY))
+    common = _common(box, boxes)
+    both = _areas(box[None]) + _areas(boxes) - common
+    return np.asarray(common / np.maximum(both, _TINY))
+
+
+def _common(box: Boxes, boxes: Boxes) -> Scores:
+    """Return the area that a box shares with each of others."""
+    top, left, bottom, right = boxes.T
+    down = np.minimum(bottom, box[2]) - np.maximum(top, box[0])
+    across = np.minimum(right, box[3]) - np.maximum(left, box[1])
+    return np.asarray(np.maximum(down, 0) * np.maximum(across, 0))
+
+
+def _areas(boxes: Boxes) -> Scores:
+    top, left, bottom, right = boxes.T
+    return np.asarray((bottom - top) * (right - left))
 
 
 def peaks(
@@ -414,21 +464,23 @@ def peaks(
     At most so many, of so many candidates with the highest scores.
     """
     order = np.argsort(-scores, kind="stable")[:candidates]
+    left, areas = np.asfortranarray(boxes[order]), _areas(boxes[order])
     kept: list[int] = []
     while len(order) and len(kept) < most:
         kept.append(int(order[0]))
-        order = order[1:][overlap(boxes[order[0]], boxes[order[1:]]) <= overlapping]
+        common = _common(left[0], left)
+        free = common <= overlapping * np.maximum(areas[0] + areas - common, _TINY)
+        free[0] = False
+        order, left, areas = order[free], np.asfortranarray(left[free]), areas[free]
     return np.array(kept, np.intp)
 
 
 def _apart(boxes: Boxes, scores: Scores) -> npt.NDArray[np.intp]:
     """Return the rows, the best first, of boxes that lie not much over or in a better one."""
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    areas = _areas(boxes)
     kept: list[int] = []
     for row in np.argsort(-scores, kind="stable").tolist():
-        best = boxes[kept]
-        sides = np.minimum(boxes[row, 2:], best[:, 2:]) - np.maximum(boxes[row, :2], best[:, :2])
-        common = np.prod(np.maximum(sides, 0), axis=1)
+        common = _common(boxes[row], boxes[kept])
         if (common <= _PART * np.minimum(areas[row], areas[kept])).all():
             kept.append(row)
     return np.array(kept, np.intp)
@@ -443,6 +495,11 @@ def _interpolated(values: Scores, places: Scores, wanted: Scores, axis: int) -> 
     share = share[:, None] if axis == 0 else share
     lower, upper = values.take(after - 1, axis), values.take(after, axis)
     return np.asarray(lower + share * (upper - lower))
+
+
+def _chances(shares: Scores, limit: float) -> Scores:
+    """Return how likely peaks show the thing, which ends at this limit."""
+    return np.asarray(1 / (1 + np.exp(-np.clip((shares - limit) / _SOFT, -30, 30))))
 
 
 def _nothing() -> None:

@@ -127,7 +127,25 @@ class BoxMeans:
         steps = np.arange(-AROUND, CELLS + AROUND + 1) / CELLS
         down = boxes[:, :1] + (boxes[:, 2:3] - boxes[:, :1]) * steps
         across = boxes[:, 1:2] + (boxes[:, 3:4] - boxes[:, 1:2]) * steps
-        shape = (len(boxes), SIDE, SIDE)
+        planes = self._sums.shape[-1]
+        cells = np.empty((len(boxes), SIDE * SIDE, planes), np.float32)
+        # Where nothing is to be cut off, neighbouring cells share their corners.
+        plain = np.ones(len(boxes), bool)
+        for edges, end in ((down, self.height), (across, self.width)):
+            plain &= (edges[:, 0] >= 0) & (edges[:, -1] <= end)
+            plain &= np.diff(edges, axis=1).min(axis=1) >= 0.5
+        rows, columns = down[plain], across[plain]
+        sums = self._before(rows[:, :, None], columns[:, None])
+        total = sums[:, 1:, 1:] - sums[:, :-1, 1:]
+        total -= sums[:, 1:, :-1] - sums[:, :-1, :-1]
+        total /= (np.diff(rows)[:, :, None] * np.diff(columns)[:, None])[..., None]
+        cells[plain] = total.reshape(len(rows), SIDE * SIDE, planes)
+        cells[~plain] = self._cut_cells(down[~plain], across[~plain])
+        return cells
+
+    def _cut_cells(self, down: Boxes, across: Boxes) -> npt.NDArray[np.float64]:
+        """Return those of boxes whose cells may lie outside, from the edges of the cells."""
+        shape = (len(down), SIDE, SIDE)
         top, bottom = (
             np.broadcast_to(edge[:, :, None], shape) for edge in (down[:, :-1], down[:, 1:])
         )
@@ -135,8 +153,7 @@ class BoxMeans:
             np.broadcast_to(edge[:, None], shape) for edge in (across[:, :-1], across[:, 1:])
         )
         means = self.means(top, left, bottom, right)
-        cells = means.reshape(len(boxes), SIDE * SIDE, means.shape[-1])
-        return cells.astype(np.float32)
+        return means.reshape(len(down), SIDE * SIDE, means.shape[-1])
 
     def _before(
         self, row: npt.NDArray[np.float64], column: npt.NDArray[np.float64]

@@ -127,6 +127,8 @@ def test_what_the_model_says_may_follow_the_name(lesson):
     lesson.teach("leaf", 3)
     lesson.settle()
     assert lesson.captions()[2] == f"nucleus: {before[2]}"
+    # Every example is a person's word, also one that had its name from others before.
+    assert [lesson.sources()[row] for row in (0, 1, 3)] == ["edited"] * 3
 
 
 def test_correcting_an_example_corrects_what_was_learned(lesson):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +114,29 @@ def test_a_core_is_left_to_the_window(qtbot):
     with qtbot.waitSignal(job.ended):
         job.start()
     assert threads == [max(1, min(torch.get_num_threads(), available_cores() - 1))]
+
+
+def test_a_job_ignores_its_own_warnings_and_leaves_those_of_other_threads_alone(qtbot):
+    begun, go, results = threading.Event(), threading.Event(), []
+
+    def work(progress):
+        begun.set()
+        go.wait(60)
+        warnings.warn("of the job", UserWarning, stacklevel=1)
+        return "done"
+
+    job = Job(work)
+    job.delivered.connect(results.append)
+    job.start()
+    assert begun.wait(60)
+    with pytest.raises(UserWarning):
+        warnings.warn("of the window", UserWarning, stacklevel=1)
+    # What others silence meanwhile stays silent until they end it, and no longer.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        go.set()
+        job.wait()
+        warnings.warn("of the window", UserWarning, stacklevel=1)
+    with pytest.raises(UserWarning):
+        warnings.warn("of the window", UserWarning, stacklevel=1)
+    assert results == ["done"]

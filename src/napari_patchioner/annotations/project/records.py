@@ -340,7 +340,10 @@ class Record(Annotation):
     def taught(self, name: str) -> Record:
         """Return it as an example of a name, which a person gives it."""
         said = self.with_text(name)
-        # Where a machine has said the same, the person agrees with it.
+        if said.source == "taught":
+            # The name that it has from examples; now it is one, and the name a person's word.
+            said = replace(said, source="edited", score=None)
+        # Where the model has said the same, the person agrees with it.
         said = replace(said, reviewed=said.reviewed or said.source in MACHINES)
         return replace(said, example=True, wanted=False, rejected=False)
 

@@ -326,7 +326,10 @@ class Search(QObject):  # type: ignore[misc]
     def set_threshold(self, threshold: float) -> None:
         """Show what scores at least as much; nothing is computed."""
         if self.proposals is not None and self.proposals.threshold != threshold:
+            before = bool(self.proposals.shown())
             self.proposals.threshold = threshold
+            if bool(self.proposals.shown()) != before:
+                self.messaged.emit(self.sentence())
             self._soon.throttle()
 
     def select(self, number: int) -> None:

@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_patchioner.devices import spared_cores
 from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.quiet import add_quiet_filter, ignored_warnings
 
 # How much a background thread gives way to all others.
 NICE = 10
@@ -135,6 +135,8 @@ class Job(QObject):  # type: ignore[misc]
     def start(self) -> None:
         """Start the thread."""
         pause_gc()
+        # Here no other thread's filters are in use that would be put back later.
+        add_quiet_filter()
         for ended in [thread for thread in _notifiers if not thread.is_alive()]:
             del _notifiers[ended]
         _notifiers[self._thread] = self._mailbox.notifier
@@ -187,8 +189,7 @@ def _run(
     error: Exception | None = None
     try:
         # napari shows every warning to the person; deprecations in libraries do not concern them.
-        with warnings.catch_warnings(), spared_cores(1):
-            warnings.simplefilter("ignore")
+        with ignored_warnings(), spared_cores(1):
             results = function(*arguments, progress)
             for result in results if isinstance(results, Iterator) else (results,):
                 mailbox.results.append(result)
