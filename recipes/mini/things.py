@@ -181,12 +181,17 @@ def beside_candidates(
         for concept in np.flatnonzero(grouped[1:].max(0) >= BESIDE).tolist()
         if concept != best and (image.stuff or gatherer.concepts[concept].kind != "stuff")
     ]
-    inside = {
+    inside = inside_of(box, image, gatherer)
+    return beside_features(grouped)[kept], kept, [float(concept in inside) for concept in kept]
+
+
+def inside_of(box: LabelledRegion, image: LabelledImage, gatherer: Gatherer) -> set[int]:
+    """Concepts that labels have inside a box, that of the box among them."""
+    return {
         int(gatherer.owners[concept_index(other.category, gatherer.concepts)])
         for other in (*image.boxes, *image.stuff)
         if _is_inside(other, box)
     }
-    return beside_features(grouped)[kept], kept, [float(concept in inside) for concept in kept]
 
 
 def _is_inside(other: LabelledRegion, box: LabelledRegion) -> bool:
@@ -447,8 +452,12 @@ def main() -> None:
     for name, file in THINGS.items():
         short = Path(HEADS[name]).stem.removeprefix("head_")
         material = prepare(images, options.work, short, gatherer)
+        halves = options.work / "things_folds"
+        halves.mkdir(parents=True, exist_ok=True)
         for tested in (0, 1):
-            head = ThingHead(**fit_all(material.half(1 - tested), gatherer, habits))
+            arrays = fit_all(material.half(1 - tested), gatherer, habits)
+            save_file(arrays, halves / f"half{tested}.safetensors")
+            head = ThingHead(**arrays)
             scores = report(material.half(tested), head, gatherer, scenes)
             print(json.dumps({"model": name, "half": ("tuning", "reporting")[tested], **scores}))
         save_file(fit_all(material, gatherer, habits), options.out / file)
