@@ -29,9 +29,11 @@ EVIDENT = 0.65
 # Persons are named, and come first, from this share of the best mentioned thing's mention.
 PERSONS = 0.5
 # Beside the first thing of a region, so much and so many.
-BESIDE, MOST_BESIDE = 0.65, 1
-# A region is said to be on, in front of or near a thing from these probabilities on.
-AROUND = {"on": 0.55, "in front of": 0.6, "near": 0.6}
+BESIDE, MOST_BESIDE = 0.75, 1
+# A region is said to be on, in front of or near a thing from these probabilities on; near a
+# material, or in the sky, from this one on.
+AROUND = {"on": 0.65, "in front of": 0.65, "near": 0.65}
+SELDOM = 0.8
 # What a thing can stand on beside materials, at, in, and in front of; and what nothing is near.
 _SUPPORTS, _TABLES, _WATERS, _SKIES, _BACKDROPS, _EVERYWHERE = (
     frozenset(re.split(r",\s+", names))
@@ -174,10 +176,15 @@ class Scenes:
     def _around_word(self, head: Thing, thing: Thing) -> str:
         """Say how a thing lies to another one, as was measured; nothing where that is odd."""
         first, second = self._concepts[head.name], self._concepts[thing.name]
+        certain = thing.probability >= SELDOM
         if thing.name in _SKIES:
-            flies = first.kind in ("vehicle", "animal", "sport")
+            # The sky is under a bird on a branch, too.
+            flies = first.kind in ("vehicle", "sport") and certain
             return "in" if thing.relation == "on" and flies else ""
         if thing.relation == "on":
+            # What drives is on the road beside it.
+            if thing.name == "sidewalk" and first.kind == "vehicle":
+                return "near"
             if thing.name in _WATERS:
                 return "in" if first.kind in ("person", "animal") else "on"
             if thing.name in _TABLES and first.kind in ("person", "furniture"):
@@ -186,7 +193,8 @@ class Scenes:
             return "on" if stands and thing.name not in _BACKDROPS - {"rocks"} else ""
         if thing.relation == "in front of":
             return "in front of" if thing.name in _BACKDROPS else ""
-        return "" if thing.name in _EVERYWHERE else "near"
+        vague = second.kind == "stuff" or thing.name in ("grass", "field")
+        return "" if thing.name in _EVERYWHERE or (vague and not certain) else "near"
 
     def _described(self, head: Thing, attributes: Mapping[str, float]) -> str:
         """Return a name with what was measured of it."""
