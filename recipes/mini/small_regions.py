@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--folds", type=Path, help="heads of the folds")
+    parser.add_argument("--models", nargs="+", default=MODELS, help="which models")
     parser.add_argument("--folders", nargs="+", default=FOLDERS, help="parts of the data")
     parser.add_argument("--grids", type=Path, help="keep grids here; those of the card will do")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answers: defaultdict[tuple[str, str], list[Answer]] = defaultdict(list)
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:
-        models = {name: captioner_for(name, given.folds, Path(scratch)) for name in MODELS}
+        models = {name: captioner_for(name, given.folds, Path(scratch)) for name in given.models}
         for image in chosen:
             for name, captioner_of in models.items():
                 captioner = captioner_of(image.file_name)
