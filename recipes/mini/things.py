@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +81,8 @@ class Candidates:
     shown : ndarray of float, shape (n,)
         1 where a caption mentions it or a label names it, else 0.
     several : ndarray of float, shape (n,)
-        1 where three or more boxes are labelled so, else 0.
+        1 where three or more boxes are labelled so, else 0; the share of captions that mention it
+        in the plural where nothing is labelled.
     images : ndarray of str, shape (n,)
         File names.
     """
@@ -130,9 +131,14 @@ class Gatherer:
         grouped = np.zeros_like(windows)
         np.add.at(grouped.T, self.owners, windows.T)
         said = self.mentions(image.captions)
+        many = Counter(
+            owner
+            for caption in image.captions
+            for owner in {int(self.owners[it.concept]) for it in self.read(caption) if it.plural}
+        )
+        labels = (*image.boxes, *image.stuff)
         labelled = Counter(
-            int(self.owners[concept_index(region.category, self.concepts)])
-            for region in (*image.boxes, *image.stuff)
+            int(self.owners[concept_index(region.category, self.concepts)]) for region in labels
         )
         kept = np.flatnonzero(grouped.max(0) >= CONSIDERED).tolist()
         return (
@@ -140,7 +146,12 @@ class Gatherer:
             kept,
             [said[concept] / len(image.captions) for concept in kept],
             [float(labelled[concept] + said[concept] > 0) for concept in kept],
-            [float(labelled[concept] >= SEVERAL) for concept in kept],
+            [
+                float(labelled[concept] >= SEVERAL)
+                if labels
+                else many[concept] / len(image.captions)
+                for concept in kept
+            ],
         )
 
 
@@ -399,10 +410,13 @@ def prepare(images: Iterable[LabelledImage], work: Path, head: str, gatherer: Ga
 def fit_all(
     material: Material, gatherer: Gatherer, habits: FloatArray
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Fit all arrays of a `ThingHead`."""
+    """Fit all arrays of a `ThingHead`, those about regions where some are labelled."""
+    whole = fit(gather(material.images, material.windows, gatherer), gatherer, habits)
     beside = [row for row in material.beside if row[2]]
+    if not beside:
+        return whole
     return {
-        **fit(gather(material.images, material.windows, gatherer), gatherer, habits),
+        **whole,
         **fit_beside(
             np.concatenate([row[1] for row in beside]).astype(float),
             np.concatenate([row[2] for row in beside]).astype(int),
@@ -441,6 +455,15 @@ def report(
     }
 
 
+def _by_captions(images: Iterable[LabelledImage]) -> list[LabelledImage]:
+    """Return photographs that `mini-zeroshot` never saw, with their captions alone."""
+    return [
+        replace(image, boxes=(), masks=(), stuff=())
+        for image in images
+        if image.captions and image.folder in MORE_FOLDERS
+    ]
+
+
 def main() -> None:
     """Read the command line, write the file of every head that has one, and print its scores."""
     options = recipe_parser(__doc__).parse_args()
@@ -451,8 +474,9 @@ def main() -> None:
     scenes = GroundedDecoder.open(options.out).scenes
     for name, file in THINGS.items():
         short = Path(HEADS[name]).stem.removeprefix("head_")
-        material = prepare(images, options.work, short, gatherer)
-        halves = options.work / "things_folds"
+        chosen = images if name == "mini" else _by_captions(images)
+        material = prepare(chosen, options.work, short, gatherer)
+        halves = options.work / ("things_folds" if name == "mini" else f"things_folds_{short}")
         halves.mkdir(parents=True, exist_ok=True)
         for tested in (0, 1):
             arrays = fit_all(material.half(1 - tested), gatherer, habits)

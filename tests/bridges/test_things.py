@@ -164,6 +164,20 @@ def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, Feature
     assert len({caption.text, *caption.alternatives}) == 3
 
 
+def test_the_other_model_describes_whole_photographs_too(grids: dict[str, FeatureGrid]) -> None:
+    model = load_embedded("mini-zeroshot")
+    texts = {name: model.caption(grid, [WholeImage()])[0].text for name, grid in grids.items()}
+    assert texts["coffee"] == "a cup on a table"
+    assert texts["rocket"].endswith("sky")
+    # It was told of no region, so what is beside and around one is not looked for.
+    box = cover(Box(60, 150, 340, 460), grids["coffee"].transform, weighting="area")
+    grid = grids["coffee"]
+    query = Query(pool(grid, [box]), grid, CaptionOptions(), None, no_progress, [box])
+    [item] = model.bridge.answer(query).evidence or ()
+    assert item.beside is None
+    assert item.around == ()
+
+
 def test_a_damaged_file_of_things_is_one_sentence(tmp_path: Path) -> None:
     for path in FOLDER.iterdir():
         if path.name != THINGS["mini"]:

@@ -137,7 +137,7 @@ class ConceptBridge(Bridge):
                     evidence[row] = _of_parts(evidence[row], self._of_members(region, grid))
                 elif len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
-            if self._things is not None:
+            if self._things is not None and self._things.knows_regions:
                 evidence = self._with_things_beside(evidence, probabilities, query)
         strengths = np.array(
             [[seen.attributes.get(word, 0.0) for word in self._words] for seen in evidence],
@@ -320,6 +320,9 @@ def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
         return evidence
     best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]
     score = best[0].probability
+    if score < UNSURE and evidence.verdict == "sure":
+        # No part is plain to see, but all of it together is.
+        return evidence
     return replace(
         evidence,
         concepts=tuple((thing.name, thing.probability) for thing in best),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,11 @@ _TWICE = 0.6
 _SAME = 0.6
 _CENTRAL = 0.18
 _EPSILON = 2e-3
+
+
+def _nothing() -> FloatArray:
+    """Return no numbers."""
+    return np.zeros(0, np.float32)
 
 
 def window_places() -> FloatArray:
@@ -176,15 +181,21 @@ class ThingHead:
     comes in numbers. A fourth, of ``beside_weights`` (BESIDE_FEATURES,) and ``beside_offsets``
     (concepts,), reads `beside_features`: is a concept in a region beside the first. One for each
     of `RELATIONS`, of ``around_weights`` (AROUND_FEATURES, 3) and ``around_offsets``
-    (concepts, 3), reads `around_features`: is a region on, in front of or near a concept.
+    (concepts, 3), reads `around_features`: is a region on, in front of or near a concept. These
+    four are empty where no region was ever labelled.
     """
 
     weights: FloatArray
     offsets: FloatArray
-    beside_weights: FloatArray
-    beside_offsets: FloatArray
-    around_weights: FloatArray
-    around_offsets: FloatArray
+    beside_weights: FloatArray = field(default_factory=_nothing)
+    beside_offsets: FloatArray = field(default_factory=_nothing)
+    around_weights: FloatArray = field(default_factory=_nothing)
+    around_offsets: FloatArray = field(default_factory=_nothing)
+
+    @property
+    def knows_regions(self) -> bool:
+        """Whether it can tell what is beside and around regions."""
+        return self.beside_weights.size > 0
 
     def things(
         self, windows: FloatArray, names: Sequence[str], groups: Sequence[Sequence[int]]
@@ -321,13 +332,14 @@ def _merged(windows: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:
 def load_thing_head(path: Path, concepts: int) -> ThingHead:
     """Read it from a safetensors file; ModelError where that is damaged."""
     arrays = read_own_arrays(path)
-    names = [field.name for field in fields(ThingHead)]
-    if any(name not in arrays for name in names):
+    names = [part.name for part in fields(ThingHead)]
+    if any(name not in arrays for name in names[:2]):
         raise own_file_damaged(path)
-    head = ThingHead(**{name: arrays[name] for name in names})
+    head = ThingHead(**{name: arrays[name] for name in names if name in arrays})
     shapes = [getattr(head, name).shape for name in names]
-    expected = [(FEATURES, 3), (concepts, 3), (BESIDE_FEATURES,), (concepts,)]
-    if shapes != [*expected, (AROUND_FEATURES, 3), (concepts, 3)]:
+    expected: list[tuple[int, ...]] = [(FEATURES, 3), (concepts, 3)]
+    of_regions = [(BESIDE_FEATURES,), (concepts,), (AROUND_FEATURES, 3), (concepts, 3)]
+    if shapes not in ([*expected, *of_regions], [*expected, *[(0,)] * len(of_regions)]):
         raise own_file_damaged(path)
     return head
 

@@ -28,7 +28,7 @@ SHARED = (
 )
 HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
 # What of a whole picture is mentioned; made for the probabilities of one head.
-THINGS = {"mini": "things_mini.safetensors"}
+THINGS = {"mini": "things_mini.safetensors", "mini-zeroshot": "things_zeroshot.safetensors"}
 _LICENCE = "Apache-2.0 and BSD-3-Clause; COCO annotations CC BY 4.0"
 _TEXTS = {
     "mini": (
