@@ -213,6 +213,9 @@ class NameField(qt.QLineEdit):  # type: ignore[misc]
             self.left.emit()
         else:
             super().keyPressEvent(event)
+        # Qt passes Enter on, and napari would take it for its own key.
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            event.accept()
 
 
 class TeachPanel(qt.QWidget):  # type: ignore[misc]
@@ -224,6 +227,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         super().__init__()
         self._teacher, self._actions, self._current, self._model = teacher, actions, current, model
         self._shown: tuple[Lexicon | None, str] = (None, "")
+        self._chosen: list[str] = []
         self.question: Question | None = None
         self.name = NameField()
         tip = "Teach the selected regions this name: others that look alike get it at once."
@@ -318,6 +322,9 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self.joined.setCurrentIndex(list(JOINING.values()).index(teacher.joined))
         with signals_blocked(self.every):
             self.every.setChecked(teacher.is_every(current))
+        if (chosen := self._actions.chosen()) != self._chosen:
+            self._chosen = chosen
+            self._prepare()
         self.here.setText(self._about_selected(current))
         self.here.setVisible(bool(self.here.text()))
         counts = lexicon.counts if lexicon is not None else {}

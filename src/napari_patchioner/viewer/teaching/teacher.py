@@ -165,7 +165,9 @@ class ImageState:
             return None
         union = bool(self.controller.queue.options.get("union"))
         outline = record_outline(record, self.controller.session, plane.axes, union=union)
-        return Target(record.uid, stamp, picture, outline)
+        is_described = self.is_described(record.uid, stamp)
+        row = self.described[record.uid].row if is_described else None
+        return Target(record.uid, stamp, picture, outline, row)
 
 
 Tasks = Sequence[tuple[ImageState, LearningTask]]
@@ -316,7 +318,7 @@ class Teacher(QObject):  # type: ignore[misc]
     # what a person does
 
     def prepare(self, controller: Controller) -> None:
-        """Get ready to learn from the plane at hand: somebody is about to teach."""
+        """Get ready to learn from the plane at hand: somebody may be about to teach."""
         state, here = self.states.get(controller), controller.encoder.here()
         if state is None or here is None or self._ahead is not None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import NamedTuple
 
 from napari_patchioner.backbones import RegionEncoder
@@ -48,7 +49,10 @@ class Described(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Picture:
-    """One encoded plane: its grid, and what is measured of its pixels when that is asked for."""
+    """One encoded plane: its grid, and what is measured of its pixels when that is asked for.
+
+    Two workers may ask at a time: the second one waits for the first.
+    """
 
     grid: FeatureGrid
     sizes: tuple[PlaneSource, ...]
@@ -56,18 +60,21 @@ class Picture:
     prepared: bool = False
     _measures: ImageMeasures | None = None
     _around: Descriptions | None = None
+    _lock: RLock = field(default_factory=RLock)
 
     @property
     def measures(self) -> ImageMeasures:
         """The pixels as they were displayed when they were encoded, measured once."""
-        if self._measures is None:
-            self._measures = ImageMeasures(Levels(self.sizes))
+        with self._lock:
+            if self._measures is None:
+                self._measures = ImageMeasures(Levels(self.sizes))
         return self._measures
 
     def around(self, captioner: Captioner) -> Descriptions:
         """Return what surrounds examples, described once, by a captioner of the grid's backbone."""
-        if self._around is None:
-            self._around = background(captioner, self.grid, self.measures)
+        with self._lock:
+            if self._around is None:
+                self._around = background(captioner, self.grid, self.measures)
         return self._around
 
 
@@ -78,6 +85,8 @@ class Target(NamedTuple):
     stamp: Stamp
     picture: Picture
     outline: Callable[[], Region]
+    # What is known of it already, where it lacks only a picture
+    row: Descriptions | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -346,7 +355,11 @@ def _described(
         try:
             region = untangled(target.outline())
             check_example(region)
-            groups[id(target.picture)].append((target, region))
+            if target.row is None:
+                groups[id(target.picture)].append((target, region))
+            else:
+                small = target.picture.measures.thumbnail(region) if thumbnails else b""
+                described[target.uid] = Described(target.stamp, target.row, small)
         except PatchionerError as error:
             faults[target.uid] = str(error)
     for members in groups.values():
