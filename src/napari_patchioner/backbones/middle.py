@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 from napari_patchioner.bridges.appearance import AXES, HUES, LAB
 
@@ -29,6 +30,9 @@ _CONTRAST = 6.0
 _LEAST, _MOST, _OFF, _OTHERS = 0.15, 0.93, 0.3, 0.2
 # What share of a thing lies inside the region for its shape to be known, or for it to be counted.
 _WHOLE, _HALF = 0.75, 0.6
+# What share of a thing is no hole, and of its convex hull is it, and how far most of the ground
+# is from the colour that it has on average.
+_FILLED, _SOLID, _CALM = 0.4, 0.65, 5.0
 # What share of a thing its hole takes, where it is a ring.
 _HOLE = 0.12
 _SAMPLE, _CUT = 2000, 0.4
@@ -74,13 +78,15 @@ def thing_in_the_middle(
     standing = distance > _CONTRAST
     labels, _ = ndimage.label(ndimage.binary_fill_holes(standing))
     labels = split_marks(np.asarray(labels, np.int32))
-    if np.mean(labels[region] > 0) > _MOST:
+    if np.mean(standing[region]) > _MOST:
         return _axes(dict.fromkeys(_STANDING, 0.0))
     number = _middle_one(labels, region)
     if number is None:
         return None
     inside = np.zeros(labels.shape, bool)
     inside[region] = labels[region] == number
+    if not _is_clear(inside, inside & standing, distance[(labels == 0)]):
+        return None
     whole = inside.sum() >= _WHOLE * np.sum(labels == number)
     return _measured(
         inside, inside & ~standing, smooth, ground, scale / float(stretch.mean()), whole
@@ -101,6 +107,15 @@ def _middle_one(labels: Labels, region: tuple[slice, slice]) -> int | None:
         return None
     others = (inside > _HALF * all_of[: len(inside)]) & (inside > _OTHERS * inside[number])
     return number if others.sum() <= int(others[number]) else None
+
+
+def _is_clear(inside: Mask, standing: Mask, ground: FloatArray) -> bool:
+    """Whether a thing is full and has no deep bays, and the ground is calm beside its parts."""
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    hull = convex_hull_image(inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    calm = ground.size > 0 and float(np.quantile(ground, 0.75)) < _CALM
+    full = standing.sum() > _FILLED * inside.sum() and inside.sum() > _SOLID * hull.sum()
+    return bool(calm and full)
 
 
 def _measured(

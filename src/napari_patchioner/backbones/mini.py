@@ -47,8 +47,9 @@ MARGIN, CLOSE_UP_SIZE = 0.4, 320
 """Margin of that crop, in sides of the region, and its long side as the network reads it."""
 
 # Of pictures that are no photographs: regions up to this share of the picture may show one thing,
-# and the share of ground from which its colour is known.
-_LARGEST, _LEAST_GROUND = 0.3, 0.03
+# above the first only a round one, and the share of ground from which its colour is known.
+_LARGE, _LARGEST, _LEAST_GROUND = 0.15, 0.3, 0.03
+_SHARP, _ROUND = AXES.index("marks_sharp"), AXES.index("marks_round")
 _GROUND_AREA = AXES.index("ground_area")
 _GROUND = slice(_GROUND_AREA + 1, _GROUND_AREA + 4)
 
@@ -211,7 +212,9 @@ def _thing(grid: FeatureGrid, region: Region) -> FloatArray | None:
     corners = _corners(region, transform)
     extent = np.array(transform.extent[2:])
     sides = corners[1] - corners[0]
-    if not 0 < sides.prod() < _LARGEST * extent.prod():
+    # Where no mark has an outline, no ground is clear.
+    sharp = grid.embeddings[..., -len(AXES) :][..., _SHARP].any()
+    if not sharp or not 0 < sides.prod() < _LARGEST * extent.prod():
         return None
     pixels = grid.picture.transpose(1, 2, 0).astype(np.uint8, copy=False)
     crop, window = _crop(pixels, region, transform)
@@ -222,9 +225,12 @@ def _thing(grid: FeatureGrid, region: Region) -> FloatArray | None:
         return None
     zoom = np.divide(crop.shape[:2], window[2:])
     (top, left), (bottom, right) = ((corners - corner) * zoom).tolist()
-    return thing_in_the_middle(
+    thing = thing_in_the_middle(
         crop, (top, left, bottom, right), ground, SIZE / float(extent.max() * zoom.mean())
     )
+    # In large parts of a picture only what is round is surely one thing.
+    large = sides.prod() > _LARGE * extent.prod()
+    return None if thing is None or (large and not thing[_ROUND]) else thing
 
 
 def _ground(grid: FeatureGrid, around: Region) -> FloatArray | None:
