@@ -32,7 +32,7 @@ _LEAST, _MOST, _OFF, _OTHERS = 0.15, 0.93, 0.3, 0.2
 _WHOLE, _HALF = 0.75, 0.6
 # What share of a thing is no hole, and of its convex hull is it, and how far most of the ground
 # is from the colour that it has on average.
-_FILLED, _SOLID, _CALM = 0.4, 0.65, 5.0
+_FILLED, _SOLID, _EVENNESS = 0.4, 0.65, 5.0
 # What share of a thing its hole takes, where it is a ring.
 _HOLE = 0.12
 _SAMPLE, _CUT = 2000, 0.4
@@ -110,12 +110,12 @@ def _middle_one(labels: Labels, region: tuple[slice, slice]) -> int | None:
 
 
 def _is_clear(inside: Mask, standing: Mask, ground: FloatArray) -> bool:
-    """Whether a thing is full and has no deep bays, and the ground is calm beside its parts."""
+    """Whether a thing is full and has no deep bays, and the ground is even beside its parts."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     hull = convex_hull_image(inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    calm = ground.size > 0 and float(np.quantile(ground, 0.75)) < _CALM
+    even = ground.size > 0 and float(np.quantile(ground, 0.75)) < _EVENNESS
     full = standing.sum() > _FILLED * inside.sum() and inside.sum() > _SOLID * hull.sum()
-    return bool(calm and full)
+    return bool(even and full)
 
 
 def _measured(
