@@ -91,7 +91,8 @@ class Additions:
     def _captioner(self, image: LabelledImage) -> Captioner:
         """Return `mini` with a head and a `ThingHead` that did not see a photograph."""
         head = fold_head(self._work / "heads_folds", "mini", image.file_name)
-        things = self._work / "things_folds" / f"half{half_of(image.file_name)}.safetensors"
+        stem = f"{Path(THINGS['mini']).stem}_half{half_of(image.file_name)}"
+        things = self._work / "things_folds" / f"{stem}.safetensors"
         if (head, things) not in self._captioners:
             folder = self._work / "additions" / f"{head.stem}_{things.stem}"
             folder.mkdir(parents=True, exist_ok=True)

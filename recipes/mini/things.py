@@ -480,7 +480,7 @@ def main() -> None:
         halves.mkdir(parents=True, exist_ok=True)
         for tested in (0, 1):
             arrays = fit_all(material.half(1 - tested), gatherer, habits)
-            save_file(arrays, halves / f"half{tested}.safetensors")
+            save_file(arrays, halves / f"{Path(file).stem}_half{tested}.safetensors")
             head = ThingHead(**arrays)
             scores = report(material.half(tested), head, gatherer, scenes)
             print(json.dumps({"model": name, "half": ("tuning", "reporting")[tested], **scores}))
