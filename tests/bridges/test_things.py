@@ -18,7 +18,16 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.models.embedded import FOLDER, THINGS, load_embedded
 from napari_patchioner.progress import no_progress
-from napari_patchioner.regions import Box, Ellipse, GridTransform, RegionSet, WholeImage, cover
+from napari_patchioner.regions import (
+    Box,
+    Ellipse,
+    GridTransform,
+    Point,
+    RegionSet,
+    Trace,
+    WholeImage,
+    cover,
+)
 
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
 
@@ -138,15 +147,37 @@ def test_a_region_names_only_what_it_shows(mini: Captioner, grids: dict[str, Fea
 
 
 def test_every_member_of_a_set_is_named(mini: Captioner) -> None:
-    cat, coffee = data.cat()[:300, :300], data.coffee()[50:350, 100:400]
-    grid = mini.encode(np.concatenate([cat, coffee, cat[:, ::-1]], axis=1))
+    cat, person = data.cat()[:300, :300], data.astronaut()[:300, 80:380]
+    grid = mini.encode(np.concatenate([cat, person, cat[:, ::-1]], axis=1))
     left, middle, right = (Box(5, x + 5, 290, x + 290) for x in (0, 300, 600))
     sets = [(left, middle), (left, right), (left, middle, right), (left, left)]
     captions = mini.caption(grid, [RegionSet(members) for members in sets])
     texts = [caption.text for caption in captions]
-    assert texts == ["a cat and a cup", "two cats", "two cats and a cup", "a cat"]
+    assert texts == ["a person with a cat", "two cats", "a person with two cats", "a cat"]
+    # What lies on one thing is one thing.
+    inside = (Box(60, 30, 200, 290), Point(150, 150), Trace(((100.0, 100.0), (120.0, 180.0))))
+    (caption,) = mini.caption(grid, [RegionSet((left, *inside))])
+    assert caption.text == "a cat"
     (sentence,) = mini.caption(grid, [RegionSet((left, right))], length="sentence")
     assert sentence.text == "There are two cats."
+
+
+def test_a_set_is_as_sure_as_its_surest_member(
+    mini: Captioner, grids: dict[str, FeatureGrid]
+) -> None:
+    face, first, second = Box(40, 170, 230, 280), Point(256, 256), Point(511, 511)
+    for members in ((face, first), (first, second)):
+        alone = [*mini.caption(grids["astronaut"], members)]
+        (together,) = mini.caption(grids["astronaut"], [RegionSet(members)])
+        best = max(alone, key=lambda caption: caption.score)
+        assert (together.verdict, together.score) == (best.verdict, best.score)
+        if best.verdict == "sure":
+            assert together.text == best.text
+        else:
+            guesses = [caption.text.split(",")[0] for caption in alone]
+            assert together.text == f"{' or '.join(guesses)}?"
+            (less,) = mini.caption(grids["astronaut"], [RegionSet(members)], never=guesses[0])
+            assert (less.text, less.verdict) == (f"{guesses[1]}?", "unsure")
 
 
 def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, FeatureGrid]) -> None:

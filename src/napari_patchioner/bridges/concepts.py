@@ -134,7 +134,7 @@ class ConceptBridge(Bridge):
             cells = grid.shape[0] * grid.shape[1]
             for row, region in enumerate(covers):
                 if len(region.members) > 1:
-                    evidence[row] = _of_parts(evidence[row], self._of_members(region, grid))
+                    evidence[row] = self._of_set(evidence[row], region, query)
                 elif len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
             if self._things is not None and self._things.knows_regions:
@@ -189,13 +189,26 @@ class ConceptBridge(Bridge):
             return ()
         return self._things.things(self._windows(grid), self._names, self._groups)
 
-    def _of_members(self, region: PatchWeights, grid: FeatureGrid) -> tuple[Thing, ...]:
-        """Things that the members of a set show."""
-        features = pool(grid, region.members)[:, : -len(AXES)]
+    def _of_set(self, pooled: Evidence, region: PatchWeights, query: Query) -> Evidence:
+        """Evidence of a set: what its sure members show; first guesses where none is sure."""
+        features = pool(query.grid, region.members)[:, : -len(AXES)]
         probabilities = self.named(features)
-        scores = self._head.calibrated(probabilities).tolist()
-        best = probabilities.argmax(1).tolist()
-        return things_of_members(self._names, best, scores, region.members)
+        scores = self._head.calibrated(probabilities)
+        sure = scores >= self._head.sure
+        chosen = np.flatnonzero(sure if sure.any() else ~sure)
+        things = things_of_members(
+            self._names,
+            probabilities[chosen].argmax(1).tolist(),
+            scores[chosen].tolist(),
+            [region.members[row] for row in chosen],
+        )
+        return replace(
+            pooled,
+            concepts=tuple((thing.name, thing.probability) for thing in things[:CANDIDATES]),
+            score=things[0].probability,
+            verdict="sure" if sure.any() else "unsure",
+            parts=things,
+        )
 
     def _windows(self, grid: FeatureGrid) -> FloatArray:
         """Probabilities in the windows of a picture, kept until another grid is asked about."""
@@ -315,7 +328,7 @@ def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]
 
 
 def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
-    """Evidence of a whole picture or a set: candidates are what its parts show."""
+    """Evidence of a whole picture: candidates are what its parts show."""
     if not parts:
         return evidence
     best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]

@@ -37,8 +37,8 @@ BESIDE = 0.15
 LISTED = 12
 # Windows at least this probable, apart from each other, count as one thing each.
 _COUNTED = 0.6
-# Members of a set that share this much of their places show one thing twice.
-_TWICE = 0.6
+# Members of a set show one thing twice where they share more than this of the smaller one.
+_TWICE = 0.5
 # Share of the best window's probability with which another one belongs to the same thing.
 _SAME = 0.6
 _CENTRAL = 0.18
@@ -283,20 +283,19 @@ def things_of_members(
     ``best`` are the concepts of the members among ``names``, ``scores`` how likely these are right.
     Members that show the same are one thing, as many as stand apart.
     """
-    places = np.array([_bounds(member) for member in members], np.float32)
+    # However often a trace passes a patch, it takes it once.
+    patches = [np.minimum(member.dense(), 1.0) for member in members]
     things = []
     for concept in dict.fromkeys(best):
         rows = [row for row, other in enumerate(best) if other == concept]
         rows.sort(key=lambda row: -members[row].total)
         apart: list[int] = []
         for row in rows:
-            if not any(_likeness(places[row], places[other]) > _TWICE for other in apart):
+            if not any(_shared(patches[row], patches[other]) > _TWICE for other in apart):
                 apart.append(row)
         score = max(scores[row] for row in rows)
-        top, left, bottom, right = map(float, places[rows[0]])
-        things.append(
-            Thing(names[concept], score, score, (top, left, bottom, right), number=len(apart))
-        )
+        place = _bounds(members[rows[0]])
+        things.append(Thing(names[concept], score, score, place, number=len(apart)))
     return tuple(sorted(things, key=lambda thing: -thing.probability))
 
 
@@ -312,11 +311,9 @@ def _bounds(member: PatchWeights) -> tuple[float, float, float, float]:
     )
 
 
-def _likeness(place: FloatArray, other: FloatArray) -> float:
-    """Share that two places have in common of all they take together."""
-    common = np.prod(np.clip(np.minimum(place, other)[2:] - np.maximum(place, other)[:2], 0, None))
-    areas = [np.prod(each[2:] - each[:2]) for each in (place, other)]
-    return float(common / (sum(areas) - common))
+def _shared(patches: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Share that two maps of patches have in common of the smaller one."""
+    return float(np.minimum(patches, other).sum() / min(patches.sum(), other.sum()))
 
 
 def _merged(windows: FloatArray, groups: Sequence[Sequence[int]]) -> FloatArray:

@@ -209,7 +209,7 @@ def cover(
         mean of the members' means for a set, traces without bridges.
     spread : float
         Standard deviation, in patches, of the bell that a point takes around it; with 0 it takes
-        the patch it lies in, as in the paper. Points of a set take their patch.
+        the patch it lies in, as in the paper, and as points of a united set do.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def cover(
            [0.25, 0.  ]])
     """
     if isinstance(region, RegionSet):
-        return _set(region, transform, weighting, convention)
+        return _set(region, transform, weighting, convention, 0.0 if region.union else spread)
     if not isinstance(region, Region):
         raise TypeError(f"{region!r} is no region")
     if isinstance(region, Point) and spread > 0:
@@ -324,7 +324,11 @@ def _reference_box(box: Box, transform: GridTransform) -> PatchWeights:
 
 
 def _set(
-    region: RegionSet, transform: GridTransform, weighting: Weighting, convention: Convention
+    region: RegionSet,
+    transform: GridTransform,
+    weighting: Weighting,
+    convention: Convention,
+    spread: float,
 ) -> PatchWeights:
     """Add the members that the grid reaches up (equation 1), or count their patches once."""
     if not region.members or any(isinstance(member, RegionSet) for member in region.members):
@@ -332,7 +336,9 @@ def _set(
     covers: list[tuple[Region, PatchWeights]] = []
     for member in region.members:
         with suppress(OutsideError):
-            weights = cover(member, transform, weighting=weighting, convention=convention)
+            weights = cover(
+                member, transform, weighting=weighting, convention=convention, spread=spread
+            )
             covers.append((member, weights))
     if not covers:
         raise OutsideError.beyond(transform)

@@ -395,7 +395,8 @@ def _permitted_parts(
     """Return evidence without parts that may not be named: one says nothing of another."""
     parts = tuple(thing for thing in evidence.parts if not options.excludes(thing.name))
     best = max((thing.probability for thing in parts), default=0.0)
-    verdict: Verdict = "sure" if best >= STILL_SURE else "unsure"
+    is_sure = evidence.verdict == "sure" and best >= STILL_SURE
+    verdict: Verdict = "sure" if is_sure else "unsure"
     return replace(evidence, parts=parts, concepts=tuple(left), score=best, verdict=verdict)
 
 
