@@ -25,6 +25,7 @@ ODD = [
         [*WHOLE, "--temperature", value]
         for value in ("0", "-1", "nan", "inf", "-inf", "", "x", "1e-320", "1e999", HUGE)
     ),
+    *([*WHOLE, "--pixel-size", value] for value in ("abc", "-1um", "0 um")),
     *(
         ["caption", "a.png", "--regions", f"grid:{value}"]
         for value in ("", "0", "-1", "1.5", "nan", "100000", "257", HUGE, "1 ", "x")

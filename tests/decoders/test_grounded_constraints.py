@@ -74,15 +74,20 @@ def test_a_description_does_without_an_adjective_but_not_without_its_noun(
 ) -> None:
     [without] = captions(decoder, CELLS, never=["purple"])
     assert without.text == SPOTS.replace("purple ", "")
-    [nothing] = captions(decoder, CELLS, never=["spots"])
-    assert nothing.text == ""
+    assert texts(decoder, CELLS, never=["spots"]) == [SPOTS.replace("spots", "marks")]
+    [nothing] = captions(decoder, CELLS, never=["spots", "marks"])
+    assert (nothing.text, nothing.score) == ("", 0.0)
     assert nothing.problem is not None
 
 
 def test_what_must_be_there_is_named_beside_what_was_seen(decoder: GroundedDecoder) -> None:
     for caption in captions(decoder, *ALL, must=["cat"]):
         assert "cat" in caption.text.split()
-        assert caption.problem is None
+        assert caption.score == dict(caption.concepts).get("cat", 0.0)
+        unseen = "did not recognise 'cat'" in (caption.problem or "")
+        assert unseen == (caption.score == 0)
+    [asked], [plain] = captions(decoder, DOG, must=["dog"]), captions(decoder, DOG)
+    assert (asked.score, asked.problem) == (plain.score, None)
     [dog] = texts(decoder, DOG, must=["a beach"])
     assert "dog" in dog
     assert texts(decoder, VASE, must=["an umbrella"]) == ["an umbrella"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -67,7 +68,7 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
         raise PatchionerError(f"the argument {wrong[:80]!r} holds a NUL, which no name can")
     if (empty := _empty_argument(given)) is not None:
         raise PatchionerError(f"{empty} is empty; name what it stands for, or leave it out")
-    arguments = _parser().parse_args(given)
+    arguments = _parser().parse_args(_with_values(given))
     if load is None:
         from napari_patchioner.batch.local import load_installed
 
@@ -86,6 +87,17 @@ def _empty_argument(given: Sequence[str]) -> str | None:
         if text.startswith("--") and text.endswith("="):
             return text.removesuffix("=")
     return None
+
+
+def _with_values(given: Sequence[str]) -> list[str]:
+    """Join numbers below zero, such as "-1um", to their options, or they pass for options."""
+    joined: list[str] = []
+    for text in given:
+        if joined and re.match(r"-\.?\d", text) and re.fullmatch(r"--[a-z-]*[a-z]", joined[-1]):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
 
 
 def _discard(stream: TextIO) -> None:

@@ -24,7 +24,16 @@ from napari_patchioner.annotations import (
 from napari_patchioner.errors import FormatError, PatchionerError, counted
 
 from .running import AnyJournal, add_running, follow, keeping, say_again, say_failures, say_tally
-from .shared import above_zero, add_images, check_folder, print_exactly, say, share_of_one, up_to
+from .shared import (
+    above_zero,
+    add_images,
+    check_folder,
+    length,
+    print_exactly,
+    say,
+    share_of_one,
+    up_to,
+)
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -130,7 +139,7 @@ def _add_wording(group: Any) -> None:
     ):
         group.add_argument(name, action="store_true", help=text)
     text = "such as 0.65um: sizes in pictures that are no photographs are said in this unit"
-    group.add_argument("--pixel-size", metavar="LENGTH", help=text)
+    group.add_argument("--pixel-size", type=length, metavar="LENGTH", help=text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from napari_patchioner.errors import FormatError, os_errors
+from napari_patchioner.errors import FormatError, PatchionerError, os_errors
 
 _CELLS = 24
 # Where nobody watches, as in a log, a line so many seconds apart.
@@ -156,6 +156,18 @@ def above_zero(text: str) -> float:
             f"must be a number above 0, from {_LEAST:g} to {_MOST:g}, not {_shown(text)}"
         )
     return number
+
+
+def length(text: str) -> str:
+    """Read a length with its unit, as text."""
+    # It loads what the quick commands have no use for.
+    from napari_patchioner.decoders.options import as_length
+
+    try:
+        as_length(text)
+    except PatchionerError as error:
+        raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from error
+    return text
 
 
 def _shown(text: str) -> str:

@@ -225,7 +225,7 @@ def as_length(text: str) -> tuple[float, str]:
         if unit and 0 < size < math.inf:
             return size, unit
     raise ModelError(
-        f"A pixel size is a length and its unit, such as '0.65 µm', but {text!r} is none."
+        f"A pixel size is a length above 0 and its unit, such as '0.65 µm', but {text!r} is none."
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from napari_patchioner.decoders import search
 from napari_patchioner.decoders.caption import Caption, Evidence, Verdict
 from napari_patchioner.decoders.gpt import PrefixGPT
-from napari_patchioner.decoders.options import CaptionOptions
+from napari_patchioner.decoders.options import CaptionOptions, listed
 from napari_patchioner.errors import ModelError
 
 from . import texts, vocabulary
@@ -119,7 +119,8 @@ class GroundedDecoder:
 
         Excluded names are ruled out before anything is chosen, and the rest is as probable as it is
         without them. Required words are taken on a person's word and named beside what was
-        recognised, or alone; ModelError if the vocabulary lacks them. A label is a name alone; a
+        recognised, or alone, as probable as they are; what was not recognised at all is said in the
+        ``problem``. ModelError if the vocabulary lacks them. A label is a name alone; a
         sentence says no more than a phrase.
         """
         options = (options or DEFAULTS).changed(changes)
@@ -161,7 +162,7 @@ class GroundedDecoder:
         problem = "Nothing can be said of this region without these words; take one back."
         nothing = Caption("", 0.0, verdict="unsure", problem=problem)
         return [
-            replace(caption or replace(nothing, score=item.score), concepts=item.concepts[:3])
+            replace(caption or nothing, concepts=item.concepts[:3])
             for item, caption in zip(evidence, captions, strict=True)
         ]
 
@@ -315,7 +316,9 @@ class GroundedDecoder:
             return None
         text, *others = distinct
         alternatives = tuple(others[: options.alternatives])
-        return replace(caption, text=text, alternatives=alternatives, verdict=evidence.verdict)
+        caption = replace(caption, text=text, alternatives=alternatives, verdict=evidence.verdict)
+        asked = (self.words.concepts[concept].name for concept in concepts)
+        return _doubted(caption, evidence, tuple(dict.fromkeys(asked)))
 
     def _described(self, evidence: Evidence, names: Sequence[str], longest: int) -> Caption:
         """Phrases made of the parts of a picture; its likeliest names where there are none."""
@@ -387,6 +390,22 @@ class GroundedDecoder:
             head = self.scenes.chosen(evidence.parts)[:1]
             names = [head[0].name if head else evidence.concepts[0][0]]
         return " ".join([*adjectives, " and ".join(names)]).strip()
+
+
+def _doubted(caption: Caption, evidence: Evidence, required: Sequence[str]) -> Caption:
+    """Return a caption as sure as the least of the names that it must hold; say what none saw."""
+    weights = dict(evidence.concepts)
+    for thing in evidence.parts:
+        weights[thing.name] = max(thing.probability, weights.get(thing.name, 0.0))
+    # The first was rated apart from the others.
+    if evidence.concepts and not evidence.parts:
+        weights[evidence.concepts[0][0]] = evidence.score
+    chances = [weights.get(name, 0.0) for name in required]
+    unseen = [name for name in required if name not in weights]
+    problem = caption.problem
+    if unseen:
+        problem = f"The model did not recognise {listed(unseen)} here and names it on your word."
+    return replace(caption, score=min([caption.score, *chances]), problem=problem)
 
 
 def _permitted_parts(

@@ -17,6 +17,8 @@ _FUNCTION_WORDS = "a an one two three about many and of on with in from to"
 _NOUNS = "background area texture pattern gradient lines line spots spot marks mark rods rod rings"
 _NOUNS += " ring stripes grid mesh"
 _NEEDED = frozenset(f"{_FUNCTION_WORDS} {_NOUNS}".split())
+# What may not be called by its form is a mark.
+_FORMS = frozenset(["lines", "line", "spots", "spot", "rods", "rod", "rings", "ring"])
 _TAIL = re.compile(r",| (?:on|of|with|around) ")
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 
@@ -92,14 +94,20 @@ def with_length(
 
 
 def without_words(text: str, words: Sequence[str]) -> str | None:
-    """Take adjectives out of a description; None where it would fall apart.
+    """Take adjectives out of a description, call forms marks; None where it would fall apart.
 
     >>> without_words("many small purple spots on a red and white background", ["red", "small"])
     'many purple spots on a white background'
-    >>> without_words("many purple spots", ["spots"]) is None
+    >>> without_words("many purple spots", ["spots"])
+    'many purple marks'
+    >>> without_words("many purple spots", ["many"]) is None
     True
     """
+    for word in _FORMS.intersection(words):
+        text = re.sub(rf"\b{word}\b", "marks" if word.endswith("s") else "mark", text)
     for word in words:
+        if word in _FORMS:
+            continue
         if _NEEDED.intersection(word.split()):
             return None
         pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
