@@ -56,7 +56,9 @@ _SHAPES = {
     "rod": {"rod", "rods", "elongated"},
     "ring": {"ring", "rings"},
     "line": {"line", "lines", "stripes", "grid", "mesh"},
-    "square": {"square", "checkered"},
+    "square": {"square", "squares", "checkered"},
+    "rectangle": {"rectangle", "rectangles"},
+    "outline": {"square", "outline", "outlines"},
 }
 _ARRANGED = {
     "clustered": {"clusters", "clustered"},
@@ -102,7 +104,7 @@ def judge(text: str, truth: Truth) -> dict[str, bool]:
         judged["texture"] = bool(set(truth.texture.split("|")) & set(words))
         judged["colour"] = _fits(named, set(truth.inks))
         # Marks where nothing is to be counted are a wrong statement.
-        if re.search(r"\b(spots?|marks?|lines?|rods?|rings?)\b", text):
+        if re.search(r"\b(spots?|marks?|lines?|rods?|rings?|squares?)\b", text):
             judged["marks"] = False
         return judged
     judged["colour"] = _fits(
@@ -154,6 +156,20 @@ class Canvas:
         """Draw a ring, its width inside the radius."""
         box = [column - radius, row - radius, column + radius, row + radius]
         self.pen.ellipse([v * _OVER for v in box], outline=INKS[ink], width=round(width * _OVER))
+
+    def box(
+        self, row: float, column: float, down: float, right: float, turn: float, ink: str
+    ) -> None:
+        """Draw a rectangle, turned around its middle, by half of its sides."""
+        across, along = (
+            np.array([np.cos(turn), -np.sin(turn)]),
+            np.array([np.sin(turn), np.cos(turn)]),
+        )
+        corners = [
+            np.array([row, column]) + first * down * across + second * right * along
+            for first, second in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        ]
+        self.pen.polygon([(x * _OVER, y * _OVER) for y, x in corners], fill=INKS[ink])
 
     def line(self, points: list[tuple[float, float]], ink: str, width: float) -> None:
         """Draw a line through (row, column) points, with round ends."""
@@ -314,6 +330,38 @@ def rings(random: Random) -> tuple[Picture, Truth]:
         canvas.ring(row, column, random.uniform(12, 19), ink, random.uniform(3, 5))
     truth = Truth((ink,), ground, len(middles), "ring")
     return canvas.finished(random, **_manner(random)), truth
+
+
+def squares(random: Random) -> tuple[Picture, Truth]:
+    """Draw squares, turned any way."""
+    return _boxes(random, "square", 1.0)
+
+
+def rectangles(random: Random) -> tuple[Picture, Truth]:
+    """Draw rectangles, turned any way."""
+    return _boxes(random, "rectangle", random.uniform(1.4, 2.2))
+
+
+def square_outlines(random: Random) -> tuple[Picture, Truth]:
+    """Draw squares that are empty inside."""
+    return _boxes(random, "outline", 1.0, inside=random.uniform(0.5, 0.8))
+
+
+def _boxes(random: Random, shape: str, longer: float, inside: float = 0.0) -> tuple[Picture, Truth]:
+    ground, ink = _pair(random)
+    canvas = Canvas(ground)
+    half = random.uniform(9, 30)
+    around = half * np.hypot(1, longer)
+    middles = places(random, int(random.integers(3, 25)), 2 * around + 6, margin=around + 2)
+    for row, column in middles:
+        turn = random.uniform(0, np.pi)
+        canvas.box(row, column, half, half * longer, turn, ink)
+        if inside:
+            canvas.box(row, column, half * inside, half * inside * longer, turn, ground)
+    # Places kept apart are even where they fill the picture.
+    return canvas.finished(random, **_manner(random)), Truth(
+        (ink,), ground, len(middles), shape, optional="even"
+    )
 
 
 def single(random: Random) -> tuple[Picture, Truth]:
@@ -516,6 +564,7 @@ KINDS: dict[str, Callable[[Random], tuple[Picture, Truth]]] = {
         *(rods, parallel_rods, rings, single, two, spots_and_rods),
         *(few_lines, branching, crossing, mesh, stripes, grid, checkers),
         *(gradient, blank, grain, clouds),
+        *(squares, rectangles, square_outlines),
     )
 }
 """What is drawn: a function of a random generator per kind of picture."""

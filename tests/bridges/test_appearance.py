@@ -82,6 +82,36 @@ def test_checks_are_no_round_spots() -> None:
     assert {"cyan", "white"} <= set(text.split())
 
 
+def test_shapes_with_straight_sides_are_not_round() -> None:
+    filled, empty, long = (plain((255, 255, 255)) for _ in range(3))
+    for row in (120, 360):
+        for column in (160, 480):
+            filled[row - 35 : row + 35, column - 35 : column + 35] = 0
+            empty[row - 35 : row + 35, column - 35 : column + 35] = 0
+            empty[row - 30 : row + 30, column - 30 : column + 30] = 255
+            long[row - 30 : row + 30, column - 60 : column + 60] = 0
+    assert words(filled) == "four large black squares on a white background"
+    assert words(empty) == "four large black square outlines on a white background"
+    assert words(long) == "four large black rectangles on a white background"
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "turn"),
+    [((400, 640), 1, 0.0), ((64, 96), 4, 0.6), ((900, 300), 1, -np.pi / 2)],
+)
+def test_gradients_are_gradients(size: tuple[int, int], step: int, turn: float) -> None:
+    rows, columns = np.indices(size)
+    way = rows * np.sin(turn) + columns * np.cos(turn)
+    for most in ((255, 255, 255), (128, 128, 128), (0, 0, 255)):
+        level = (way - way.min())[..., None] / np.ptp(way) * most
+        text = words((level // step * step).astype(np.uint8))
+        assert text.startswith("a smooth gradient from ")
+        first, second = text.removeprefix("a smooth gradient from ").split(" to ")
+        assert first != second
+    weak = 110 + 30 * (way - way.min())[..., None].repeat(3, 2) / np.ptp(way)
+    assert words(weak.astype(np.uint8)) in ("a smooth gradient of gray", "a smooth area of gray")
+
+
 def test_lines_that_cross_are_no_rods() -> None:
     image = plain((255, 255, 255))
     for place in (100, 240, 380):
@@ -129,6 +159,10 @@ def test_scattered_lines_are_not_stripes() -> None:
         ((200, 30, 30), "an even red area"),
         ((255, 150, 0), "an even orange area"),
         ((0, 0, 100), "an even dark blue area"),
+        ((0, 0, 255), "an even blue area"),
+        ((0, 255, 0), "an even green area"),
+        ((0, 255, 255), "an even cyan area"),
+        ((144, 238, 144), "an even light green area"),
         ((135, 206, 235), "an even light blue area"),
         ((120, 75, 35), "an even brown area"),
         ((255, 192, 203), "an even pale pink area"),

@@ -55,6 +55,8 @@ _EDGE, _CLEAR = 8.0, 2.0
 # Limits of the shapes of marks: shorter over longer axis, and how much of an ellipse they fill.
 _ROUND, _ROD = 0.75, 0.5
 _WHOLE = 0.85
+# The same of squares, and of rectangles, of which longer ones are rods.
+_SQUARE, _RECTANGLE = 0.88, 0.3
 # How far apart two colours are that have two names.
 _APART = 12.0
 
@@ -120,8 +122,7 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     chosen = ~marks.line & ~marks.frame & ~marks.dust
     place = (marks.row[chosen], marks.column[chosen])
     diameter = 2 * np.sqrt((marks.area + marks.hole_area)[chosen] / np.pi)
-    ring, elongation = marks.ring[chosen], marks.elongation[chosen]
-    shapes = shapes_of(ring, marks.fill[chosen], elongation)
+    shapes = {name: fits[chosen] for name, fits in shapes_of(marks).items()}
     rod = shapes["rod"]
     angle = 2 * marks.angle[chosen]
     names = separate_names(marks.colour[chosen], diameter)
@@ -141,16 +142,21 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     return {f"marks_{name}": sums(*place, weight) for name, weight in weights.items()}
 
 
-def shapes_of(
-    ring: npt.NDArray[np.bool_], fill: npt.NDArray[np.float64], elongation: npt.NDArray[np.float64]
-) -> dict[str, npt.NDArray[np.bool_]]:
-    """Tell which marks are rings, round, rods and irregular; all arrays have shape (n,)."""
-    whole = fill > _WHOLE
+def shapes_of(marks: Marks) -> dict[str, npt.NDArray[np.bool_]]:
+    """Tell which marks are rings, round, rods, squares and so on; all arrays have shape (n,)."""
+    ring, elongation = marks.ring, marks.elongation
+    straight = marks.straight & (elongation > _RECTANGLE)
+    outline = marks.straight & marks.hollow
+    straight |= outline
+    whole, other = marks.fill > _WHOLE, ~ring & ~straight
     return {
         "ring": ring,
-        "round": ~ring & whole & (elongation > _ROUND),
-        "rod": ~ring & whole & (elongation < _ROD),
-        "irregular": ~ring & ~whole,
+        "round": other & whole & (elongation > _ROUND),
+        "rod": other & whole & (elongation < _ROD),
+        "irregular": other & ~whole,
+        "square": straight & (elongation > _SQUARE),
+        "rectangle": straight & (elongation <= _SQUARE),
+        "outline": outline,
     }
 
 

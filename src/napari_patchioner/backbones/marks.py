@@ -43,6 +43,17 @@ _HOLLOW = 3.0
 # Lines are so many times longer than wide.
 _LINE = 9.0
 _RING_HOLE = 0.12
+# Directions in which marks are measured, what is missing in the corners of those with straight
+# sides, and how deep these are at least, in pixels.
+_DIRECTIONS = np.linspace(0, np.pi / 2, 45, endpoint=False)
+_CORNERS, _LEAST_DEPTH = 0.11, 4.5
+_ROUNDED = 1 - np.pi / 4
+# Of a picture that only brightens, or changes colour, one way: the lightness below which steps of
+# single bytes, which are larger in Oklab, are made smaller; a blur in pixels; how far a pixel is
+# from the mean of those as far along that way; how many times farther than from end to end the
+# colour goes; the steepest share of it within so much of the way.
+_DIM, _SLOPE_SIGMA, _ASTRAY, _DETOUR = 10.0, 2.0, 3.0, 1.2
+_SUDDEN, _STRETCH = 0.3, 0.05
 # How steeply a mark rises at its outline, over its contrast: per radius, and per pixel.
 _STEEP, _STEEPEST = 0.5, 0.04
 # How many times steeper outlines are than the ground itself, how many times its slope marks
@@ -97,6 +108,10 @@ class Marks:
         Radius of the largest disc inside, in pixels.
     holes, hole_area : ndarray of float, shape (n,)
         How many holes, and their square pixels.
+    missing : ndarray of float, shape (n,)
+        Area of the smallest rectangle around the mark that the mark, with its holes, does not
+        take, over the square of the shorter side: 0 for rectangles, 0.21 for discs and rods with
+        round ends.
     sharp : bool
         Whether the marks have outlines, so that they can be counted; others are only estimated.
     """
@@ -115,15 +130,25 @@ class Marks:
     depth: Columns
     holes: Columns
     hole_area: Columns
+    missing: Columns
     sharp: bool = True
+
+    @property
+    def hollow(self) -> npt.NDArray[np.bool_]:
+        """Which marks have one large hole."""
+        whole = self.area + self.hole_area
+        return np.asarray((self.hole_area > _RING_HOLE * whole) & (self.holes == 1))
+
+    @property
+    def straight(self) -> npt.NDArray[np.bool_]:
+        """Which marks are squares or rectangles, or outlines of them, and large enough to tell."""
+        deep = np.where(self.hollow, np.sqrt(self.area + self.hole_area) / 2, self.depth)
+        return np.asarray((self.missing < _CORNERS) & (deep > _LEAST_DEPTH))
 
     @property
     def ring(self) -> npt.NDArray[np.bool_]:
         """Which marks are rings: one large hole in something round."""
-        whole = self.area + self.hole_area
-        return np.asarray(
-            (self.hole_area > _RING_HOLE * whole) & (self.holes == 1) & (self.elongation > 0.5)
-        )
+        return np.asarray(self.hollow & (self.elongation > 0.5) & ~self.straight)
 
     @property
     def frame(self) -> npt.NDArray[np.bool_]:
@@ -140,7 +165,8 @@ class Marks:
         narrow = self.depth < np.minimum(_DEEP * self.width + _DEEPER, _DEEPEST)
         # Something broad with many small holes is none.
         compact = (self.elongation > _WIDE) & (self.fill > _FULL)
-        return np.asarray(long & narrow & ~compact & ~self.ring)
+        outline = self.hollow & self.straight
+        return np.asarray(long & narrow & ~compact & ~self.ring & ~outline)
 
     @property
     def dust(self) -> npt.NDArray[np.bool_]:
@@ -168,6 +194,8 @@ def find_marks(lab: Plane) -> Marks:
         Oklab times 100. Its ground is the commonest colour, and may change slowly over the
         picture. A picture without one, such as a texture, has no marks.
     """
+    if _is_slope(lab):
+        return measure_marks(np.zeros(lab.shape[:2], np.int32), lab, lab[..., 0])
     sigma = (_SIGMA, _SIGMA, 0.0)
     smooth = ndimage.gaussian_filter(lab, sigma, mode="nearest", truncate=3)
     ground, deviation, share = _ground(smooth)
@@ -183,6 +211,33 @@ def find_marks(lab: Plane) -> Marks:
         marked = labels.any()
         return measure_marks(labels, lab, distance) if marked else _of_spots(lightness, lab)
     return measure_marks(_with_lines(labels, distance, lightness), lab, distance)
+
+
+def _is_slope(lab: Plane) -> bool:
+    """Whether a picture is nothing but a gradient, straight and steady from one side to another."""
+    squared = lab[..., :1] ** 2
+    evened = lab * (squared / (squared + np.float32(_DIM**2)))
+    sigma = (_SLOPE_SIGMA, _SLOPE_SIGMA, 0.0)
+    evened = ndimage.gaussian_filter(evened, sigma, mode="nearest", truncate=3)
+    down, right = np.gradient(evened, axis=(0, 1))
+    turn = 0.5 * np.arctan2(2 * np.sum(down * right), np.sum(right**2) - np.sum(down**2))
+    rows, columns = np.indices(lab.shape[:2], np.float32)
+    way = rows * np.sin(turn) + columns * np.cos(turn)
+    place = np.round(way - way.min()).astype(int).ravel()
+    number = np.maximum(np.bincount(place), 1)
+    profile = np.stack(
+        [np.bincount(place, channel.ravel()) / number for channel in np.moveaxis(evened, -1, 0)], 1
+    )
+    astray = np.abs(evened.reshape(-1, 3) - profile[place])
+    if astray.max() > _ASTRAY:
+        return False
+    # Corners of slanting ways are single pixels.
+    profile = ndimage.uniform_filter1d(profile, 5, axis=0)
+    whole = float(np.linalg.norm(profile[-1] - profile[0]))
+    gone = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(profile, axis=0), axis=1)))
+    stretch = max(1, round(_STRETCH * len(gone)))
+    sudden = float((gone[stretch:] - gone[:-stretch]).max(initial=0.0))
+    return whole > _CONTRAST and gone[-1] < _DETOUR * whole and sudden < _SUDDEN * whole
 
 
 def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
@@ -433,7 +488,34 @@ def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
         depth=_most(depth, labels, count)[1:],
         holes=holes,
         hole_area=hole_area,
+        missing=_missing(labels, area + hole_area),
     )
+
+
+def _missing(labels: Labels, area: Columns) -> Columns:
+    """Tell what the corners of the smallest rectangle around each mark lack."""
+    padded = np.pad(labels, 1)
+    inner = ndimage.minimum_filter(padded, 3) == ndimage.maximum_filter(padded, 3)
+    rim = np.flatnonzero((labels > 0) & ~inner[1:-1, 1:-1])
+    label = labels.ravel()[rim] - 1
+    order = np.argsort(label, kind="stable")
+    starts = np.searchsorted(label[order], np.arange(len(area)))
+    rows, columns = np.divmod(rim[order], labels.shape[1])
+    smallest, missing = np.full(len(area), np.inf), np.full(len(area), _ROUNDED)
+    for angle in _DIRECTIONS if len(area) else ():
+        sine, cosine = np.sin(angle), np.cos(angle)
+        along, across = columns * cosine + rows * sine, rows * cosine - columns * sine
+        # Pixels reach beyond their centres, less in a slanting row of many.
+        beyond = 0.5 if sine else 1.0
+        first, second = (
+            np.maximum.reduceat(way, starts) - np.minimum.reduceat(way, starts) + beyond
+            for way in (along, across)
+        )
+        rectangle, short = first * second, np.minimum(first, second)
+        smaller = rectangle < smallest
+        smallest[smaller] = rectangle[smaller]
+        missing[smaller] = ((rectangle - area) / short**2)[smaller]
+    return missing
 
 
 def _apart(labels: Labels) -> npt.NDArray[np.bool_]:

@@ -129,7 +129,7 @@ def _measured(
         inside = inside & (holes != int(areas.argmax()))
     mark = measure_marks(inside.astype(np.int32), lab, inside * 1.0)
     diameter = scale * 2 * np.sqrt((mark.area + mark.hole_area) / np.pi)
-    shapes = shapes_of(mark.ring, mark.fill, mark.elongation)
+    shapes = shapes_of(mark)
     pixels = lab[ndimage.binary_erosion(inside) if whole else inside]
     pixels = pixels[:: max(1, len(pixels) // _SAMPLE)] if len(pixels) else lab[inside]
     names = separate_names(pixels, np.ones(len(pixels)))

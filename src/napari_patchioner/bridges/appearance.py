@@ -23,6 +23,24 @@ _LIGHTNESS = {
     "brown": (42.0, 66.0),
 }
 
+# From Oklab to cube roots of cones and from cones to linear light (Ottosson 2020).
+_TO_ROOTS = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ]
+)
+_TO_LIGHT = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+# No colour is dark whose strongest light is above the first, and light only with so much white.
+_FULL, _WHITENED = 0.55, 0.1
+
 TINTS = {
     "red": "reddish",
     "orange": "brownish",
@@ -49,7 +67,7 @@ LONG_SIDE = 640
 HUES = (*COLOURS, "cyan", "magenta")
 """Colours in which marks are counted."""
 
-_FORMS = ("ring", "round", "rod", "irregular")
+_FORMS = ("ring", "round", "rod", "irregular", "square", "rectangle", "outline")
 _MARKS = ("count", "sharp", "diameter", "diameter_squared", "spacing", *_FORMS)
 
 AXES: tuple[str, ...] = (
@@ -92,6 +110,7 @@ _WORDS = """
     a an one two three four five six seven eight nine ten about few several many coloured
     and on of in background area texture pattern gradient from to grid mesh stripes checkered
     line lines spot spots mark marks rod rods ring rings
+    square squares rectangle rectangles rectangular outline outlines
     tiny small large thin thick round oval irregular parallel branching crossing
     clusters evenly spread
     smooth uneven even grainy fine coarse mottled
@@ -227,6 +246,12 @@ def _of_marks(view: _View) -> str:
 def _shape(view: _View) -> tuple[str, str]:
     """Return an adjective and a noun for what most marks look like."""
     shares = {name: view.mean(name) for name in _FORMS}
+    straight = shares["square"] + shares["rectangle"]
+    square = shares["square"] > _MOST * straight
+    if shares["outline"] > 0.5:
+        return ("square" if square else "rectangular"), "outline"
+    if straight > _MOST:
+        return "", ("square" if square else "rectangle")
     if shares["ring"] > 0.5:
         return "", "ring"
     if shares["rod"] > 0.6:
@@ -325,11 +350,13 @@ def _of_texture(view: _View) -> str:
     if view["flat"] > 0.97 and view.variation < 2.0:
         return f"an even {view.colour} area"
     steep, steadiness = view.slope()
-    if steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 5:
+    if steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 2:
         # Over an even slope, lightness spreads so many deviations to both sides.
         reach = np.array([1.6 * view.variation, 0, 0])
         first, second = (colour_name(view.lab() + sign * reach) for sign in (-1, 1))
-        return f"a smooth gradient from {first} to {second}"
+        if first != second:
+            return f"a smooth gradient from {first} to {second}"
+        return f"a smooth gradient of {first}"
     if view["flat"] > 0.75:
         even = "smooth" if view.variation < 8.0 else "smooth uneven"
         return f"a {even} area of {view.colours}"
@@ -567,9 +594,12 @@ def colour_name(lab: npt.ArrayLike) -> str:
         return f"pale {base}"
     else:
         low, high = _LIGHTNESS.get(base, (48.0, 76.0))
-    if light < low:
+    linear = _TO_LIGHT @ (_TO_ROOTS @ np.asarray(lab, float) / 100) ** 3
+    gray = base.endswith("gray")
+    if light < low and (gray or linear.max() < _FULL):
         return f"dark {base}"
-    return f"light {base}" if light > high else base
+    whitened = linear.min() > _WHITENED * linear.max()
+    return f"light {base}" if light > high and (gray or whitened) else base
 
 
 def hue_names(lab: npt.ArrayLike) -> npt.NDArray[np.object_]:
