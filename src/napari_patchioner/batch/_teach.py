@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from napari_patchioner.errors import PatchionerError, RegionError
 from napari_patchioner.grids import GridStore
 from napari_patchioner.images import Levels, StoredImage, open_image
 from napari_patchioner.regions import Region
-from napari_patchioner.teaching import Lexicon, check_example, checked_name
+from napari_patchioner.teaching import Lexicon, check_example, checked_name, places_of
 
 from ._job import OWN, Job, read_source
 
@@ -25,6 +26,8 @@ _MOST_BACKGROUNDS = 4
 _STORE_BYTES = 256 * 2**20
 # Columns that hold the name where there is no caption, as tables of boxes call it.
 _NAMES = ("name", "class", "label", "category")
+# Uids that are unique everywhere: those that the window gives to what is drawn.
+_UNIQUE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ACCEPTED = ("true", "1", "yes", "accepted")
 
 
@@ -96,12 +99,12 @@ def _teach_plane(
     """Learn from one plane of an image; None where all its regions are at fault."""
     pyramid = captioner.pyramid(levels, store=GridStore(ram_bytes=_STORE_BYTES), big=job.big)
     sound = _sound(regions, lambda annotation: pyramid.plan(annotation.region), faults)
+    sound = _once(sound, faults)
     plans = pyramid.plans([annotation.region for annotation in sound])
     if not plans:
         return None
-    parts = (
-        (pyramid.encode(plan), [_labelled(sound[row]) for row in rows]) for plan, rows in plans
-    )
+    labelled = _labelled(sound)
+    parts = ((pyramid.encode(plan), [labelled[row] for row in rows]) for plan, rows in plans)
     how: dict[str, Any] = {"image_name": job.image, "thumbnails": thumbnails}
     share = min(len(plans), _MOST_BACKGROUNDS)
     return Lexicon.teach_parts(captioner, parts, levels, share=share, **how)
@@ -121,6 +124,25 @@ def _sound(
     return sound
 
 
-def _labelled(annotation: Annotation) -> tuple[Region, str, str]:
-    """Return a region, its name and its uid."""
-    return annotation.region, name_of(annotation), annotation.uid
+def _once(regions: Sequence[Annotation], faults: list[str]) -> list[Annotation]:
+    """Return regions of a plane without those given before with the same name, which are noted."""
+    first: dict[tuple[str, str], Annotation] = {}
+    for annotation in regions:
+        [place] = places_of([annotation.region])
+        before = first.setdefault((place, checked_name(name_of(annotation))), annotation)
+        if before is not annotation:
+            faults.append(f"region {annotation.uid!r}: is the same as region {before.uid!r}")
+    return list(first.values())
+
+
+def _labelled(regions: Sequence[Annotation]) -> list[tuple[Region, str, str]]:
+    """Return regions of a plane, their names and their uids.
+
+    A uid that is unique in its table alone, such as the number of a row, is another region's in the
+    next one: where the region lies stands for it.
+    """
+    pairs = zip(regions, places_of([annotation.region for annotation in regions]), strict=True)
+    return [
+        (each.region, name_of(each), each.uid if _UNIQUE.fullmatch(each.uid) else place)
+        for each, place in pairs
+    ]

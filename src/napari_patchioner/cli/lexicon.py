@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from functools import reduce
 from pathlib import Path
 
@@ -58,8 +59,11 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
     print(summary(lexicon, arguments.lexicon, whole=arguments.examples))
     if arguments.examples:
         print()
+        # Images of one name are told apart by their content.
+        alike = Counter(image.name for image in lexicon.images)
         for example in lexicon.examples:
-            print(f"{example.name}: {example.image or 'any image'}, {example.uid}")
+            content = f", {example.content[:8]}" if alike[example.image] > 1 else ""
+            print(f"{example.name}: {example.image or 'any image'}{content}, {example.uid}")
 
 
 def _merge(arguments: argparse.Namespace, _: object) -> None:
@@ -120,4 +124,6 @@ def _rename(arguments: argparse.Namespace, _: object) -> None:
     count = lexicon.counts[arguments.old]
     are = "is" if count == 1 else "are"
     grown = (name for name, now in renamed.counts.items() if now != lexicon.counts.get(name))
-    say(f"{counted(count, 'example')} {are} {next(grown, arguments.new)!r} now")
+    new = next(grown, arguments.new)
+    joined = f", as {lexicon.counts[new]:,} were before" if new in lexicon.counts else ""
+    say(f"{counted(count, 'example')} {are} {new!r} now{joined}")

@@ -6,7 +6,7 @@ from .classifier import Classifier, Confusion, Naming
 from .describe import Descriptions, ImageMeasures, background, check_example, describe
 from .files import is_lexicon, read_lexicon, write_lexicon
 from .find import HEAT_CELLS, LONGEST, Finder, Proposal, Sample, overlap, peaks
-from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name
+from .lexicon import Example, Lexicon, Origin, TaughtImage, checked_name, places_of
 from .search import Found, Part, box_in, mean_size, parts_of, samples_of, search_image
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "overlap",
     "parts_of",
     "peaks",
+    "places_of",
     "read_lexicon",
     "samples_of",
     "search_image",

@@ -113,7 +113,7 @@ def test_a_table_of_boxes_is_read_and_written_over(
     ("text", "problem"),
     [
         ("image,name,x1,y1\na,b,1,2\n", "a table of boxes needs the columns 'x2', 'y2'"),
-        ("image,uid,name\na,b,c\n", "a table of regions needs the columns 'kind', 'wkt'"),
+        ("image,uid,name\na,b,c\n", "must be image, kind, wkt or image, x1, y1, x2, y2 or"),
         ("a,b\n1,2\n", "image, kind, wkt or image, x1, y1, x2, y2 or index"),
         ("image,x1,y1,x2,y2\na,.1,.2,.5,.9\n", "are shares of an image, from 0 to 1"),
         ("image,x1,y1,x2,y2\na,4,2,4,9\n", "row 2, column 'x2': the box has no area"),

@@ -182,7 +182,8 @@ def _unknown(head: Head) -> FormatError:
     }
     try:
         table = read_table(head.path)
-        shared = {kind: len(set(names) & set(table.columns)) for kind, names in columns.items()}
+        here = {*table.columns} - {"image"}
+        shared = {kind: len(here & {*names}) for kind, names in columns.items()}
         likeliest = max(shared, key=lambda kind: shared[kind])
         if shared[likeliest]:
             table.require(columns[likeliest], likeliest)
