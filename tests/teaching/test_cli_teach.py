@@ -165,6 +165,10 @@ def test_in_photographs_the_caption_of_the_model_follows_the_name(place: Path, r
                 for name, box in zip(names, drawn, strict=True)
             ]
             write_annotations(place / f"{image}-{names[0]}.csv", regions, {})
+    asked = ["caption", place / "d.png", "--regions", place / "d-cup.csv"]
+    assert run(*asked, "--out", place / "own.csv") == 0
+    own = [row["caption"] for row in rows_of(place / "own.csv")]
+    assert all(word in caption for word, caption in zip(("cup", "table"), own, strict=True))
     said = {}
     for name in ("cup", "Felix"):
         asked = ["teach", place / "c.png", "--regions", place / f"c-{name}.csv"]
@@ -180,8 +184,8 @@ def test_in_photographs_the_caption_of_the_model_follows_the_name(place: Path, r
             # The model says "cup" and "table" as well, and has never heard of the others.
             assert float(rows[1]["score"]) > 0.9
     for options in ((), ("--zoom",)):
-        assert said["cup", *options] == (["cup", "table"], ["a cup", "a table"])
-        assert said["Felix", *options][0] == ["Felix: a cup", "zebra: a table"]
+        assert said["cup", *options] == (["cup", "table"], own)
+        assert said["Felix", *options][0] == [f"Felix: {own[0]}", f"zebra: {own[1]}"]
     assert said["cup", "--no-join"] == (["cup", "table"], [None, None])
 
 

@@ -168,6 +168,8 @@ TAUGHT = "taught"
 """Where the ``origin`` of a record says what gave it its name."""
 
 
+# Between the guesses of a caption that is unsure.
+_GUESSES = re.compile(r", | or ")
 _ARTICLE = re.compile(r"(?:an?|the) ")
 
 
@@ -176,8 +178,11 @@ def joined_caption(name: str, own: str) -> str:
 
     >>> joined_caption("leaf", "one green round spot"), joined_caption("table", "a table")
     ('leaf: one green round spot', 'table')
+    >>> joined_caption("cup", "cup or bowl?"), joined_caption("beaker", "cup or bowl?")
+    ('cup', 'beaker: cup or bowl?')
     """
-    is_more = _ARTICLE.sub("", own, count=1).casefold() != name.casefold()
+    said = _GUESSES.split(own[:-1]) if own.endswith("?") else [_ARTICLE.sub("", own, count=1)]
+    is_more = name.casefold() not in map(str.casefold, said)
     return f"{name}: {own}" if own and is_more else name
 
 
