@@ -45,6 +45,10 @@ def say(scenes: Scenes, *things: Thing) -> str:
             [Thing("toilet", 0.9, 0.8), Thing("sink", 0.8, 0.6), Thing("bathroom", 0.8, 0.4)],
             "a toilet and a sink in a bathroom",
         ),
+        (
+            [Thing("laptop", 0.9, 0.9, ABOVE), Thing("clock", 0.8, 0.6), Thing("vase", 0.8, 0.5)],
+            "a laptop, a clock and a vase",
+        ),
         ([Thing("person", 0.9, 0.9, several=0.9)], "a group of people"),
         ([Thing("zebra", 0.9, 0.9, several=0.9)], "a zebra"),
         (
@@ -62,7 +66,10 @@ def test_what_is_doubtful_is_left_out(scenes: Scenes) -> None:
     assert say(scenes, cat, Thing("couch", 0.2, 0.5)) == "a cat"
     assert say(scenes, cat, Thing("couch", 0.9, 0.01)) == "a cat"
     assert say(scenes, cat, Thing("surfer", 0.9, 0.9), Thing("person", 0.9, 0.8)).count(" a ") < 2
-    assert scenes.chosen([Thing("cat", 0.4, 0.9)]) == []
+    assert scenes.chosen([Thing("cat", 0.6, 0.9)]) == []
+    bus = Thing("bus", 0.97, 0.9)
+    assert say(scenes, bus, Thing("truck", 0.9, 0.6)) == "a bus"
+    assert "truck" in say(scenes, bus, Thing("truck", 0.97, 0.6))
     assert scenes.chosen([Thing("no such thing", 0.9, 0.9)]) == []
 
 

@@ -31,7 +31,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
 # Below this probability of being a photograph nothing is named; below this score what is said of a
 # whole picture by its parts is a hedge.
-PHOTOGRAPH, UNSURE = 0.5, 0.5
+PHOTOGRAPH, UNSURE = 0.5, 0.7
 # From this share of the picture's patches on a region is the whole picture: its parts name the
 # thing that a box of this size is drawn around as often as the box does, and say more.
 WHOLE = 0.9

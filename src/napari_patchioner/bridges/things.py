@@ -35,6 +35,10 @@ CONSIDERED = 0.12
 BESIDE = 0.15
 # Things that evidence lists at most.
 LISTED = 12
+# The regressions were fitted on photographs that nearly all show people and what people keep. A
+# person that no window gives this much is not there, and other things that none gives this much
+# are at best as likely as not.
+PERSON_PLAIN, PLAIN, DOUBTFUL = 0.75, 0.5, 0.5
 # Windows at least this probable, apart from each other, count as one thing each.
 _COUNTED = 0.6
 # Members of a set show one thing twice where they share more than this of the smaller one.
@@ -207,10 +211,16 @@ class ThingHead:
         group's share.
         """
         windows = _merged(windows, groups)
-        kept = np.flatnonzero(windows.max(0) >= CONSIDERED)
+        peaks = windows.max(0)
+        # A head that no region was shown to is less plain about everything.
+        person, plain = (PERSON_PLAIN, PLAIN) if self.knows_regions else (CONSIDERED, CONSIDERED)
+        needed = np.where(np.array(names) == "person", person, CONSIDERED)
+        kept = np.flatnonzero(peaks >= needed)
         # What comes first in a window is at least so probable, so the others need no features.
         odds = thing_features(windows[:, kept]) @ self.weights + self.offsets[kept]
         chances = 1 / (1 + np.exp(-odds))
+        faint = peaks[kept] < plain
+        chances[faint, 1] = chances[faint, 1].clip(max=DOUBTFUL)
         order = np.argsort(-chances[:, 0], kind="stable")[:LISTED]
         return tuple(
             Thing(

@@ -24,7 +24,7 @@ from napari_patchioner.errors import ModelError
 from . import texts, vocabulary
 from .grammar import GroundedGrammar
 from .relations import Grounds, Relations, Selection
-from .scenes import Scenes
+from .scenes import SURE, Scenes
 from .vocabulary import ADJECTIVES, QUANTITIES
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -414,7 +414,8 @@ def _permitted_parts(
     """Return evidence without parts that may not be named: one says nothing of another."""
     parts = tuple(thing for thing in evidence.parts if not options.excludes(thing.name))
     best = max((thing.probability for thing in parts), default=0.0)
-    is_sure = evidence.verdict == "sure" and best >= STILL_SURE
+    least = STILL_SURE if any(thing.number for thing in parts) else SURE
+    is_sure = evidence.verdict == "sure" and best >= least
     verdict: Verdict = "sure" if is_sure else "unsure"
     return replace(evidence, parts=parts, concepts=tuple(left), score=best, verdict=verdict)
 

@@ -19,8 +19,8 @@ from .vocabulary import (
     with_article,
 )
 
-# A sentence begins with what is at least this probable.
-SURE = 0.5
+# A sentence begins with what is at least this probable, as the name of a box is.
+SURE = 0.7
 # Of what else is shown, this much must be probable, and so many people mention it.
 SHOWN, MENTIONED = 0.38, 0.07
 MOST = 3
@@ -54,6 +54,18 @@ _SUPPORTS, _TABLES, _WATERS, _SKIES, _BACKDROPS, _EVERYWHERE = (
 SEVERAL = 0.75
 # Things of a kind that share this much of their places need to be this probable, both of them.
 RIVALS, RIVAL_SURE = 0.4, 0.7
+# What is often taken for one another is one thing seen twice unless both are this probable.
+CONFUSED_SURE = 0.95
+_CONFUSED = tuple(
+    frozenset(re.split(r",\s+", names))
+    for names in (
+        "bus, truck, car, train",
+        "suitcase, bag, backpack, handbag, purse",
+        "television, cell phone",
+        "keyboard, cell phone",
+        "cat, dog, bear",
+    )
+)
 # A picture is of one of these, however it is called.
 _ALONE = (("person",), ("scene", "stuff"))
 
@@ -74,7 +86,7 @@ class Scenes:
         """
         known = [thing for thing in things if thing.name in self._concepts]
         head = max(
-            (thing for thing in known if thing.probability >= SURE),
+            (thing for thing in known if _is_sure(thing)),
             key=lambda thing: thing.mention,
             default=None,
         )
@@ -93,7 +105,7 @@ class Scenes:
             if len(kept) < MOST and shown and fits:
                 kept.append(thing)
         for thing in kept:
-            if thing.probability >= SURE and self._goes_before(thing, head):
+            if _is_sure(thing) and self._goes_before(thing, head):
                 head = thing
         return [head, *(thing for thing in kept if thing is not head)]
 
@@ -117,7 +129,11 @@ class Scenes:
         text = first or self._counted(head)
         if beside:
             join = self._join(head, beside[0])
-            text += f" {join} {' and '.join(map(self._noun, beside))}"
+            nouns = [self._noun(thing) for thing in beside]
+            if join == "and" and len(nouns) > 1:
+                text += f", {', '.join(nouns[:-1])} and {nouns[-1]}"
+            else:
+                text += f" {join} {' and '.join(nouns)}"
         near, used = head, ""
         for thing in sorted(apart, key=lambda thing: self._lateness(head, thing)):
             relation = self._place_word(head, thing) or self._place_word(near, thing) or "near"
@@ -215,9 +231,14 @@ class Scenes:
         first, second = self._concepts[thing.name], self._concepts[other.name]
         if any(first.kind in kinds and second.kind in kinds for kinds in _ALONE):
             return False
+        least = min(thing.probability, other.probability)
+        confused = any({first.name, second.name} <= names for names in _CONFUSED)
+        apart = thing.relation or (thing.number and other.number)
+        if confused and least < CONFUSED_SURE and not apart:
+            return False
         # Two animals in one place are guesses at one animal.
         rivals = first.kind == second.kind and _overlap(thing.place, other.place) > RIVALS
-        if rivals and min(thing.probability, other.probability) < RIVAL_SURE:
+        if rivals and least < RIVAL_SURE:
             return False
         return {*first.name.split()}.isdisjoint(second.name.split())
 
@@ -298,6 +319,11 @@ class Scenes:
         if concept.name in UNIQUE or usual == "the":
             return f"the {concept.name}"
         return with_article(concept.name, mass=concept.mass)
+
+
+def _is_sure(thing: Thing) -> bool:
+    """Whether a sentence may begin with a thing; members of a set were found sure before."""
+    return thing.number > 0 or thing.probability >= SURE
 
 
 def _overlap(place: Place, other: Place) -> float:
