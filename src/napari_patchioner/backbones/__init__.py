@@ -93,5 +93,7 @@ class CloseUpEncoder(Protocol):
         """Embed the small ones among regions from what is in ``grid.picture``, one pass each.
 
         Returns vectors, (d,), by the position of their region; none for regions that are large
-        enough, and none at all without a picture. ``progress`` may raise ``Cancelled``.
+        enough, and none at all without a picture. A set with a small member may have a vector for
+        each member that the grid reaches, (members, d), not a number where that is large.
+        ``progress`` may raise ``Cancelled``.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -19,7 +20,7 @@ from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.bridges.concepts import PHOTOGRAPH
 from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
 from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform, pool
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
@@ -160,14 +161,25 @@ class MiniBackbone(Backbone):
         if grid.measures.get("photograph", 0.0) < PHOTOGRAPH:
             things = {row: _thing(grid, region) for row, region in enumerate(regions)}
             return {row: thing for row, thing in things.items() if thing is not None}
-        small = [row for row, region in enumerate(regions) if is_small(region, grid.transform)]
+        parts = [_parts_inside(region, grid.transform) for region in regions]
+        small = [
+            (row, place)
+            for row, members in enumerate(parts)
+            for place, member in enumerate(members)
+            if is_small(member, grid.transform)
+        ]
         pixels = picture.transpose(1, 2, 0).astype(np.uint8, copy=False)
-        vectors = {}
-        for done, row in enumerate(small):
+        vectors: dict[int, FloatArray] = {}
+        for done, (row, place) in enumerate(small):
             report(done / len(small), f"looking closer: {done} of {len(small)} small regions")
             # One by one, so that a caption never depends on what else is asked; a processor gains
             # nothing from batches.
-            vectors[row] = self._close_up(pixels, regions[row], grid.transform)
+            vector = self._close_up(pixels, parts[row][place], grid.transform)
+            if len(parts[row]) == 1:
+                vectors[row] = vector
+            else:
+                unseen = np.full((len(parts[row]), len(vector)), np.nan, np.float32)
+                vectors.setdefault(row, unseen)[place] = vector
         return vectors
 
     def _close_up(
@@ -183,6 +195,18 @@ class MiniBackbone(Backbone):
         weights = cover(region, around, weighting="area")
         vector: FloatArray = pool(FeatureGrid(patches, around, ""), [weights])[0]
         return vector
+
+
+def _parts_inside(region: Region, transform: GridTransform) -> list[Region]:
+    """Return the members of a set that a grid reaches, else the region itself."""
+    if not isinstance(region, RegionSet) or region.union:
+        return [region]
+    reached: list[Region] = []
+    for member in region.members:
+        with suppress(RegionError):
+            cover(member, transform)
+            reached.append(member)
+    return reached
 
 
 def _crop(

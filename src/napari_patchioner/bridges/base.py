@@ -73,7 +73,8 @@ class Bridge(Part):
         covers : sequence of PatchWeights, optional
             The patches themselves, one item per region, for bridges that name their parts.
         close_ups : mapping of int to ndarray of float32, shape (d,), optional
-            Vectors of those rows that a backbone looked at once more, see `CloseUpEncoder`.
+            Vectors of those rows that a backbone looked at once more, see `CloseUpEncoder`; of sets
+            perhaps (members, d).
         progress : callable, optional
             Called with the fraction done and a message; may raise ``Cancelled``.
         """

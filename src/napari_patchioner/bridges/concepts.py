@@ -109,8 +109,8 @@ class ConceptBridge(Bridge):
         measured = attributes(_middles(axes, grid, covers))
         probabilities = self.named(features)
         photograph = grid.measures.get("photograph", 1.0)
-        if query.close_ups and photograph >= PHOTOGRAPH:
-            rows = list(query.close_ups)
+        rows = [row for row, vector in query.close_ups.items() if vector.ndim == 1]
+        if rows and photograph >= PHOTOGRAPH:
             second = self.named(np.stack([query.close_ups[row] for row in rows]))
             probabilities[rows] = _agreed(probabilities[rows], second)
         if photograph < PHOTOGRAPH:
@@ -134,7 +134,7 @@ class ConceptBridge(Bridge):
             cells = grid.shape[0] * grid.shape[1]
             for row, region in enumerate(covers):
                 if len(region.members) > 1:
-                    evidence[row] = self._of_set(evidence[row], region, query)
+                    evidence[row] = self._of_set(evidence[row], row, query)
                 elif len(region.indices) >= WHOLE * cells:
                     evidence[row] = _of_parts(evidence[row], self.things(grid))
             if self._things is not None and self._things.knows_regions:
@@ -189,10 +189,14 @@ class ConceptBridge(Bridge):
             return ()
         return self._things.things(self._windows(grid), self._names, self._groups)
 
-    def _of_set(self, pooled: Evidence, region: PatchWeights, query: Query) -> Evidence:
+    def _of_set(self, pooled: Evidence, row: int, query: Query) -> Evidence:
         """Evidence of a set: what its sure members show; first guesses where none is sure."""
-        features = pool(query.grid, region.members)[:, : -len(AXES)]
+        members, looks = query.covers[row].members, query.close_ups.get(row)
+        features = pool(query.grid, members)[:, : -len(AXES)]
         probabilities = self.named(features)
+        if looks is not None and looks.ndim > 1:
+            seen = np.isfinite(looks).all(axis=1)
+            probabilities[seen] = _agreed(probabilities[seen], self.named(looks[seen]))
         scores = self._head.calibrated(probabilities)
         sure = scores >= self._head.sure
         chosen = np.flatnonzero(sure if sure.any() else ~sure)
@@ -200,7 +204,7 @@ class ConceptBridge(Bridge):
             self._names,
             probabilities[chosen].argmax(1).tolist(),
             scores[chosen].tolist(),
-            [region.members[row] for row in chosen],
+            [members[place] for place in chosen],
         )
         return replace(
             pooled,
