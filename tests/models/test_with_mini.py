@@ -54,7 +54,8 @@ def test_company_and_order_change_no_caption(captioner, grid, beams):
     backwards = captioner.caption(grid, REGIONS[::-1], beams=beams)[::-1]
     assert said(together) == said(alone) == said(backwards)
     scores = [caption.score for caption in together]
-    assert scores == pytest.approx([caption.score for caption in alone], abs=1e-5)
+    # Products over more rows add in another order, and log-odds magnify the last digits.
+    assert scores == pytest.approx([caption.score for caption in alone], abs=1e-4)
 
 
 def test_the_tool_changes_no_caption(captioner, grid):
