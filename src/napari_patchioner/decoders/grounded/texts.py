@@ -18,7 +18,8 @@ _NOUNS = "background area texture pattern gradient lines line spots spot marks m
 _NOUNS += " ring stripes grid mesh"
 _NEEDED = frozenset(f"{_FUNCTION_WORDS} {_NOUNS}".split())
 # What may not be called by its form is a mark.
-_FORMS = frozenset(["lines", "line", "spots", "spot", "rods", "rod", "rings", "ring"])
+_NAMES = ("line", "spot", "rod", "ring", "square", "rectangle", "outline")
+_FORMS = frozenset([*_NAMES, *(f"{name}s" for name in _NAMES)])
 _TAIL = re.compile(r",| (?:on|of|with|around) ")
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 
@@ -100,13 +101,17 @@ def without_words(text: str, words: Sequence[str]) -> str | None:
     'many purple spots on a white background'
     >>> without_words("many purple spots", ["spots"])
     'many purple marks'
+    >>> without_words("two black squares", ["squares"])
+    'two black marks'
+    >>> without_words("two square outlines", ["square"]), without_words("a square", ["square"])
+    ('two outlines', 'a mark')
     >>> without_words("many purple spots", ["many"]) is None
     True
     """
     for word in _FORMS.intersection(words):
-        text = re.sub(rf"\b{word}\b", "marks" if word.endswith("s") else "mark", text)
+        text = re.sub(rf"\b{word}\b(?! outline)", "marks" if word.endswith("s") else "mark", text)
     for word in words:
-        if word in _FORMS:
+        if word in _FORMS and word not in text.split():
             continue
         if _NEEDED.intersection(word.split()):
             return None
