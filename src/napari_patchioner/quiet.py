@@ -6,21 +6,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-
-
-@dataclass(slots=True)
-class _Depth:
-    """How many times a thread has asked for quiet and not ended it yet."""
-
-    count: int = 0
 
 
 class _Threads(threading.local):
-    """What each thread has of its own."""
+    """How many times each thread has asked for quiet and not ended it yet."""
 
-    def __init__(self) -> None:
-        self.depth = _Depth()
+    depth = 0
 
 
 _threads = _Threads()
@@ -30,7 +21,7 @@ class _OfQuietThread(type):
     """Has every warning of a quiet thread belong to a category."""
 
     def __subclasscheck__(cls, _category: type) -> bool:
-        return _threads.depth.count > 0
+        return _threads.depth > 0
 
 
 class _Ignored(Warning, metaclass=_OfQuietThread):
@@ -51,9 +42,8 @@ def add_quiet_filter() -> None:
 def ignored_warnings() -> Iterator[None]:
     """Ignore all warnings of this thread inside the ``with``."""
     add_quiet_filter()
-    depth = _threads.depth
-    depth.count += 1
+    _threads.depth += 1
     try:
         yield
     finally:
-        depth.count -= 1
+        _threads.depth -= 1
