@@ -27,18 +27,24 @@ def captioner(captioner):
     """The captioner of the other tests, but it keeps what it has seen as real ones do."""
     look = captioner.encode
     captioner.seen, captioner.cancelled = [], 0
+    # At these it stops until `hold` is set, however soon their turn comes.
+    captioner.pauses = set()
 
     def encode(image, *, progress=None, store=None):
         key = grid_key(np.asarray(image), "colours")
         if store is not None and (known := store.get(key)) is not None:
             return known
+        shade = int(np.asarray(image)[0, 0, 0])
+        if shade in captioner.pauses:
+            captioner.pauses.remove(shade)
+            captioner.hold.clear()
         try:
             grid = look(image, progress=progress)
         except Cancelled:
             captioner.cancelled += 1
             raise
         object.__setattr__(grid, "key", key)
-        captioner.seen.append(int(np.asarray(image)[0, 0, 0]))
+        captioner.seen.append(shade)
         if store is not None:
             store.put(grid)
         return grid

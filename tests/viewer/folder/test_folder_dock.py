@@ -33,6 +33,11 @@ def ready(browser, qtbot):
     )
 
 
+def paused(captioner, qtbot):
+    """Wait until it has come to an image it was to stop at."""
+    qtbot.waitUntil(lambda: not captioner.hold.is_set(), timeout=10000)
+
+
 def status(browser, name):
     return browser.listing.statuses[name].text
 
@@ -152,13 +157,12 @@ def test_jumping_through_ten_images_opens_the_last_one_only(quiet, browser, fold
 
 
 def test_reading_ahead_stops_when_one_goes_elsewhere(quiet, browser, go, qtbot, captioner):
+    captioner.pauses = {10}
     go("i1.png")
     ready(browser, qtbot)
-    captioner.reached.clear()
-    captioner.hold.clear()
     # Read before: no encoder is asked for it. The one after it is new.
     browser.step(1)
-    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    paused(captioner, qtbot)
     assert browser.prefetcher.file.name == "i10.png"
     browser.go(browser.listing.find("sub/i1.png"))
     qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
@@ -168,10 +172,9 @@ def test_reading_ahead_stops_when_one_goes_elsewhere(quiet, browser, go, qtbot, 
 
 
 def test_reading_ahead_gives_way_to_the_image_at_hand(quiet, browser, go, qtbot, captioner):
+    captioner.pauses = {2}
     opened = go("i1.png")
-    captioner.reached.clear()
-    captioner.hold.clear()
-    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    paused(captioner, qtbot)
     assert browser.prefetcher.active
     captioner.hold_captions.clear()
     opened.controller.layer("regions").add(BOX, shape_type="rectangle")
@@ -187,10 +190,9 @@ def test_reading_ahead_gives_way_to_the_image_at_hand(quiet, browser, go, qtbot,
 def test_the_window_is_closed_while_the_next_image_is_read(
     quiet, browser, go, qtbot, captioner, viewer
 ):
+    captioner.pauses = {2}
     go("i1.png")
-    captioner.hold.clear()
-    captioner.reached.clear()
-    qtbot.waitUntil(captioner.reached.is_set, timeout=10000)
+    paused(captioner, qtbot)
     viewer.close()
     qtbot.waitUntil(lambda: captioner.cancelled == 1, timeout=10000)
     assert captioner.seen == [1]
