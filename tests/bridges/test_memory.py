@@ -93,12 +93,13 @@ def test_nearest_sentences_do_not_depend_on_the_chunks(n: int, chunk: int, k: in
     temperature=st.sampled_from([0.003, 0.01, 0.1]),
     length=st.sampled_from([2**-7, 0.5, 1.0, 40.0]),
     unit=st.booleans(),
+    shortlist=st.sampled_from([300, 3000]),
     seed=st.integers(0, 99),
 )
-def test_rows_that_only_an_estimate_has_seen_would_change_nothing(
-    spread: float, temperature: float, length: float, unit: bool, seed: int
+def test_what_only_an_estimate_has_seen_changes_nothing(
+    spread: float, temperature: float, length: float, unit: bool, shortlist: int, seed: int
 ) -> None:
-    """One or two regions read half precision first, and exactly what that leaves."""
+    """One or two regions read half precision first, and exactly what weighs most."""
     generator = np.random.default_rng(seed)
     lengths = length * generator.uniform(0.7, 1.4, (3000, 1))
     near = (np.eye(1, 32) + spread * generator.normal(size=(3000, 32))) * lengths
@@ -108,9 +109,12 @@ def test_rows_that_only_an_estimate_has_seen_would_change_nothing(
     bank = MemoryBank(halves, texts(3000), {}, "", np.linalg.norm(exact, axis=1))
     expected = direct(unit_rows(exact) if unit else exact, queries, temperature)
     for n in (1, 2, 3):
-        projected, named = bank.recall(
-            queries[[0, 1, 0]][:n], temperature, unit=unit, normalize=False, neighbours=7
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("napari_patchioner.bridges.memory._SHORTLIST", shortlist)
+            patch.setattr("napari_patchioner.bridges.memory._NEAREST", 100)
+            projected, named = bank.recall(
+                queries[[0, 1, 0]][:n], temperature, unit=unit, normalize=False, neighbours=7
+            )
         scale = 1 if unit else length
         np.testing.assert_allclose(projected, expected[[0, 1, 0]][:n], atol=5e-5 * scale)
         assert [text for text, _ in named[0]] == [text for text, _ in bank.nearest(queries, 7)[0]]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -37,14 +39,15 @@ _MAX_META = 2**22
 # Rows compared at once: 6 MB of float32 at 768 columns stay in the processor's cache, where both
 # the comparison and the average read them.
 _CHUNK = 2048
-# exp(-30) times a million rows is below what single precision can tell from nothing.
-_NEGLIGIBLE = 30.0
 # Estimated cosines of half precision are wrong by less than this, for rows of such lengths; for
 # more queries than a few, comparing them all is as quick.
 _ROUNDING, _SHORT, _LONG, _FEW, _BLOCK = 1e-3, 2**-4, 2**12, 2, 65_536
 # How much of the weight may be dropped with rows that only the estimate has seen, how many rows
 # may be left, and the steps and the end, in units of the temperature, of the sum over the others.
 _DROPPED, _SHORTLIST, _STEPS, _FAR = 1e-5, 65_536, 4, 60
+# Where more are left, so many of the nearest are compared exactly, and the estimates of the others
+# serve where their errors, which are independent of each other, move the average by no more.
+_NEAREST, _MOVED = 8192, 2e-5
 # Below this share of rows that count, it is quicker to copy them out than to add all.
 _SPARSE = 0.6
 # Sets of required and excluded words whose sentences are cached: half a megabyte each for the
@@ -70,8 +73,8 @@ class MemoryBank:
     Made by :meth:`build`, :meth:`open` or :meth:`from_arrays`.
 
     ``embeddings``, (rows, dim), are as stored: half or single precision, not normalised; there is a
-    caption for each. ``provenance`` says what made them, such as the hash of a projection; ``hash``
-    is the SHA-256 of embeddings and captions.
+    caption for each, and a length in ``lengths``. ``provenance`` says what made them, such as the
+    hash of a projection; ``hash`` is the SHA-256 of embeddings and captions.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class MemoryBank:
         hash: str,  # noqa: A002 - the word the annotations use
         lengths: npt.NDArray[np.float32],
     ) -> None:
-        self.embeddings, self.captions, self._lengths = embeddings, captions, lengths
+        self.embeddings, self.captions, self.lengths = embeddings, captions, lengths
         self.provenance, self.hash = provenance, hash
 
     @classmethod
@@ -234,11 +237,10 @@ class MemoryBank:
         cosines, best first. ``progress`` is called for every chunk; may raise ``Cancelled``.
         """
         queries = self._queries(vectors)
-        average = _SoftAverage(len(queries), self.dim, temperature)
+        average = _SoftAverage(len(queries), self.dim, temperature, len(self))
         ranking = _Ranking(len(queries), max(neighbours, top_k or 0))
-        for chunk in self._shortlist(queries, temperature, ranking.k, progress) or self.compare(
-            queries, progress
-        ):
+        chunks = self._estimated(queries, temperature, ranking.k, top_k is None, progress)
+        for chunk in self.compare(queries, progress) if chunks is None else chunks:
             ranking.add(chunk.indices, chunk.cosines)
             if top_k is None:
                 average.add(chunk.cosines, chunk.rows, chunk.lengths if unit else None)
@@ -259,19 +261,28 @@ class MemoryBank:
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
     ) -> Iterator[Compared]:
         """Yield the memory in chunks, compared with unit vectors of shape (n, dim)."""
-        import torch  # converts half precision ten times as fast as numpy
+        import torch
 
         progress = progress or no_progress
-        buffer = torch.empty((min(_CHUNK, len(self)), self.dim))
         unit = torch.from_numpy(np.ascontiguousarray(queries))
-        for first in range(0, len(self), _CHUNK):
+        for first, rows in self.read():
             progress(first / len(self), f"comparing with {len(self)} sentences")
-            stored = torch.from_numpy(self.embeddings[first : first + _CHUNK])
-            rows = buffer[: len(stored)].copy_(stored)
             indices = np.arange(first, first + len(rows))
-            cosines: npt.NDArray[np.float32] = (unit @ rows.T).numpy()
-            cosines /= self._lengths[indices]
-            yield Compared(indices, rows.numpy(), self._lengths[indices], cosines)
+            lengths = self.lengths[indices]
+            cosines = (unit @ torch.from_numpy(rows).T).div_(torch.from_numpy(lengths))
+            yield Compared(indices, rows, lengths, cosines.numpy())
+
+    def read(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield the rows as stored, (k, dim), with the number of the first of them.
+
+        They are overwritten by those that are read next.
+        """
+        import torch  # converts half precision ten times as fast as numpy
+
+        buffer = torch.empty((min(_CHUNK, len(self)), self.dim))
+        for first in range(0, len(self), _CHUNK):
+            stored = torch.from_numpy(self.embeddings[first : first + _CHUNK])
+            yield first, buffer[: len(stored)].copy_(stored).numpy()
 
     def estimate(
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
@@ -283,7 +294,7 @@ class MemoryBank:
         import torch
 
         suited = self.embeddings.dtype == np.float16 and len(queries) <= _FEW
-        if not suited or self._lengths.min() < _SHORT or self._lengths.max() > _LONG:
+        if not suited or self.lengths.min() < _SHORT or self.lengths.max() > _LONG:
             return None
         progress = progress or no_progress
         halves = torch.from_numpy(queries).half()
@@ -293,40 +304,55 @@ class MemoryBank:
             stored = torch.from_numpy(self.embeddings[first : first + _BLOCK])
             for query, row in zip(halves, cosines, strict=True):
                 row[first : first + _BLOCK] = (stored @ query).numpy()
-        return cosines / self._lengths
+        return cosines / self.lengths
 
-    def _shortlist(
+    def _estimated(
         self,
         queries: npt.NDArray[np.float32],
         temperature: float,
         k: int,
+        averaged: bool,
         progress: Progress | None,
-    ) -> list[Compared] | None:
+    ) -> Iterator[Compared] | None:
         """Compare the rows alone that matter: the ``k`` nearest, and all but 1e-5 of the weight.
 
-        A weight is at most ``exp(2 error / temperature)`` times what an estimate says of it. None
-        where nothing is saved, or the estimates turn out to be worse than they should be.
+        A weight is at most ``exp(2 error / temperature)`` times what an estimate says of it. Where
+        the weight is ``averaged`` and spread over more rows, the nearest are compared, and the
+        others go by their estimates. None where nothing is saved, or the estimates turn out to be
+        worse than they should be.
         """
         near = self.estimate(queries, progress) if len(self) > _CHUNK else None
         if near is None:
             return None
-        kept = np.zeros(len(self), bool)
-        for cosines in near:
-            limit = np.partition(cosines, -k)[-k] - 2 * _ROUNDING if 0 < k <= len(self) else np.inf
-            kept |= cosines >= min(limit, _cut(cosines, temperature))
-        indices = np.flatnonzero(kept)
-        if len(indices) > _SHORTLIST:
+        first = _kth(near, k) - 2 * _ROUNDING
+        weighty = [_cut(row, temperature) if averaged else np.inf for row in near]
+        chosen = _above(near, np.minimum(first, weighty))
+        spread = len(chosen) > _SHORTLIST
+        if spread:
+            chosen = _above(near, np.minimum(first, _kth(near, _NEAREST)))
+        if len(chosen) > _SHORTLIST:
             return None
-        rows = self.take(indices)
+        rows = self.take(chosen)
         lengths = np.linalg.norm(rows, axis=1)
-        exact = queries @ rows.T / lengths + self.shift(indices)
-        if np.abs(exact - near[:, indices]).max() > _ROUNDING:
+        exact = queries @ rows.T / lengths + self.shift(chosen)
+        wrong = float(np.abs(exact - near[:, chosen]).max())
+        near[:, chosen] = -np.inf
+        moved = _moved(near, exact, wrong, temperature) if spread else 0.0
+        if wrong > _ROUNDING or moved > _MOVED:
             return None
-        return [Compared(indices, rows, lengths, exact)]
+        return chain([Compared(chosen, rows, lengths, exact)], self._rest(near) if spread else ())
+
+    def _rest(self, cosines: npt.NDArray[np.float32]) -> Iterator[Compared]:
+        """Yield all rows with cosines, (n, rows), that are known."""
+        for first, rows in self.read():
+            indices = np.arange(first, first + len(rows))
+            yield Compared(indices, rows, self.lengths[indices], cosines[:, indices])
 
     def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return rows as stored, shape (..., dim), by their numbers."""
-        return np.asarray(self.embeddings[indices], np.float32)
+        import torch  # see `read`
+
+        return torch.from_numpy(self.embeddings[indices]).float().numpy()
 
     def shift(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return what `compare` adds to the cosines of rows; nothing here, see `MixedBank`."""
@@ -350,8 +376,10 @@ class _SoftAverage:
     what was added before is scaled down to it.
     """
 
-    def __init__(self, queries: int, dim: int, temperature: float) -> None:
+    def __init__(self, queries: int, dim: int, temperature: float, rows: int) -> None:
         self._temperature = temperature
+        # All rows together, were they this far off, would be no more than what may be dropped.
+        self._negligible = temperature * math.log(rows / _DROPPED)
         self._peak = np.full((queries, 1), -np.inf, np.float32)
         self._mass, self._sum = np.zeros((queries, 1)), np.zeros((queries, dim))
 
@@ -367,20 +395,21 @@ class _SoftAverage:
         top = np.maximum(self._peak, cosines.max(axis=1, keepdims=True))
         fade = np.exp((self._peak - top).astype(np.float64) / self._temperature)
         if rows.ndim == 2:
-            near = (cosines > top - _NEGLIGIBLE * self._temperature).any(axis=0)
-            if not near.any():
+            near = (cosines > top - self._negligible).any(axis=0)
+            share = near.mean()
+            if share == 0:
                 return
-            if near.mean() < _SPARSE:
+            if share < _SPARSE:
                 cosines, rows = cosines[:, near], rows[near]
                 lengths = None if lengths is None else lengths[near]
-        weights = ((torch.from_numpy(cosines) - torch.from_numpy(top)) / self._temperature).exp_()
-        self._mass = (
-            self._mass * fade + weights.sum(dim=1, keepdim=True, dtype=torch.double).numpy()
-        )
+        weights = (torch.from_numpy(cosines) - torch.from_numpy(top)).div_(self._temperature).exp_()
+        self._mass *= fade
+        self._mass += weights.sum(dim=1, keepdim=True, dtype=torch.double).numpy()
         if lengths is not None:
             weights /= torch.from_numpy(lengths)
         added = (weights[:, None] if rows.ndim == 3 else weights) @ torch.from_numpy(rows)
-        self._sum = self._sum * fade + added.numpy().reshape(self._sum.shape)
+        self._sum *= fade
+        self._sum += added.numpy().reshape(self._sum.shape)
         self._peak = top
 
     def result(self) -> npt.NDArray[np.float32]:
@@ -442,6 +471,36 @@ def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
     dropped = np.cumsum((steps * heaviest)[::-1])[::-1]
     within = int((dropped > _DROPPED).sum())
     return float(cosines.max() - within / _STEPS * temperature)
+
+
+def _moved(
+    cosines: npt.NDArray[np.float32],
+    exact: npt.NDArray[np.float32],
+    wrong: float,
+    temperature: float,
+) -> float:
+    """Return how far averages of unit rows are off where ``cosines`` are wrong by so much.
+
+    The standard error of the query (n, rows) that suffers most; ``exact`` (n, k) are not wrong.
+    """
+    top = exact.max(axis=1, keepdims=True)
+    weights, others = np.exp((cosines - top) / temperature), np.exp((exact - top) / temperature)
+    whole = weights.sum(axis=1) + others.sum(axis=1)
+    return float((np.linalg.norm(weights, axis=1) / whole).max() * wrong / temperature)
+
+
+def _kth(cosines: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
+    """Return the k-th largest of each query, of cosines (n, rows); infinity where none is asked."""
+    if not 0 < k <= cosines.shape[1]:
+        return np.full(len(cosines), np.inf, np.float32)
+    return np.partition(cosines, -k, axis=1)[:, -k]
+
+
+def _above(
+    cosines: npt.NDArray[np.float32], limits: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.int64]:
+    """Return which rows come to the limit of one of the queries, of cosines (n, rows)."""
+    return np.flatnonzero((cosines >= np.asarray(limits, np.float32)[:, None]).any(axis=0))
 
 
 class _BankBridge(Bridge):

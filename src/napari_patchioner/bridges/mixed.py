@@ -57,7 +57,7 @@ class MixedBank(MemoryBank):
             Chained([bank.captions for bank in self._banks]),
             first.provenance,
             hashlib.sha256(named.encode()).hexdigest(),
-            np.empty(0, np.float32),
+            np.concatenate([bank.lengths for bank in self._banks]),
         )
 
     def __len__(self) -> int:
@@ -74,6 +74,12 @@ class MixedBank(MemoryBank):
             for chunk in bank.compare(queries, share):
                 cosines = chunk.cosines + self._shifts[place]
                 yield chunk._replace(indices=chunk.indices + start, cosines=cosines)
+
+    def read(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Yield the rows of all banks, in chunks of each."""
+        for start, bank in zip(self._starts.tolist(), self._banks, strict=False):
+            for first, rows in bank.read():
+                yield start + first, rows
 
     def estimate(
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
