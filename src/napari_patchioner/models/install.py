@@ -88,16 +88,24 @@ def preset_card(preset: Preset) -> ModelCard:
 
 def bytes_to_get(preset: Preset) -> int:
     """Return how many bytes of a preset are not on this computer yet, as far as is known."""
-    return sum(file.bytes for file in preset.unique if _place(preset, file) is None)
+    places = _places()
+    return sum(file.bytes for file in preset.unique if _place(preset, file, places) is None)
 
 
-def _place(preset: Preset, file: PresetFile) -> Path | None:
+def _places() -> tuple[Path, list[Path], Path]:
+    """Return where files may lie: in the store, in mirrors, in the hub's cache."""
+    return store.store_folder() / store.FILES, store.mirrors(), store.cache_folder()
+
+
+def _place(
+    preset: Preset, file: PresetFile, places: tuple[Path, list[Path], Path]
+) -> Path | None:
     """Return where a file lies already, without looking into it."""
     if not file.repo and preset.home is not None:
         return preset.home / file.path
-    own = store.store_folder() / store.FILES
-    places = [own if file.repo else own / preset.id, *store.mirrors()]
-    for place in [*places, store.cache_folder()] if file.repo else places:
+    own, mirrors, cache = places
+    folders = [own, *mirrors, cache] if file.repo else [own / preset.id, *mirrors]
+    for place in folders:
         try:
             result = store.find(place, file)
         except ModelError:
@@ -131,9 +139,10 @@ def files_of(name: str) -> list[tuple[str, str, int, Path | None, str]]:
     ready = store.installed(preset) or {}
     listed: list[tuple[str, str, int, Path | None, str]] = []
     raw: set[Path | None] = set()
+    places = _places()
     for role, files in preset.files.items():
         for file in files:
-            place, shown = _place(preset, file), f"{file.repo}/{file.path}".lstrip("/")
+            place, shown = _place(preset, file, places), f"{file.repo}/{file.path}".lstrip("/")
             raw.add(place)
             # What is not there although the model is whole was only needed to make it.
             where = CONVERTED if ready and place is None else file.where

@@ -216,6 +216,9 @@ def cache_name(repo: str) -> str:
 
 def find(folder: Path, file: PresetFile, alone: Collection[str] = ()) -> Path | None:
     """Find a file in a folder that a person copied together; those ``alone`` lie anywhere."""
+    # Most places hold nothing of most models: one look tells.
+    if not folder.is_dir():
+        return None
     bases = [folder]
     if file.repo:
         bases = [folder / file.repo, folder / file.repo.replace("/", "--")]

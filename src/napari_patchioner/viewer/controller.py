@@ -9,7 +9,7 @@ import napari
 import numpy as np
 import numpy.typing as npt
 from napari.utils.events import Event
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
@@ -71,7 +71,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.bindings: dict[str, LayerBinding] = {}
         self.encoder = Encoder(viewer, image, registry, self)
         self.queue = CaptionQueue(self.session, self.encoder, self)
-        self.sources = Sources(viewer, image, self.session, self.settle)
+        self.sources = Sources(viewer, image, self.session, self.settle, self._finish)
         self._shape = geometry.full_shape(image)
         self._deleted: dict[str, napari.layers.Layer] = {}
         self._message_before = self.message
@@ -81,6 +81,10 @@ class Controller(QObject):  # type: ignore[misc]
             viewer, self.bindings.values, self.changed.emit, self._forget_listed
         )
         self._settled = throttled(self._work, SETTLE_MS, self, rest=True)
+        # What the hand has let go of since the last look
+        self._finished: set[TableBinding] = set()
+        self._let_go = QTimer(self, singleShot=True, interval=0)
+        self._let_go.timeout.connect(self._work_at_once)
         self._display_settled = throttled(self.check_display, DISPLAY_MS, self, rest=True)
         self.encoder.messaged.connect(self.show_message)
         self.queue.messaged.connect(self.show_message)
@@ -136,7 +140,13 @@ class Controller(QObject):  # type: ignore[misc]
             shapes.finish_drawing(layer)
             revive = layer.nshapes == 0 and bool(self.session.uids(key))
             self.bindings[key] = LayerBinding(
-                layer, self.image, key, self.session, self.settle, revive=revive
+                layer,
+                self.image,
+                key,
+                self.session,
+                self.settle,
+                finished=self._finish,
+                revive=revive,
             )
             self._shared.attach(layer)
         return layer
@@ -433,6 +443,7 @@ class Controller(QObject):  # type: ignore[misc]
         """Stop everything and release the layers; what is drawn stays."""
         self.finish_drawing()
         self._settled.cancel()
+        self._let_go.stop()
         self._display_settled.cancel()
         self.inspector.switch(False)
         self.search.close()
@@ -482,6 +493,21 @@ class Controller(QObject):  # type: ignore[misc]
         if self.encoder.is_needed(self.session):
             self.encoder.encode()
         self.changed.emit()
+
+    def _finish(self, binding: TableBinding) -> None:
+        """Look at a layer as soon as napari has done with what it announced: nobody draws there."""
+        self._finished.add(binding)
+        self._let_go.start()
+
+    def _work_at_once(self) -> None:
+        """Caption what was finished just now; what else there is to do can wait for a pause."""
+        finished, self._finished = self._finished, set()
+        if any(binding.dragging for binding in self.bindings.values()):
+            return
+        for binding in self.all_bindings():
+            if binding in finished:
+                binding.sync()
+        self.queue.work()
 
     def _add_region(self, shape: str, vertices: npt.NDArray[np.float64]) -> None:
         """Add a region that was found by inspecting, given in image pixels."""

@@ -547,6 +547,8 @@ class CaptionDock(DockBase):
         self.reset_choices()
         if warning := qt_warning():
             show_warning(warning)
+        if registry is None:
+            self.models.load_ahead()
 
     @property
     def image(self) -> Image | None:

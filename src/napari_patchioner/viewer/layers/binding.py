@@ -24,7 +24,8 @@ class TableBinding:
     """Shows the session what happens on a layer, and writes its captions into the table.
 
     `changed`, called after what may need captions, should wait a little, as napari announces a
-    drawing before it has finished it. With `revive` an empty layer gets what the session knows.
+    drawing before it has finished it; `finished` is called, too, where a hand has let go of a
+    shape or a point. With `revive` an empty layer gets what the session knows.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class TableBinding:
         session: Session,
         changed: Callable[[], None],
         *,
+        finished: Callable[[TableBinding], None] = lambda _: None,
         revive: bool = False,
     ) -> None:
         self.layer, self.image, self.key = layer, image, key
-        self._session, self._changed = session, changed
+        self._session, self._changed, self._finished = session, changed, finished
         self._foreign = is_foreign(key)
         self._writing = False
         self._follower = Follower(layer, image)
@@ -133,6 +135,7 @@ class TableBinding:
     def _on_data(self, event: Event) -> None:
         if not action(event).endswith("ing"):
             self._changed()
+            self._finished(self)
 
     def _on_features(self, *_: object) -> None:
         if not self._writing:
@@ -225,6 +228,7 @@ class LayerBinding(TableBinding):
         if not done.endswith("ing"):
             self.sync(replaced=done == "changed")
             self._changed()
+            self._finished(self)
         elif done != "adding":
             self.sync()
 

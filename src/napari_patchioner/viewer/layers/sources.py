@@ -30,11 +30,16 @@ class Sources:
     """The followed layers of one image; `following` holds them by layer."""
 
     def __init__(
-        self, viewer: Viewer, image: Image, session: Session, changed: Callable[[], None]
+        self,
+        viewer: Viewer,
+        image: Image,
+        session: Session,
+        changed: Callable[[], None],
+        finished: Callable[[TableBinding], None] = lambda _: None,
     ) -> None:
         self.following: dict[Any, TableBinding] = {}
         self._viewer, self._image = viewer, image
-        self._session, self._changed = session, changed
+        self._session, self._changed, self._finished = session, changed, finished
 
     def offers(self) -> list[Layer]:
         """Return the layers that could be followed: other people's, with the image's axes."""
@@ -87,9 +92,9 @@ class Sources:
             self.following[layer] = LabelsBinding(*parts, viewer=self._viewer)
         elif isinstance(layer, Points):
             revive = not len(layer.data) and bool(self._session.uids(key))
-            self.following[layer] = PointsBinding(*parts, revive=revive)
+            self.following[layer] = PointsBinding(*parts, finished=self._finished, revive=revive)
         else:
-            self.following[layer] = LayerBinding(*parts)
+            self.following[layer] = LayerBinding(*parts, finished=self._finished)
         _FOLLOWED[layer] = ref(self)
         self._changed()
         return self.following[layer]

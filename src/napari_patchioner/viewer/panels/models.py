@@ -268,6 +268,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         # The job, whether it can be stopped half-way, and the id of the model that it gets, if any.
         self._job: Job | None = None
         self._stoppable, self._coming = False, ""
+        self._ahead: Job | None = None
         # An image that waits for its model; void once it has been encoded otherwise.
         self._pending: _Pending | None = None
         self._agreed: dict[str, Path | None] = {}
@@ -306,8 +307,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
     def start(self) -> None:
         """Have the image on display encoded with the chosen model, got first if need be."""
         controller = self._current()
-        self.refresh()
-        card = self._card()
+        card = next((card for card in self.refresh() if card.id == self.choice.value), None)
         if controller is None or card is None:
             return
         if card.installed:
@@ -328,13 +328,29 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         """Stop for good."""
         self._pending = None
         self._end()
+        if self._ahead is not None:
+            self._ahead.drop()
+            self._ahead = None
         if self.question is not None:
             self.question.reject()
             self.question = None
 
-    def refresh(self) -> None:
-        """Bring the list up to date."""
-        self.choice.show_cards(self._registry.cards(), self._registry.built_in, self._coming)
+    def load_ahead(self) -> None:
+        """Have a worker load the chosen model, where it is small, while the person looks around.
+
+        Other models may take more memory than somebody wants to give them who never presses Start.
+        """
+        if self.choice.value in self._registry.built_in:
+            # Should that fail, Start says why.
+            self._ahead = Job(self._registry.load_ahead, self.choice.value, parent=self)
+            self._ahead.ended.connect(self._on_loaded)
+            self._ahead.start()
+
+    def refresh(self) -> Sequence[ModelCard]:
+        """Bring the list up to date, and return what is in it."""
+        cards = self._registry.cards()
+        self.choice.show_cards(cards, self._registry.built_in, self._coming)
+        return cards
 
     # what is asked
 
@@ -451,6 +467,9 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
             self._job.drop()
             self._job, self._coming = None, ""
             self._refresh_all()
+
+    def _on_loaded(self, _error: Exception | None) -> None:
+        self._ahead = None
 
     def _refresh_all(self) -> None:
         self.refresh()

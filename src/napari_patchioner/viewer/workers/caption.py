@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -77,15 +78,16 @@ def caption_tasks(
 ) -> Iterator[tuple[list[Answer], Mapping[str, Any]]]:
     """Caption regions in batches, each batch on one grid; yield pairs of request and answer.
 
-    And which memory the captions are made with, if not with the model's own.
+    And which memory the captions are made with, if not with the model's own. The first region comes
+    alone: a person waits for it.
     """
     by_grid: dict[int, list[Task]] = {}
     for task in tasks:
         by_grid.setdefault(id(task[2]), []).append(task)
     done = 0
     for same in by_grid.values():
-        for start in range(0, len(same), BATCH):
-            batch = same[start : start + BATCH]
+        waiting = iter(same)
+        while batch := list(islice(waiting, BATCH if done else 1)):
             message = f"captioning: {done} of {len(tasks)}"
             first, last = done / len(tasks), (done + len(batch)) / len(tasks)
             progress(first, message)

@@ -96,6 +96,11 @@ class ModelRegistry:
                 self._users[model] -= 1
                 self._drop(KEPT)
 
+    def load_ahead(self, model: str, progress: Progress) -> None:
+        """Load a model that will be wanted soon."""
+        with self.using(model, progress):
+            pass
+
     def get(self, model: str, folder: Path | None, progress: Progress) -> str:
         """Download a model, or take it from a folder that holds a copy; return its id."""
         progress(0.0, "looking for the files")
@@ -135,7 +140,7 @@ class ModelRegistry:
         """Load a model, and no other one at the same time."""
         # Whoever waits for the lock can cancel.
         while not self._loading.acquire(timeout=CHECK_S):
-            progress(0.0, "waiting for another model to load")
+            progress(0.0, "waiting for a model to load")
         try:
             captioner = self._kept(model)
             if captioner is None:

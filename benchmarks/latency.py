@@ -1,0 +1,288 @@
+"""How long a person waits: for the image to be read, for a caption, and among thousands of shapes.
+
+``python benchmarks/latency.py [--boxes 100] [--shapes 5000] [--model mini] [--json FILE]``
+
+A window is opened with a photograph in it, and the dock. Then, with mouse events as Qt sends them:
+
+- *Start* is pressed as soon as the dock is there, in a process that has not loaded the model yet:
+  how long until the image is read;
+- boxes are drawn, one at a time: how long from letting the button go until the caption stands in
+  the table of the layer;
+- a box is drawn, one is moved and each is undone among thousands that have been captioned.
+
+Beside the clock stand the processor time of all threads and that of the window's own thread, to
+which other programs add nothing. Needs a display (``xvfb-run -s "-screen 0 1440x960x24"`` where
+there is none); see docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_patchioner.viewer.dock import CaptionDock
+
+SIZE = 1440, 960
+# A hand's pause between two boxes, in which everything comes to rest.
+PAUSE_S = 0.4
+
+
+class Spent(NamedTuple):
+    """Milliseconds: of the clock, of all threads' processor time, and of the window's thread."""
+
+    wall: float
+    process: float
+    own: float
+
+
+class Watch:
+    """Takes the three times at once."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def spent(self) -> Spent:
+        """Return what has been spent since it was made."""
+        pairs = zip(self._now(), self._start, strict=True)
+        return Spent(*(1e3 * (end - start) for end, start in pairs))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), time.thread_time()
+
+
+class Hand:
+    """A mouse over napari's canvas, told where to go in pixels of the image."""
+
+    def __init__(self, dock: CaptionDock) -> None:
+        self.viewer = dock.viewer
+        self.canvas = self.viewer.window._qt_viewer.canvas.native
+
+    def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> Watch:
+        """Press, move and let go; return a watch that was started just before letting go."""
+        from qtpy.QtCore import QEvent
+
+        self._send(QEvent.Type.MouseMove, start, held=False)
+        self._send(QEvent.Type.MouseButtonPress, start)
+        for share in np.linspace(0, 1, 6)[1:]:
+            self._send(QEvent.Type.MouseMove, start + share * np.subtract(stop, start))
+        watch = Watch()
+        self._send(QEvent.Type.MouseButtonRelease, stop, wait=False)
+        return watch
+
+    def _send(self, kind: Any, spot: Any, *, held: bool = True, wait: bool = True) -> None:
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        camera = self.viewer.scene.camera
+        size = np.array([self.canvas.height(), self.canvas.width()])
+        y, x = (np.asarray(spot) - np.asarray(camera.center)[-2:]) * camera.zoom + size / 2
+        none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
+        released = kind == QEvent.Type.MouseButtonRelease
+        local = QPointF(round(float(x)), round(float(y)))
+        event = QMouseEvent(
+            kind,
+            local,
+            self.canvas.mapToGlobal(local),
+            none if kind == QEvent.Type.MouseMove else left,
+            left if held and not released else none,
+            Qt.KeyboardModifier.NoModifier,
+        )
+        QApplication.sendEvent(self.canvas, event)
+        if wait:
+            # napari takes in the cursor's moves at most every few milliseconds.
+            let_run(seconds=0.012)
+
+
+def let_run(
+    done: Callable[[], bool] = lambda: False, seconds: float = 60.0, *, needed: bool = False
+) -> None:
+    """Let the window work until something is true, or for a while."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop, end = QEventLoop(), time.perf_counter() + seconds
+    # An event at least every few milliseconds, so that waiting for one takes no longer.
+    timer = QTimer()
+    timer.start(2)
+    while not done() and time.perf_counter() < end:
+        loop.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 5)
+    timer.stop()
+    if needed and not done():
+        raise SystemExit(f"not done within {seconds:.0f} s")
+
+
+@contextmanager
+def opened() -> Iterator[tuple[CaptionDock, Spent]]:
+    """Open a window with a photograph and the dock; yield the dock and what it took to open."""
+    import napari
+    import skimage.data
+
+    with TemporaryDirectory() as home:
+        # Work saved by an earlier run would be restored and captioned, too.
+        os.environ["NAPARI_PATCHIONER_HOME"] = os.environ["NAPARI_PATCHIONER_CACHE"] = home
+        viewer = napari.Viewer()
+        viewer.window._qt_window.setGeometry(0, 0, *SIZE)
+        viewer.add_image(skimage.data.coffee(), name="coffee")
+        let_run(seconds=1)
+        watch = Watch()
+        name = "Patch-ioner: caption regions"
+        _, dock = viewer.window.add_plugin_dock_widget("napari-patchioner", name)
+        yield dock, watch.spent()
+        dock.shut_down()
+        viewer.close()
+
+
+def start(dock: CaptionDock, model: str) -> Spent:
+    """Press Start; return what it takes until the image has been read."""
+    dock.models.choice.value = model
+    watch = Watch()
+    dock.panel.progress.button.click()
+    let_run(lambda: dock.controller.encoder.ready and not dock.controller.encoder.active, 300)
+    return watch.spent()
+
+
+def draw(dock: CaptionDock, count: int) -> list[Spent]:
+    """Draw boxes one by one; return what each takes from letting go to its caption."""
+    dock.panel.draw.buttons["Box"].click()
+    layer, hand, times = dock.controller.layer("regions"), Hand(dock), []
+
+    def written() -> bool:
+        return layer.nshapes == before + 1 and bool(layer.features["caption"].iloc[-1])
+
+    for low, high in boxes(count):
+        before = layer.nshapes
+        watch = hand.drag(low, high)
+        let_run(written, 30, needed=True)
+        times.append(watch.spent())
+        let_run(seconds=PAUSE_S)
+    return times
+
+
+def edit(dock: CaptionDock, shapes: int, repeats: int = 5) -> dict[str, Any]:
+    """Change one of so many captioned shapes; return what each kind of change takes.
+
+    The window's own time until everything has come to rest, and that of the call alone.
+    """
+    controller = dock.controller
+    layer = controller.layer("regions")
+    layer.add_rectangles([np.array(box) for box in boxes(shapes)][layer.nshapes :])
+    records = controller.session.records
+    done = lambda: len(records) >= shapes and all(r.caption for r in records.values())  # noqa: E731
+    let_run(done, 900, needed=True)
+    let_run(seconds=3)
+    controller.encoder.ready = False
+    kinds = {
+        "nothing": lambda: None,
+        "a look": controller.settle,
+        "draw": lambda: layer.add_rectangles([np.array(boxes(1)[0])]),
+        "move": lambda: move(layer),
+        "undo": controller.undo,
+        "redo": controller.redo,
+        "delete": lambda: delete(layer),
+    }
+    times: dict[str, list[Spent]] = {kind: [] for kind in kinds}
+    for _ in range(repeats):
+        for kind, change in kinds.items():
+            watch = Watch()
+            change()
+            let_run(seconds=0.4)
+            times[kind].append(watch.spent())
+    return {kind: summary(spent) for kind, spent in times.items()}
+
+
+def move(layer: Any) -> None:
+    """Move a shape as a drag does, which tells of it at its end."""
+    layer._data_view.shift(7, np.array([1.0, 2.0]))
+    layer.events.data(
+        value=layer.data, action="changed", data_indices=(7,), vertex_indices=((0, 1, 2, 3),)
+    )
+
+
+def delete(layer: Any) -> None:
+    """Delete the first shape as the key does."""
+    layer.selected_data = {0}
+    layer.remove_selected()
+
+
+def boxes(count: int) -> list[tuple[Any, Any]]:
+    """Return opposite corners strewn over the picture, the same ones every time."""
+    generator = np.random.default_rng(0)
+    corners = generator.uniform((10, 10), (330, 530), (count, 2))
+    sides = generator.uniform(20, 60, (count, 2))
+    return list(zip(corners, corners + sides, strict=True))
+
+
+def summary(times: list[Spent]) -> dict[str, dict[str, float]]:
+    """Return median and worst of each of the three times."""
+    columns = zip(Spent._fields, zip(*times, strict=True), strict=True)
+    return {
+        name: {"median": round(statistics.median(values), 1), "worst": round(max(values), 1)}
+        for name, values in columns
+    }
+
+
+def measure(model: str = "mini", boxes: int = 100, shapes: int = 5000) -> dict[str, Any]:
+    """Measure everything in a window of its own; milliseconds.
+
+    Parameters
+    ----------
+    model : str
+        Which model captions; it has to be installed.
+    boxes : int
+        How many are drawn by hand.
+    shapes : int
+        Among how many one is changed; 0 leaves that out.
+    """
+    results: dict[str, Any] = {"model": model, "load": os.getloadavg()[0]}
+    with opened() as (dock, dock_opened):
+        results["dock"] = summary([dock_opened])
+        results["start to ready"] = summary([start(dock, model)])
+        let_run(seconds=3)
+        if boxes:
+            results["release to caption"] = summary(draw(dock, boxes))
+        if shapes:
+            results[f"among {shapes}"] = edit(dock, shapes)
+    return results
+
+
+def show(results: dict[str, Any], indent: str = "") -> None:
+    """Print results as a table."""
+    for name, value in results.items():
+        if not isinstance(value, dict):
+            print(f"{indent}{name}: {value}")
+        elif "wall" in value:
+            cells = (f"{k} {v['median']:7.1f} / {v['worst']:7.1f}" for k, v in value.items())
+            print(f"{indent}{name:20s} {'   '.join(cells)}", flush=True)
+        else:
+            print(f"{indent}{name} (median / worst, ms)")
+            show(value, indent + "  ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--boxes", type=int, default=100)
+    parser.add_argument("--shapes", type=int, default=5000)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    options = parser.parse_args()
+    results = measure(options.model, options.boxes, options.shapes)
+    show(results)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
