@@ -97,9 +97,7 @@ def _places() -> tuple[Path, list[Path], Path]:
     return store.store_folder() / store.FILES, store.mirrors(), store.cache_folder()
 
 
-def _place(
-    preset: Preset, file: PresetFile, places: tuple[Path, list[Path], Path]
-) -> Path | None:
+def _place(preset: Preset, file: PresetFile, places: tuple[Path, list[Path], Path]) -> Path | None:
     """Return where a file lies already, without looking into it."""
     if not file.repo and preset.home is not None:
         return preset.home / file.path
