@@ -86,8 +86,8 @@ def caption_tasks(
         by_grid.setdefault(id(task[2]), []).append(task)
     done = 0
     for same in by_grid.values():
-        waiting = iter(same)
-        while batch := list(islice(waiting, BATCH if done else 1)):
+        remaining = iter(same)
+        while batch := list(islice(remaining, BATCH if done else 1)):
             message = f"captioning: {done} of {len(tasks)}"
             first, last = done / len(tasks), (done + len(batch)) / len(tasks)
             progress(first, message)
