@@ -35,6 +35,8 @@ PHOTOGRAPH, UNSURE = 0.5, 0.7
 # From this share of the picture's patches on a region is the whole picture: its parts name the
 # thing that a box of this size is drawn around as often as the box does, and say more.
 WHOLE = 0.9
+# Beside a sure member of a set the others are named from this score on.
+BESIDE_SURE = 0.4
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
@@ -198,19 +200,25 @@ class ConceptBridge(Bridge):
             seen = np.isfinite(looks).all(axis=1)
             probabilities[seen] = _agreed(probabilities[seen], self.named(looks[seen]))
         scores = self._head.calibrated(probabilities)
-        sure = scores >= self._head.sure
-        chosen = np.flatnonzero(sure if sure.any() else ~sure)
+        any_sure = bool((scores >= self._head.sure).any())
+        chosen = np.flatnonzero(scores >= BESIDE_SURE) if any_sure else np.arange(len(scores))
         things = things_of_members(
             self._names,
             probabilities[chosen].argmax(1).tolist(),
             scores[chosen].tolist(),
             [members[place] for place in chosen],
         )
+        # What else the members may be is behind their first names.
+        others = probabilities.max(0)
+        others[[self._index[thing.name] for thing in things]] = 0
+        second = np.argsort(-others, kind="stable")[:SHOWN]
+        concepts = [(thing.name, thing.probability) for thing in things[:CANDIDATES]]
+        concepts += [(self._names[index], float(others[index])) for index in second]
         return replace(
             pooled,
-            concepts=tuple((thing.name, thing.probability) for thing in things[:CANDIDATES]),
+            concepts=tuple(concepts[:CANDIDATES]),
             score=things[0].probability,
-            verdict="sure" if sure.any() else "unsure",
+            verdict="sure" if any_sure else "unsure",
             parts=things,
         )
 

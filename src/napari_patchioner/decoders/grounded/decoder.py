@@ -64,7 +64,7 @@ class GroundedDecoder:
         self.embeddings = np.asarray(embeddings, np.float32)
         self.selection = Selection(self.words, relations, self.embeddings)
         self.grammar = GroundedGrammar(self.words, relations)
-        self.scenes = Scenes(self.words, relations)
+        self.scenes = Scenes(self.words, relations, self.embeddings)
         self._concepts = {concept.name: concept for concept in concepts}
         measured = [self.words.id(word) for word in (*ADJECTIVES, *QUANTITIES)]
         self._details = {*measured, *(self.words.id(word) for word in vocabulary.PLACES)}

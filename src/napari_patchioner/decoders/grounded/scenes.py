@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_patchioner.decoders.caption import Evidence, Thing
 
 from .relations import Relations
@@ -13,6 +16,7 @@ from .vocabulary import (
     PLACES,
     SURROUNDINGS,
     UNIQUE,
+    Concept,
     Words,
     fitting_adjectives,
     is_plural,
@@ -29,7 +33,7 @@ EVIDENT = 0.65
 # Persons are named, and come first, from this share of the best mentioned thing's mention.
 PERSONS = 0.5
 # Beside the first thing of a region, so much and so many.
-BESIDE, MOST_BESIDE = 0.75, 1
+BESIDE, MOST_BESIDE = 0.85, 1
 # A region is said to be on, in front of or near a thing from these probabilities on; near a
 # material, or in the sky, from this one on.
 AROUND = {"on": 0.65, "in front of": 0.65, "near": 0.65}
@@ -54,20 +58,15 @@ _SUPPORTS, _TABLES, _WATERS, _SKIES, _BACKDROPS, _EVERYWHERE = (
 SEVERAL = 0.75
 # Things of a kind that share this much of their places need to be this probable, both of them.
 RIVALS, RIVAL_SURE = 0.4, 0.7
-# What is often taken for one another is one thing seen twice unless both are this probable.
-CONFUSED_SURE = 0.95
-_CONFUSED = tuple(
-    frozenset(re.split(r",\s+", names))
-    for names in (
-        "bus, truck, car, train",
-        "suitcase, bag, backpack, handbag, purse",
-        "television, cell phone",
-        "keyboard, cell phone",
-        "cat, dog, bear",
-    )
-)
+# Things of a kind whose names lie this near among sentences ("bus" and "truck") are taken for one
+# another: they are one thing seen twice unless both are this probable, or this where people say
+# "and" between them whichever is first ("toilet" and "sink"). Chosen on half of the development
+# images.
+ALIKE, ALIKE_SURE, USUAL_SURE = 0.45, 0.95, 0.6
 # A picture is of one of these, however it is called.
 _ALONE = (("person",), ("scene", "stuff"))
+# Things are on it although it is a plant.
+_GROUND = frozenset(("grass", "hay"))
 
 Place: TypeAlias = tuple[float, float, float, float]
 
@@ -75,8 +74,13 @@ Place: TypeAlias = tuple[float, float, float, float]
 class Scenes:
     """Joins the things of a picture by the words that people use and their places allow."""
 
-    def __init__(self, words: Words, relations: Relations) -> None:
+    def __init__(
+        self, words: Words, relations: Relations, embeddings: npt.NDArray[np.float32]
+    ) -> None:
         self._relations = relations
+        self._vectors = {
+            concept.name: row for concept, row in zip(words.concepts, embeddings, strict=True)
+        }
         self._concepts = {concept.name: concept for concept in words.concepts}
 
     def chosen(self, things: Sequence[Thing]) -> list[Thing]:
@@ -142,6 +146,9 @@ class Scenes:
             crowded = self._is_group(head) or (used and used != "of")
             if relation == used or (crowded and not large and relation in ("on", "in")):
                 relation = "near"
+            # Whatever is outdoors is near the sky, and nothing on the ground is in it.
+            if thing.name in _SKIES and (relation == "near" or used):
+                continue
             text += f" {relation} {self._noun(thing, relation)}"
             if relation != "of":
                 near, used = thing, relation
@@ -232,15 +239,27 @@ class Scenes:
         if any(first.kind in kinds and second.kind in kinds for kinds in _ALONE):
             return False
         least = min(thing.probability, other.probability)
-        confused = any({first.name, second.name} <= names for names in _CONFUSED)
         apart = thing.relation or (thing.number and other.number)
-        if confused and least < CONFUSED_SURE and not apart:
+        if not apart and least < self._sure_beside(first, second):
             return False
         # Two animals in one place are guesses at one animal.
         rivals = first.kind == second.kind and _overlap(thing.place, other.place) > RIVALS
         if rivals and least < RIVAL_SURE:
             return False
         return {*first.name.split()}.isdisjoint(second.name.split())
+
+    def _sure_beside(self, first: Concept, second: Concept) -> float:
+        """How probable two things must be that may be one thing seen twice."""
+        near = float(self._vectors[first.name] @ self._vectors[second.name]) >= ALIKE
+        if first.kind != second.kind or not near:
+            return 0.0
+        words = {
+            self._relations.pairs.get(pair)
+            for pair in ((first.name, second.name), (second.name, first.name))
+        }
+        if not words.isdisjoint(("with", *PLACES)):
+            return 0.0
+        return USUAL_SURE if words == {"and"} else ALIKE_SURE
 
     def _is_likely_with(self, thing: Thing, kept: Sequence[Thing]) -> bool:
         """Whether a thing was drawn, is plain to see, or is what people mention with the others."""
@@ -270,7 +289,7 @@ class Scenes:
         return self._place_word(head, thing) != "of", self._is_surrounding(thing)
 
     def _is_surrounding(self, thing: Thing) -> bool:
-        return self._concepts[thing.name].kind in SURROUNDINGS
+        return thing.name in _GROUND or self._concepts[thing.name].kind in SURROUNDINGS
 
     def _is_place_of(self, thing: Thing, head: Thing) -> bool:
         return self._is_surrounding(thing) or self._place_word(head, thing) is not None
@@ -278,12 +297,12 @@ class Scenes:
     def _place_word(self, thing: Thing, other: Thing) -> str | None:
         """Say where a thing is by another one, as people do, where the places do not deny it."""
         first, second = self._concepts[thing.name], self._concepts[other.name]
-        word = self._relations.between(first, second)
+        word, large = self._relations.between(first, second), self._is_surrounding(other)
         if word == "at" and second.kind not in (*SURROUNDINGS, "furniture"):
             return "near"
         if word not in PLACES:
-            return "in" if second.kind == "scene" else None
-        if not self._is_surrounding(other) and not _may_be(word, thing, other):
+            return {"scene": "in", "plant": "on"}.get(second.kind) if large else None
+        if not large and not _may_be(word, thing, other):
             return "near"
         return word
 
