@@ -28,7 +28,7 @@ from napari_patchioner.errors import (
     RegionError,
 )
 from napari_patchioner.grids import FeatureGrid, GridStore
-from napari_patchioner.images import StoredImage, open_image, read_image
+from napari_patchioner.images import StoredImage, open_image, pixel_sides, read_image
 from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
 from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
@@ -262,6 +262,8 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
     if not job.is_open:
         return skipped(job)
     source = read_source(job.path, job.big) if read is None else read(job.path)
+    if job.search is None:
+        job = _measured(job)
     with ExitStack() as stack:
         if job.search is not None:
             if isinstance(source, np.ndarray):
@@ -300,6 +302,16 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             regions[row] = after
     status: Status = "failed" if why else "done" if rows else "skipped"
     return Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
+
+
+def _measured(job: Job) -> Job:
+    """Return a job with the pixel size that the file states, unless one is given."""
+    # It loads torch, as whatever captions the image has done already.
+    from napari_patchioner.decoders.options import square_pixel
+
+    sides = None if "pixel_size" in job.options else pixel_sides(job.path)
+    size = square_pixel(*sides) if sides else None
+    return replace(job, options={**job.options, "pixel_size": size}) if size else job
 
 
 def _usual(options: Mapping[str, Any]) -> dict[str, Any]:

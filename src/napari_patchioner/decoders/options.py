@@ -19,6 +19,8 @@ LENGTHS = ("label", "phrase", "sentence")
 # Longest phrase that a caption can be asked to include.
 MAX_WORDS = 8
 _SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
+# Pixels are square whose sides differ by no more than this share.
+SQUARE = 0.02
 _LENGTH = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zµμ]+)", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("µm", "um", "micron", "micrometer", "micrometre", "µ"), "µm"),
@@ -227,6 +229,21 @@ def as_length(text: str) -> tuple[float, str]:
     raise ModelError(
         f"A pixel size is a length above 0 and its unit, such as '0.65 µm', but {text!r} is none."
     )
+
+
+def square_pixel(height: tuple[float, str], width: tuple[float, str]) -> str | None:
+    """Return the side of a pixel as a length, None where it is not square or has no such unit.
+
+    >>> square_pixel((0.65, "micrometer"), (0.65, "micrometer")), square_pixel((2, "s"), (2, "s"))
+    ('0.65 micrometer', None)
+    """
+    (down, unit), (across, other) = height, width
+    text = f"{down:.6g} {unit}"
+    with suppress(ModelError):
+        as_length(text)
+        if unit == other and math.isclose(down, across, rel_tol=SQUARE):
+            return text
+    return None
 
 
 _IRREGULAR = {

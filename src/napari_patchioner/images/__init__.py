@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._levels import Level, Levels, Shrunk
 from ._orientation import as_stored, upright, upright_points
 from ._picture import FORMATS, IMAGE_SUFFIXES, MOST_PIXELS, picture_size, read_picture
+from ._pixel_size import PixelSides, pixel_sides
 from ._read import (
     file_orientation,
     image_size,
@@ -26,6 +27,7 @@ __all__ = [
     "Composite",
     "Level",
     "Levels",
+    "PixelSides",
     "Shrunk",
     "StoredImage",
     "as_rgb",
@@ -36,6 +38,7 @@ __all__ = [
     "open_image",
     "open_levels",
     "picture_size",
+    "pixel_sides",
     "read_image",
     "read_picture",
     "read_preview",

@@ -82,6 +82,30 @@ def _from_group(path: Path, group: Any) -> StoredImage:
     return StoredImage(path, arrays, _axes_of(arrays[0], path))
 
 
+def ome_scale(path: Path) -> dict[str, tuple[float, str]]:
+    """Length of a pixel along the axes of an OME-Zarr image whose unit it names."""
+    import zarr
+
+    from ._zarr_store import ZarrFolder
+
+    scale: dict[str, tuple[float, str]] = {}
+    with decoding(path, "cannot be read as zarr"):
+        about = _about(zarr.open(ZarrFolder(path), mode="r"))
+        for image in about.get("multiscales", ())[:1]:
+            # What holds for the first size, then for all of them.
+            steps = [
+                step
+                for holder in (image["datasets"][0], image)
+                for step in holder.get("coordinateTransformations", ())
+                if step.get("type") == "scale"
+            ]
+            for number, axis in enumerate(image.get("axes", ())):
+                if steps and isinstance(axis, dict) and axis.get("unit"):
+                    length = math.prod(float(step["scale"][number]) for step in steps)
+                    scale[str(axis["name"]).lower()[:1]] = (length, str(axis["unit"]))
+    return scale
+
+
 class FewPieces:
     """A zarr array that is read few pieces at a time, as zarr unpacks several at once."""
 

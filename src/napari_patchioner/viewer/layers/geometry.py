@@ -14,8 +14,8 @@ from napari.layers import Image, Layer
 
 from napari_patchioner.annotations import Record, axes_drawn_along, region_from_shape
 from napari_patchioner.annotations.project.records import Plane, Seen, SeenMask
-from napari_patchioner.decoders.options import as_length
-from napari_patchioner.errors import ModelError, RegionError
+from napari_patchioner.decoders.options import square_pixel
+from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Point, Polygon, Region, RegionSet, WholeImage, untangle
 from napari_patchioner.viewer.session.session import Session
 
@@ -24,8 +24,6 @@ FloatArray = npt.NDArray[np.float64]
 POINT = "point"
 # Vertices of one shape that lie further apart than this, in pixels, are not on one plane.
 _FLAT = 0.5
-# How much the sides of a square pixel may differ.
-_SQUARE = 0.02
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
@@ -72,15 +70,9 @@ def lies_on(layer: Layer, image: Layer) -> bool:
 
 def pixel_size(image: Image) -> str | None:
     """Return the side of a pixel and its unit, where pixels are square and the unit is a length."""
-    down, across = np.abs(np.asarray(image.scale, float)[-2:])
+    down, across = np.abs(np.asarray(image.scale, float)[-2:]).tolist()
     first, second = map(str, image.units[-2:])
-    if first != second or not np.isclose(down, across, rtol=_SQUARE):
-        return None
-    text = f"{down:.6g} {first}"
-    with suppress(ModelError):
-        as_length(text)
-        return text
-    return None
+    return square_pixel((down, first), (across, second))
 
 
 def unit_factors(units: Sequence[Any], others: Sequence[Any]) -> FloatArray:
