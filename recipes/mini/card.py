@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.annotations import encode_text, write_bytes
+from napari_patchioner.evaluation.metrics.java import JavaMeteor
 from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.images import read_picture
 from napari_patchioner.models.embedded import FOLDER as EMBEDDED
@@ -58,12 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = list(development_images(options.data))[:: options.every]
     first = _load(options.models[0])
     encode = shared_encoder(first, options.grids)
+    judge = JavaMeteor()
     with tempfile.TemporaryDirectory() as scratch:
         models = {
             name: captioner_for(name, options.folds, Path(scratch)) for name in options.models
         }
         scores: dict[str, Any] = dict(
-            write_report(images, models, options.work, encode=encode, crops=options.crops)
+            write_report(
+                images,
+                models,
+                options.work,
+                encode=encode,
+                crops=options.crops,
+                meteor=lambda texts, references: judge.score(texts, references).corpus,
+            )
         )
     samples = {name: caption_samples(_load(name)) for name in options.models}
     speed = measure_speed(first)

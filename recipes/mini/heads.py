@@ -27,7 +27,7 @@ from .pooled import Pooled, Tags, pool_development_images
 from .zeroshot import fit_from_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from napari_patchioner.decoders.grounded.vocabulary import Concept
@@ -50,11 +50,14 @@ PRIOR, RARE_PRIOR, RARE = 0.2, 0.4, 4
 UNKNOWN = 0.02
 """Probability that stands for ImageNet's opinion where it has none."""
 
-SURE: dict[HeadName, float] = {"mini": 0.7, "mini-zeroshot": 0.5}
+SURE: dict[HeadName, float] = {"mini": 0.7, "mini-zeroshot": 0.6}
 """Score of each head from which a caption needs no hedge."""
 
 OWN = 1.0
-"""Ridge of the offsets that the score has for each concept."""
+"""Ridge of the offsets that the score has for each concept, or for each kind of concepts."""
+
+MIXED = 3
+"""What a photograph of all sorts of things counts where the score of `mini-zeroshot` is fitted."""
 
 _KNOTS = 20
 _STEP = 0.1
@@ -164,7 +167,10 @@ def unseen_probabilities(material: Material, heads: Mapping[int, ConceptHead]) -
 
 
 def calibrate(
-    material: Material, probabilities: FloatArray, *, apart: bool = True
+    material: Material,
+    probabilities: FloatArray,
+    name: HeadName = "mini",
+    mixed: Collection[str] = (),
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """From the first concept's probability to how often such a concept is right.
 
@@ -173,8 +179,13 @@ def calibrate(
     material : Material
     probabilities : ndarray of float32, shape (regions, concepts)
         By heads that have not seen the regions.
-    apart : bool
-        Whether concepts are told apart, which are taken for others more or less often.
+    name : {"mini", "mini-zeroshot"}
+        Concepts are taken for others more or less often: `mini` tells each apart. No region's name
+        is for `mini-zeroshot`, which tells apart kinds of concepts alone, and asks no stuff, of
+        which it knows little.
+    mixed : collection of str
+        Photographs of all sorts of things, by file name; the others are mostly of persons, and
+        count less for `mini-zeroshot`.
 
     Returns
     -------
@@ -183,18 +194,23 @@ def calibrate(
     steps, values : ndarray of float32, shape (knots,)
         Log-odds with their offset, and probabilities; both rising.
     """
-    rows = measured(material.regions)
+    regions = material.regions
+    rows = np.flatnonzero(measured(regions))
+    groups = np.arange(len(material.concepts))
+    if name == "mini-zeroshot":
+        rows = rows[regions.kinds[rows] == "box"]
+        rows = np.repeat(rows, np.where(np.isin(regions.images[rows], [*mixed]), MIXED, 1))
+        kinds = [concept.kind for concept in material.concepts]
+        groups = np.unique(kinds, return_inverse=True)[1]
     first, odds = probabilities[rows].argmax(1), first_odds(probabilities[rows])
     names = [concept.name for concept in material.concepts]
     right = np.array(
         [
             mentions(names[index], category)
-            for index, category in zip(first, material.regions.categories[rows], strict=True)
+            for index, category in zip(first, regions.categories[rows], strict=True)
         ]
     )
-    offsets = np.zeros(len(names), np.float32)
-    if apart:
-        offsets = _offsets(odds, first, right, len(names))
+    offsets = _offsets(odds, groups[first], right, int(groups.max()) + 1)[groups]
     believed = odds + offsets[first]
     levels = np.quantile(believed, np.linspace(0, 1, _KNOTS + 1)[1:-1])
     place = np.digitize(believed, np.unique(np.round(levels / _STEP) * _STEP))
@@ -210,19 +226,19 @@ def calibrate(
 
 
 def _offsets(
-    odds: FloatArray, first: npt.NDArray[np.int64], right: Booleans, concepts: int
+    odds: FloatArray, first: npt.NDArray[np.int64], right: Booleans, groups: int
 ) -> FloatArray:
-    """Return what to add to the log-odds of each concept, shape (concepts,)."""
+    """Return what to add to the log-odds of each group of concepts, shape (groups,)."""
 
     def loss(parameters: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         bias, slope, own = parameters[0], parameters[1], parameters[2:]
         believed = bias + slope * odds + own[first]
         residual = 1 / (1 + np.exp(-believed)) - right
         value = float((np.logaddexp(0, believed) - right * believed).sum() + OWN * own @ own)
-        by_concept = np.bincount(first, residual, concepts) + 2 * OWN * own
-        return value, np.concatenate([[residual.sum(), residual @ odds], by_concept])
+        by_group = np.bincount(first, residual, groups) + 2 * OWN * own
+        return value, np.concatenate([[residual.sum(), residual @ odds], by_group])
 
-    start = np.zeros(concepts + 2)
+    start = np.zeros(groups + 2)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     offsets: FloatArray = (found[2:] / found[1]).astype(np.float32)
     return offsets
@@ -245,8 +261,12 @@ def write_head(head: ConceptHead, path: Path, name: HeadName) -> None:
     path.chmod(0o644)
 
 
-def build(name: HeadName, material: Material, shipped: Path, folds: Path) -> FloatArray:
+def build(
+    name: HeadName, material: Material, shipped: Path, folds: Path, mixed: Collection[str]
+) -> FloatArray:
     """Fit, calibrate and write the shipped head and those of the folds.
+
+    ``mixed`` goes to `calibrate`.
 
     Returns
     -------
@@ -255,8 +275,7 @@ def build(name: HeadName, material: Material, shipped: Path, folds: Path) -> Flo
     """
     heads = {fold: fit(name, material, fold) for fold in range(FOLDS)}
     probabilities = unseen_probabilities(material, heads)
-    # No region's name is for the zero-shot head, so its concepts are not told apart.
-    offsets, steps, values = calibrate(material, probabilities, apart=name == "mini")
+    offsets, steps, values = calibrate(material, probabilities, name, mixed)
     heads[-1] = fit(name, material, None)
     short = name.removeprefix("mini-")
     for fold, head in heads.items():

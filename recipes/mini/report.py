@@ -40,6 +40,7 @@ def write_report(
     encode: Callable[[npt.NDArray[np.uint8], str], FeatureGrid] | None = None,
     crops: int = 300,
     seed: int = 0,
+    meteor: Callable[[Sequence[str], Sequence[Sequence[str]]], float] | None = None,
     tell: Callable[[str], None] = print,
 ) -> dict[str, Scores]:
     """Run captioners over labelled images and write everything that came of it.
@@ -58,6 +59,8 @@ def write_report(
         Boxes that are also cut out and captioned.
     seed : int
         Of scribbles, crops and examples.
+    meteor : callable, optional
+        METEOR of captions against people's; left out without it.
     tell : callable
         Told about progress.
 
@@ -78,7 +81,7 @@ def write_report(
         progress=lambda _, message: tell(message),
     )
     for name, result in results.items():
-        scores[name] = score_run(result)
+        scores[name] = score_run(result, meteor)
         lines += prediction_lines(name, result)
         examples = draw_examples(result.trials, seed)
         contact_sheet(example_tiles(images, examples)).save(out / f"examples-{name}.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -30,16 +30,22 @@ if TYPE_CHECKING:
 
     from .run import Run, Trial
 
-CONSTANT_SENTENCE = "a person in a room"
+    Texts: TypeAlias = Sequence[str]
+    References: TypeAlias = Sequence[Sequence[str]]
+
+# The best of the sentences that were tried for all pictures.
+CONSTANT_SENTENCE = "a man sitting at a table with a plate of food"
 Scores = dict[str, Any]
 
 
-def score_run(result: Run) -> Scores:
+def score_run(result: Run, meteor: Callable[[Texts, References], float] | None = None) -> Scores:
     """All numbers of one model's run.
 
     Parameters
     ----------
     result : Run
+    meteor : callable, optional
+        METEOR of captions against people's; left out without it.
 
     Returns
     -------
@@ -54,7 +60,9 @@ def score_run(result: Run) -> Scores:
     return {
         "regions": {kind: score_regions(found) for kind, found in by_kind.items()},
         "crop": score_crops([one for one in boxes if one.crop is not None]),
-        "whole_image": score_wholes([one for one in result.wholes if one.sample.references]),
+        "whole_image": score_wholes(
+            [one for one in result.wholes if one.sample.references], meteor
+        ),
         "score": score_calibration(boxes),
         "verdicts": score_verdicts(boxes),
         "captions": describe_captions(boxes),
@@ -110,13 +118,17 @@ def score_crops(predictions: Sequence[Trial]) -> Scores:
     return {"all": _against_crop(predictions), "non_person": _against_crop(others)}
 
 
-def score_wholes(predictions: Sequence[Trial]) -> Scores:
-    """CIDEr-D and BLEU of whole-image captions and of one constant sentence.
+def score_wholes(
+    predictions: Sequence[Trial], meteor: Callable[[Texts, References], float] | None = None
+) -> Scores:
+    """CIDEr-D, BLEU and METEOR of whole-image captions and of one constant sentence.
 
     Parameters
     ----------
     predictions : sequence of Trial
         Those with references.
+    meteor : callable, optional
+        As for `score_run`.
 
     Returns
     -------
@@ -135,6 +147,8 @@ def score_wholes(predictions: Sequence[Trial]) -> Scores:
         values = bleu(texts, references)
         cider = mean_interval(cider_d(texts, references, frequency), files)
         rows[name] = {"cider_d": asdict(cider), "bleu_1": values[0], "bleu_4": values[3]}
+        if meteor is not None:
+            rows[name]["meteor"] = meteor(texts, references)
     return {"images": len(predictions), **rows}
 
 

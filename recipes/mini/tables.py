@@ -100,15 +100,16 @@ def crops_table(scores: Mapping[str, Scores]) -> str:
 
 
 def wholes_table(scores: Mapping[str, Scores]) -> str:
-    """CIDEr-D and BLEU against one sentence for every image."""
+    """CIDEr-D, BLEU and METEOR against one sentence for every image."""
     rows = []
     for model, one in scores.items():
         for kind, name in (("model", model), ("constant", "one sentence for all")):
             if kind in one["whole_image"]:
                 values = one["whole_image"][kind]
                 bleu = f"{values['bleu_1']:.3f}", f"{values['bleu_4']:.3f}"
-                rows.append([name, interval(values["cider_d"]), *bleu])
-    header = ["captions", "CIDEr-D", "BLEU-1", "BLEU-4"]
+                meteor = f"{values['meteor']:.3f}" if "meteor" in values else "–"
+                rows.append([name, interval(values["cider_d"]), *bleu, meteor])
+    header = ["captions", "CIDEr-D", "BLEU-1", "BLEU-4", "METEOR"]
     return markdown_table(header, dict.fromkeys(tuple(row) for row in rows))
 
 

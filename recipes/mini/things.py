@@ -456,23 +456,22 @@ def report(
 
 
 def _by_captions(images: Iterable[LabelledImage]) -> list[LabelledImage]:
-    """Return photographs that `mini-zeroshot` never saw, with their captions alone."""
-    return [
-        replace(image, boxes=(), masks=(), stuff=())
-        for image in images
-        if image.captions and image.folder in MORE_FOLDERS
-    ]
+    """Return photographs that have captions, with these alone."""
+    return [replace(image, boxes=(), masks=(), stuff=()) for image in images if image.captions]
 
 
 def main() -> None:
     """Read the command line, write the file of every head that has one, and print its scores."""
-    options = recipe_parser(__doc__).parse_args()
+    parser = recipe_parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=list(THINGS), help="which models")
+    options = parser.parse_args()
     gatherer = Gatherer(load_concepts(options.out / "concepts.json"))
     captions = read_captions(options.data / "text" / "coco_captions_val2017.json")
     habits = habits_of(captions, gatherer)
     images = list(development_images(options.data, (*FOLDERS, *MORE_FOLDERS), smallest=0))
     scenes = GroundedDecoder.open(options.out).scenes
-    for name, file in THINGS.items():
+    for name in options.models:
+        file = THINGS[name]
         short = Path(HEADS[name]).stem.removeprefix("head_")
         chosen = images if name == "mini" else _by_captions(images)
         material = prepare(chosen, options.work, short, gatherer)

@@ -43,8 +43,9 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
     images = [image.path for image in development_images(data, (*FOLDERS, *MORE_FOLDERS))]
     compute_features(network, images, work / "features", SIZE)
     material = prepare(data, work / "features", out)
+    mixed = {image.file_name for image in development_images(data, FOLDERS)}
     for name in get_args(HeadName):
-        build(name, material, out, work / "heads_folds")
+        build(name, material, out, work / "heads_folds", mixed)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.bridges.concepts import softmax
-from napari_patchioner.evaluation.metrics.mention import STUFF, mentions
+from napari_patchioner.evaluation.metrics.mention import STUFF, named
 
 from .head import fit_reading
 
@@ -28,8 +28,9 @@ UNITS = 64
 LEAST_SHARE = 0.1
 """Every thing mentioned gets at least this share of an image's windows."""
 
-UNMENTIONED = 0.05
-"""How far what nobody listed is believed, where nobody was asked to list it."""
+UNMENTIONED, UNMENTIONED_STUFF = 0.05, 0.5
+"""How far what nobody listed is believed, where nobody was asked to list it: things, and stuff,
+which captions leave out more often than not."""
 
 
 def allowed(tags: Tags, outputs: Sequence[str]) -> FloatArray:
@@ -45,13 +46,15 @@ def allowed(tags: Tags, outputs: Sequence[str]) -> FloatArray:
     -------
     ndarray of float32, shape (len(outputs),)
     """
+    said = set[str]().union(*(names for caption in tags.captions for names in named(caption)))
     found = np.zeros(len(outputs), np.float32)
     for index, name in enumerate(outputs):
+        is_stuff = name in STUFF
         if name in tags.categories:
             found[index] = 1.0
-        elif not (tags.stuff_known if name in STUFF else tags.things_known):
-            said = any(mentions(caption, name) for caption in tags.captions)
-            found[index] = 1.0 if said else UNMENTIONED
+        elif not (tags.stuff_known if is_stuff else tags.things_known):
+            unmentioned = UNMENTIONED_STUFF if is_stuff else UNMENTIONED
+            found[index] = 1.0 if name in said else unmentioned
     return found
 
 

@@ -233,7 +233,7 @@ def test_options_of_a_whole_photograph(mini: Captioner, grids: dict[str, Feature
 def test_the_other_model_describes_whole_photographs_too(grids: dict[str, FeatureGrid]) -> None:
     model = load_embedded("mini-zeroshot")
     texts = {name: model.caption(grid, [WholeImage()])[0].text for name, grid in grids.items()}
-    assert texts["coffee"] == "a cup on a table"
+    assert {"cup", "table"} <= {*texts["coffee"].split()}
     assert texts["rocket"].endswith("sky")
     # It was told of no region, so what is beside and around one is not looked for.
     box = cover(Box(60, 150, 340, 460), grids["coffee"].transform, weighting="area")

@@ -10,7 +10,7 @@ from recipes.mini.crossval import FOLDS, fold_head, fold_of, folds_of
 from recipes.mini.head import DEEP, find_basis, fit_reading, one_hot, region_weights
 from recipes.mini.pooled import Pooled, Tags
 from recipes.mini.regions import coverage, windows
-from recipes.mini.zeroshot import UNMENTIONED, allowed, share_out
+from recipes.mini.zeroshot import UNMENTIONED, UNMENTIONED_STUFF, allowed, share_out
 
 DIM = DEEP + 4
 
@@ -89,7 +89,7 @@ def test_folds_are_of_similar_size(tmp_path):
 def test_only_what_was_said_is_allowed():
     outputs = ("cat", "dog", "sky", "grass")
     told = Tags(frozenset({"cat"}), False, ("a cat under a blue sky",))
-    assert allowed(told, outputs).tolist() == pytest.approx([1, 0, 1, UNMENTIONED])
+    assert allowed(told, outputs).tolist() == pytest.approx([1, 0, 1, UNMENTIONED_STUFF])
     complete = Tags(frozenset({"cat", "grass"}), True, ("a cat under a blue sky",))
     assert allowed(complete, outputs).tolist() == [1, 0, 0, 1]
     some = Tags(frozenset({"cat"}), False, (), things_known=False)

@@ -29,9 +29,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 # Concepts that a region's evidence lists at most; those it lists always, for people to see what
 # else was considered; beyond those, the least share of the first one's probability.
 CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
-# Below this probability of being a photograph nothing is named; below this score what is said of a
-# whole picture by its parts is a hedge.
-PHOTOGRAPH, UNSURE = 0.5, 0.7
+# Below this probability of being a photograph nothing is named.
+PHOTOGRAPH = 0.5
 # From this share of the picture's patches on a region is the whole picture: its parts name the
 # thing that a box of this size is drawn around as often as the box does, and say more.
 WHOLE = 0.9
@@ -138,7 +137,7 @@ class ConceptBridge(Bridge):
                 if len(region.members) > 1:
                     evidence[row] = self._of_set(evidence[row], row, query)
                 elif len(region.indices) >= WHOLE * cells:
-                    evidence[row] = _of_parts(evidence[row], self.things(grid))
+                    evidence[row] = _of_parts(evidence[row], self.things(grid), self._head.sure)
             if self._things is not None and self._things.knows_regions:
                 evidence = self._with_things_beside(evidence, probabilities, query)
         strengths = np.array(
@@ -339,20 +338,20 @@ def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]
     return middles
 
 
-def _of_parts(evidence: Evidence, parts: tuple[Thing, ...]) -> Evidence:
+def _of_parts(evidence: Evidence, parts: tuple[Thing, ...], sure: float) -> Evidence:
     """Evidence of a whole picture: candidates are what its parts show."""
     if not parts:
         return evidence
     best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]
     score = best[0].probability
-    if score < UNSURE and evidence.verdict == "sure":
+    if score < sure and evidence.verdict == "sure":
         # No part is plain to see, but all of it together is.
         return evidence
     return replace(
         evidence,
         concepts=tuple((thing.name, thing.probability) for thing in best),
         score=score,
-        verdict="sure" if score >= UNSURE else "unsure",
+        verdict="sure" if score >= sure else "unsure",
         parts=parts,
     )
 
