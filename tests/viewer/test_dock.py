@@ -31,7 +31,7 @@ def test_a_bar_that_comes_and_goes_works_off_no_events_meanwhile(dock, qtbot):
     for progress in (JobProgress(), None, JobProgress()):
         row.follow(progress)
     assert worked_off == []
-    qtbot.waitUntil(lambda: row._activity is not None, timeout=2000)
+    qtbot.waitUntil(lambda: row._activity is not None, timeout=5000)
     QTimer.singleShot(0, lambda: worked_off.append(True))
     row.follow(None)
     assert worked_off == [True]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import qtpy
 from magicgui.widgets import Container
 from napari.layers import Image, Layer
+from napari.utils.events import Event
 from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
@@ -573,9 +574,9 @@ class CaptionDock(DockBase):
         """Write the two CSV files; `path` names the first."""
         self.image_actions.export(path)
 
-    def reset_choices(self, *_: object) -> None:
+    def reset_choices(self, event: Event | None = None) -> None:
         """Offer the image layers there are now; napari calls this too."""
-        self.images.reset()
+        self.images.reset(event)
 
     def show_message(self, message: str) -> None:
         """Show a sentence, with the image if there is one."""

@@ -85,9 +85,9 @@ class Images(QObject):  # type: ignore[misc]
         for emitter, slot in self._connections:
             emitter.connect(slot)
 
-    def reset(self, *_: object) -> None:
-        """Offer the image layers there are now."""
-        if self._closed:
+    def reset(self, event: Event | None = None) -> None:
+        """Offer the image layers there are now; what only shows something changes nothing in it."""
+        if self._closed or image_layers.is_aside(getattr(event, "value", None)):
             return
         upright.turn_all(self._viewer)
         # The chosen image stays chosen, whatever it is called by now: magicgui knows its choice
@@ -400,12 +400,13 @@ class Images(QObject):  # type: ignore[misc]
         self.changed.emit()
 
     def _on_inserted(self, event: Event) -> None:
-        self.reset()
+        self.reset(event)
         if not self._closed and event.value is not None:
             self.join([event.value])
 
     def _on_removed(self, event: Event) -> None:
-        self._renew(event.value)
+        if not image_layers.is_aside(event.value):
+            self._renew(event.value)
 
     def _renew(self, image: napari.layers.Image) -> None:
         """End the work on an image that is gone, or is another one now; begin what there is."""

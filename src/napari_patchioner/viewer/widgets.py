@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.workers.job import JobProgress
 
 POLL_MS = 80
+# What is done sooner is not announced in napari: its turning wheel has the whole window composed
+# anew thirty times a second, which takes all cores where graphics are drawn by software.
+_SHORT_S = 1.5
 ACTIVITY_STEP = 10
 START = (
     "Let the model read the image; drawing is possible meanwhile (pressed again, it\n"
@@ -235,6 +239,7 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
         self.bar = qt.QProgressBar()
         self._progress: JobProgress | None = None
         self._activity: progress | None = None
+        self._since = 0.0
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self._poll)
         stack(self, (self.button, self.bar), wide=[self.bar])
@@ -248,6 +253,7 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
             # napari works off all events there, in which what goes on here could come to its end.
             QTimer.singleShot(0, self._activity.close)
         self._progress, self._activity = source, None
+        self._since = time.monotonic()
         self.bar.setValue(0)
         self.bar.setFormat("")
         self.bar.setToolTip("")
@@ -274,6 +280,8 @@ class ProgressRow(qt.QWidget):  # type: ignore[misc]
         self.bar.setToolTip(message)
         self.bar.setFormat(elide(message, Qt.TextElideMode.ElideRight, self.bar.width() - 8))
         # napari's own bar works off all events at every change, so it is updated seldom, and last.
+        if self._activity is None and time.monotonic() < self._since + _SHORT_S:
+            return
         if self._activity is None:
             # tqdm would also draw its bar on the terminal.
             activity = progress(total=100, desc="Patch-ioner", file=io.StringIO())

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 from napari.utils.events import Event
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.errors import counted
@@ -59,6 +59,8 @@ LEAST = 0.02
 PHOTOGRAPH = 0.5
 # The canvas follows the threshold this soon.
 PACE_MS = 30
+# The heat map follows the boxes this much later.
+HEAT_MS = 100
 NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
 NOT_READ = "Press Start first: more like this can be found once the image has been read."
 
@@ -184,6 +186,8 @@ class Search(QObject):  # type: ignore[misc]
         self._following = False
         self._drawn: tuple[object, ...] = ()
         self._soon = throttled(self.draw, PACE_MS, self)
+        # Once the boxes are seen: napari takes longer to make its layer than they take to find.
+        self._heat_soon = throttled(self._draw_heat, HEAT_MS, self)
 
     # asking
 
@@ -215,6 +219,7 @@ class Search(QObject):  # type: ignore[misc]
         left_out = len(shapes) - len(known)
         question = _Question(plane, grid, uids, name_of(known), left_out)
         self._drop_job()
+        self._take_down_unused()
         self._generation += 1
         delivered = partial(self._on_delivered, self._generation, question)
         ended = partial(self._on_ended, self._generation)
@@ -230,6 +235,8 @@ class Search(QObject):  # type: ignore[misc]
         how = "; the image is large, so it is searched part by part" if is_large else "…"
         self.messaged.emit(f"{wanted}{how}")
         self.changed.emit()
+        if not is_large:
+            QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
 
     def again(self) -> None:
         """Find more of what the examples show and of what was accepted."""
@@ -242,6 +249,7 @@ class Search(QObject):  # type: ignore[misc]
             # A model may take long for a step that nobody waits for any more.
             self._drop_job()
             self._generation += 1
+            self._take_down_unused()
             kept = "; what was found before is still there" if self.proposals is not None else ""
             self.messaged.emit(f"cancelled{kept}")
             self.changed.emit()
@@ -298,6 +306,7 @@ class Search(QObject):  # type: ignore[misc]
         if generation != self._generation:
             return
         self._job = None
+        self._take_down_unused()
         if isinstance(error, MemoryError):
             self.messaged.emit("there is not enough memory to search this image; crop it")
         elif error is not None:
@@ -426,6 +435,7 @@ class Search(QObject):  # type: ignore[misc]
     def close(self) -> None:
         """Do the same for good."""
         self._soon.cancel()
+        self._heat_soon.cancel()
         self.blockSignals(True)
         self.clear(later=True)
 
@@ -464,24 +474,32 @@ class Search(QObject):  # type: ignore[misc]
         ]
         return bounds_of(shapes, plane.axes)
 
-    def _put_up(self) -> None:
-        """Show what was found."""
-        assert self.proposals is not None
-        viewer = self._viewer
+    def _prepare(self, generation: int, plane: Plane) -> None:
+        """Make the layer of the boxes while the search runs: it takes about as long."""
+        if generation == self._generation and self._job is not None and self._layers is None:
+            self._made(plane).draw([])
+
+    def _made(self, plane: Plane) -> ProposalLayers:
+        """Return the layers, made on first use."""
         if self._layers is None:
-            plane = self.proposals.plane
-            self._layers = ProposalLayers(viewer, self._image, plane, self._on_edited)
-            viewer.layers.events.removed.connect(self._on_removed)
+            self._layers = ProposalLayers(self._viewer, self._image, plane, self._on_edited)
+            self._viewer.layers.events.removed.connect(self._on_removed)
             self._image.events.visible.connect(self._on_visible)
-            viewer.mouse_drag_callbacks.append(self._on_press)
+            self._viewer.mouse_drag_callbacks.append(self._on_press)
+        return self._layers
+
+    def _put_up(self) -> None:
+        """Show what was found, the boxes first."""
+        assert self.proposals is not None
+        layers = self._made(self.proposals.plane)
         self._drawn = ()
-        self._draw_heat()
         self.draw()
         self._following = self.here and bool(self._image.visible)
-        self._layers.show(self._following)
-        if self._layers.boxes is not None and self.here:
-            viewer.layers.selection.active = self._layers.boxes
+        layers.show(self._following)
+        if layers.boxes is not None and self.here:
+            self._viewer.layers.selection.active = layers.boxes
         self.changed.emit()
+        self._heat_soon.throttle()
 
     def _take_down(self, *, later: bool = False) -> None:
         layers, self._layers = self._layers, None
@@ -492,9 +510,15 @@ class Search(QObject):  # type: ignore[misc]
                 self._viewer.mouse_drag_callbacks.remove(self._on_press)
             layers.close(later=later)
 
+    def _take_down_unused(self) -> None:
+        """Take away layers that were made for a search of which nothing came."""
+        if self.proposals is None:
+            self._take_down()
+
     def _draw_heat(self) -> None:
         if self._layers is not None:
             self._layers.draw_heat(self._heat if self.with_heat else None)
+            self._layers.show(self._following)
 
     def _keep_rejections(self) -> None:
         """Remember what was rejected, for the next search of the same."""
