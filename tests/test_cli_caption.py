@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 from colours import Loader
 from PIL import Image
 
@@ -449,6 +450,30 @@ def test_in_place_a_file_keeps_its_format_whatever_its_ending(
     assert found is not None
     assert found.name == form
     assert [one.caption for one in read_annotations(path, sizes)] == ["red, mostly"]
+
+
+def test_a_folder_is_not_called_like_a_file(
+    photo: Path, tmp_path: Path, load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["caption", str(photo), "--regions", "grid:2", "--format", "yolo", "--out"]
+    assert main([*asked, str(tmp_path / "o.txt")], load=load) == 2
+    assert "makes a folder" in capsys.readouterr().err
+    assert not (tmp_path / "o.txt").exists()
+    assert main([*asked, f"{tmp_path / 'o.txt'}/"], load=load) == 0
+    assert (tmp_path / "o.txt" / "data.yaml").is_file()
+
+
+@pytest.mark.parametrize(("asked", "size"), [([], "0.25 µm"), (["--pixel-size", "2nm"], "2nm")])
+def test_pixels_are_as_large_as_the_file_says_unless_a_person_does(
+    tmp_path: Path, load: Loader, asked: list[str], size: str
+) -> None:
+    path, out = tmp_path / "calibrated.tif", tmp_path / "out.csv"
+    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(path, np.zeros((32, 64), np.uint8), ome=True, metadata=sizes)
+    command = ["caption", str(path), "--regions", "whole", "--out", str(out), *asked]
+    assert main(command, load=load) == 0
+    [row] = read_tidy_csv(out)
+    assert json.loads(row.extra["origin"])["options"]["pixel_size"] == size
 
 
 def test_a_table_with_a_row_that_cannot_be_read_is_not_written_over(

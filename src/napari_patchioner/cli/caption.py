@@ -237,6 +237,12 @@ class _Target:
         is_folder = batch.check_format(plan, path, self.format, in_place=self.in_place)
         if is_folder and not self.is_named:
             raise FormatError(f"{self.format} makes a folder; name one with --out")
+        ending = path.suffix[1:].isalpha() and not self.shown.endswith(_ENDS_OF_FOLDERS)
+        if is_folder and ending and not path.exists():
+            raise FormatError(
+                f"{path}: {self.format} makes a folder, but the name ends as that of a file; leave "
+                "the ending out, or put / behind it"
+            )
         if not is_folder and path.is_dir() and not self.form.single:
             raise FormatError(f"{path}: is a folder; name a file to write")
         if is_folder and path.is_file():
