@@ -80,12 +80,14 @@ def test_the_window_answers_while_the_model_reads(dock, registry, qtbot, monkeyp
 
 
 def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
-    image = viewer.add_image(data.immunohistochemistry(), name="tissue")
+    calibrated = {"scale": (0.5, 0.5), "units": ("um", "um")}
+    image = viewer.add_image(data.immunohistochemistry(), name="tissue", **calibrated)
     dock.panel.image.value = image
     dock.panel.progress.button.click()
     dock.panel.buttons["caption_whole"].click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=120_000)
     assert "appearance" in dock.panel.whole.verdict.text()
+    assert " µm across" in dock.panel.whole.editor.toPlainText()
 
 
 def test_every_model_is_listed_and_a_paper_size_one_asks_first(dock, monkeypatch, tmp_path, qtbot):
