@@ -223,6 +223,10 @@ def test_what_cannot_be_taught_is_told(
     asked = ["teach", place / "b.png", "--regions", place / "boxes.csv", "--out"]
     assert run(*asked, place / "new") == 2
     assert "no region has a name by a person" in capsys.readouterr().err
+    (place / "none.csv").write_text("image,uid,kind,wkt,caption\n")
+    asked[3] = place / "none.csv"
+    assert run(*asked, place / "new") == 2
+    assert "none.csv: holds no regions" in capsys.readouterr().err
     assert not (place / "new").exists()
     asked[3] = place / "names.csv"
     assert run("teach", place / "a.png", *asked[2:], cells) == 2

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_patchioner.teaching import Lexicon
 
 _DONE, _SOME_FAILED = 0, 1
-# Lines of what is taken for what.
-_MOST_WRONG = 10
+# Lines of what is taken for what, and columns of a name in the table.
+_MOST_WRONG, _WIDEST = 10, 60
 
 
 def add_teach(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +61,8 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     plan = batch.Plan(
         batch.find_images(arguments.images, recursive=arguments.recursive), arguments.regions
     )
+    if not plan.others and not any(job.regions for job in plan):
+        raise FormatError(f"{arguments.regions}: holds no regions, so nothing can be learned")
     for line in plan.notes.lines():
         say(line)
     if plan.others:
@@ -112,7 +114,11 @@ def summary(lexicon: Lexicon, folder: Path, *, whole: bool = False) -> str:
     confusion = lexicon.classifier.confusion
     totals = {name: sum(row.values()) for name, row in confusion.counts.items()}
     rows = [
-        [name, str(count), f"{confusion.counts[name].get(name, 0)} of {total}" if total else ""]
+        [
+            _cut(name),
+            str(count),
+            f"{confusion.counts[name].get(name, 0)} of {total}" if total else "",
+        ]
         for name, count in lexicon.counts.items()
         for total in [totals[name]]
     ]
@@ -136,6 +142,11 @@ def summary(lexicon: Lexicon, folder: Path, *, whole: bool = False) -> str:
         join = shell_command("lexicon", "rename", folder, second, first)
         lines.append(f"{first!r} and {second!r} differ in capitals alone; to join them: {join}")
     return "\n".join(lines)
+
+
+def _cut(name: str) -> str:
+    """Return a name of a sentence's length cut to what a table has room for."""
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1].rstrip()}…"
 
 
 def say_renamed(lexicons: Sequence[Lexicon], merged: Lexicon) -> None:

@@ -218,6 +218,7 @@ def test_an_unknown_ending_or_format_names_the_known_ones(tmp_path: Path) -> Non
         ("a.json", "[1]", "a.json: holds no regions in a known format"),
         ("a.geojson", '{"type": "Topology"}', "a.geojson: is no file of the format 'GeoJSON"),
         ("a.png", "\x89PNG", "a.png: holds no regions in a known format"),
+        ("a.png.patchioner.json", "{}", "a.png.patchioner.json: is a project; open its image"),
     ],
 )
 def test_a_strange_file_is_told_in_a_sentence(

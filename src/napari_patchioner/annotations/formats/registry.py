@@ -62,6 +62,8 @@ FORMATS: dict[str, Format] = {
 }
 # The ending of files that hold one region each, and are named like it.
 _ALONE = ".roi"
+# What projects end in, which are the window's own: their regions lie in an image of any axes.
+_PROJECT = ".patchioner.json"
 
 
 def read_annotations(
@@ -168,6 +170,11 @@ def _unknown(head: Head) -> FormatError:
     name, named = head.path.name, list(_named_like(head.path))
     if head.broken is not None:
         return head.broken
+    if name.endswith(_PROJECT):
+        return FormatError(
+            f"{name}: is a project; open its image in napari, export the regions as a table or "
+            "GeoJSON, and name that file"
+        )
     if head.path.is_dir() or (head.suffix not in ("", ".txt") and FORMATS["tidy"] not in named):
         if len(named) == 1:
             title = named[0].title
