@@ -1,7 +1,5 @@
 """A folder of images by so many processes, against one image at a time through the Python API.
 
-``python benchmarks/folder.py [--model mini] [--images 24] [--workers 1 2] [--size 480 640]``
-
 All ways caption the same files in the same run, the model loaded beforehand (that of the other
 processes by captioning one image each that does not count), so their ratio means something on
 any machine with as many cores; the seconds do not.
@@ -9,7 +7,6 @@ any machine with as many cores; the seconds do not.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +18,10 @@ from PIL import Image
 
 from napari_patchioner import load_model
 from napari_patchioner.batch import Plan, find_images, run
+from napari_patchioner.devices import available_cores
 from napari_patchioner.regions import WholeImage
+
+from .rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,23 +29,32 @@ if TYPE_CHECKING:
     from napari_patchioner.batch import Job
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--size", type=int, nargs=2, default=[480, 640])
-    options = parser.parse_args()
+def rows(threads: int, quick: bool) -> list[Row]:
+    """Measure the images a second of each way."""
+    import torch
+
+    torch.set_num_threads(threads)
+    count = 6 if quick else 200
     with tempfile.TemporaryDirectory(prefix="folder-") as place:
-        paths = write(Path(place), options.images, *options.size)
-        alone = options.images / one_by_one(options.model, paths)
-        print(f"{'':>12} {'images/s':>9} {'ratio':>7}")
-        print(f"{'Python API':>12} {alone:9.2f} {1:6.2f}x")
-        for workers in options.workers:
-            rate = options.images / by_processes(options.model, paths, workers)
-            print(
-                f"{f'{workers} worker' + 's' * (workers > 1):>12} {rate:9.2f} {rate / alone:6.2f}x"
+        paths = write(Path(place), count, 480, 640)
+        few = paths[: max(6, count // 4)]
+        alone = len(few) / one_by_one("mini", few)
+        torch.set_num_threads(1)
+        single = len(few) / one_by_one("mini", few)
+        told = [Row(f"one image at a time, {threads} threads", alone, "images/s")]
+        for workers in sorted({1, available_cores()}):
+            rate = count / by_processes("mini", paths, workers)
+            told.append(
+                Row(
+                    f"{count} images by {workers} process{'es' * (workers > 1)}",
+                    rate,
+                    "images/s",
+                    against=f"{workers} times one core through the Python API",
+                    baseline=single * workers,
+                    note=f"{rate / workers:.2g} images/s a core",
+                )
             )
+    return told
 
 
 def write(folder: Path, count: int, height: int, width: int) -> list[Path]:
@@ -80,7 +89,3 @@ def by_processes(model: str, paths: list[Path], workers: int) -> float:
     for _ in run(jobs(), model, workers=workers):
         times.append(time.perf_counter())
     return times[-1] - times[workers - 1]
-
-
-if __name__ == "__main__":
-    main()

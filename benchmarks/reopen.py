@@ -1,6 +1,6 @@
 """Looking at an image against reading back what was seen, from memory and from disk.
 
-``python benchmarks/reopen.py [--model mini] [--threads 1] [--repeats 5]``
+``python -m benchmarks.reopen [--model mini] [--threads 1] [--repeats 5]``
 
 First with a model, then with a DINOv2 ViT-B at 518 pixels (37 x 37 patches of 768 numbers) of
 random weights, whose numbers mean nothing but cost what the real ones do. All ways run in the
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import skimage.data
 import torch
-from full_size import VISION
 
 from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.captioner import Captioner
@@ -30,6 +29,8 @@ from napari_patchioner.grids import GridStore, grid_key, pool
 from napari_patchioner.images import as_rgb
 from napari_patchioner.models import load_model
 from napari_patchioner.regions import Box, cover
+
+from .models import VISION
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Captions of 200 regions of a slide of 20,000 x 20,000 pixels, and what tiles do to seams.
 
-``python benchmarks/slide.py [--side 20000] [--regions 200] [--levels 1|3] [--skip-seams]``
+``python -m benchmarks.slide [--side 20000] [--regions 200] [--levels 1|3] [--skip-seams]``
 
 The slide is made chunk by chunk in a temporary folder and read with zarr, so at no time is it in
 memory. "Everything" is what looking at all tiles of the finest level would take, reckoned from
@@ -30,6 +30,8 @@ from napari_patchioner.grids import pool
 from napari_patchioner.models import load_model
 from napari_patchioner.regions import Box, WholeImage, cover
 
+from .rows import Row
+
 CHUNK = 1000
 GROUND, CELLS = (228, 208, 222), ((112, 70, 140), (168, 88, 120), (94, 110, 160))
 
@@ -57,8 +59,26 @@ def main() -> None:
         seams(captioner)
 
 
-def on_slide(captioner, levels, count: int) -> None:
-    """Caption regions from ten pixels to a third of the slide."""
+def rows(threads: int, quick: bool) -> list[Row]:
+    """Measure regions of a slide, beside looking at all of it."""
+    torch.set_num_threads(threads)
+    captioner = load_model("mini")
+    side, count = (8000, 20) if quick else (20_000, 200)
+    with tempfile.TemporaryDirectory() as folder:
+        spent, everything, again = on_slide(captioner, make_slide(folder, side, 3), count)
+    name = f"{count} regions of {side:,} x {side:,} pixels"
+    return [
+        Row(name, spent, against="all tiles of the finest level, reckoned", baseline=everything),
+        Row("one more, its tiles known", again),
+        Row("memory", peak() / 1000, "GB"),
+    ]
+
+
+def on_slide(captioner, levels, count: int) -> tuple[float, float, float]:
+    """Caption regions from ten pixels to a third of the slide.
+
+    Returned are the seconds they took, what all tiles would take, and one more of them.
+    """
     pyramid = captioner.pyramid(levels)
     side = levels[0].shape[0]
     boxes = draw_boxes(side, count)
@@ -86,10 +106,12 @@ def on_slide(captioner, levels, count: int) -> None:
     pyramid.caption(boxes[:1])
     start = time.perf_counter()
     pyramid.caption(boxes[:1])
-    print(f"a region again, its tiles known: {1000 * (time.perf_counter() - start):.0f} ms")
+    again = time.perf_counter() - start
+    print(f"a region again, its tiles known: {1000 * again:.0f} ms")
     start = time.perf_counter()
     [whole] = pyramid.caption([WholeImage()])
     print(f"the whole slide in {time.perf_counter() - start:.1f} s: {whole.text}")
+    return spent, everything, again
 
 
 class Timed:

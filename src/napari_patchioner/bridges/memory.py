@@ -327,10 +327,10 @@ class MemoryBank:
         first = _kth(near, k) - 2 * _ROUNDING
         weighty = [_cut(row, temperature) if averaged else np.inf for row in near]
         chosen = _above(near, np.minimum(first, weighty))
-        spread = len(chosen) > _SHORTLIST
-        if spread:
+        spread = len(chosen) > min(_SHORTLIST, len(self) // 4)
+        if spread and len(self) > _SHORTLIST:
             chosen = _above(near, np.minimum(first, _kth(near, _NEAREST)))
-        if len(chosen) > _SHORTLIST:
+        if len(chosen) > min(_SHORTLIST, len(self) // 2):
             return None
         rows = self.take(chosen)
         lengths = np.linalg.norm(rows, axis=1)

@@ -143,6 +143,10 @@ def _enclosed(points: FloatArray) -> shapely.Geometry:
 def is_flat(vertices: FloatArray) -> bool:
     """Whether all vertices lie on one line."""
     offsets = vertices - vertices.mean(axis=0)
+    (down, both), (_, across) = offsets.T @ offsets
+    # Far from flat, as nearly all are, needs no singular values; rounding is far smaller.
+    if down * across - both * both > 1e-9 * (down + across) ** 2 > 0:
+        return False
     spread = np.linalg.svd(offsets, compute_uv=False)
     return len(spread) < 2 or bool(spread[1] <= 1e-9 * max(1.0, spread[0]))
 
