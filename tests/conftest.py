@@ -34,6 +34,9 @@ os.environ["QT_API"] = os.environ["PYTEST_QT_API"] = (
 SETTINGS = tempfile.TemporaryDirectory(prefix="napari-settings-", ignore_cleanup_errors=True)
 os.environ["NAPARI_CONFIG"] = str(Path(SETTINGS.name) / "settings.yaml")
 
+# Golden numbers are torch's; tests of engines ask for one.
+os.environ["NAPARI_PATCHIONER_ENGINE"] = "torch"
+
 GOLDEN = Path(__file__).parent / "golden"
 # No law is about time: a machine that is busy breaks none. The same examples in every run, so that
 # a clone passes or fails alike on any day.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from .errors import ModelError
@@ -25,19 +26,30 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "bfloat16", "float16")
 """Precisions of networks; half precision changes embeddings in the third digit."""
 
+ENGINES = ("auto", "torch")
+"""What runs networks on the processor: the quickest that is installed, or PyTorch in any case."""
+
+IN_8_BITS = "/int8"
+"""What the name of a backbone ends with that an engine computes in 8 bits."""
+
+ENGINE = "NAPARI_PATCHIONER_ENGINE"
+"""Environment variable that stands for the choice of an engine where none is made."""
+
+_ENGINE_NEEDS = ("onnxruntime", "onnx")
 _GPUS = {"cuda": "Nvidia GPU", "mps": "Apple GPU"}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device of this computer and a precision, see `choose`."""
+    """A device of this computer, a precision and what computes there, see `choose`."""
 
     device: str = "cpu"
     dtype: str = "float32"
+    engine: str = "torch"
 
     def put(self, value: Placed) -> Placed:
         """Return a network or tensor on this device; whole numbers keep their type."""
-        if self == CPU:
+        if (self.device, self.dtype) == (CPU.device, CPU.dtype):
             return value
         import torch
 
@@ -58,15 +70,19 @@ CPU = Placement()
 """Where every network runs unless something else is asked for."""
 
 
-def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
-    """Choose a device, ``"auto"`` for the GPU where there is one, and a precision.
+def choose(device: str = "cpu", dtype: str = "float32", engine: str | None = "torch") -> Placement:
+    """Choose a device, ``"auto"`` for the GPU where there is one, a precision and an engine.
 
-    A ``ModelError`` where there is no such device in this computer, or it cannot compute in that
-    precision.
+    The engine ``"auto"`` is ONNX Runtime where it is installed, but only on the processor in single
+    precision, and ``None`` is what $NAPARI_PATCHIONER_ENGINE says, else ``"auto"``. Raises
+    ``ModelError`` where this computer has no such device, or it cannot compute in that precision.
 
     >>> choose()
-    Placement(device='cpu', dtype='float32')
+    Placement(device='cpu', dtype='float32', engine='torch')
     """
+    engine = engine or os.environ.get(ENGINE) or "auto"
+    if engine not in ENGINES:
+        raise ModelError(f"The engine must be {', '.join(ENGINES)}, not {engine!r}.")
     if device not in DEVICES:
         raise ModelError(f"The device must be {', '.join(DEVICES)}, not {device!r}.")
     if dtype not in DTYPES:
@@ -84,7 +100,10 @@ def choose(device: str = "cpu", dtype: str = "float32") -> Placement:
         )
     if (device, dtype) == ("cpu", "float16"):
         raise ModelError("The cpu does not compute in float16; choose the dtype float32.")
-    return Placement(device, dtype)
+    if engine == "auto":
+        possible = (device, dtype) == (CPU.device, CPU.dtype) and all(map(find_spec, _ENGINE_NEEDS))
+        engine = "onnxruntime" if possible else "torch"
+    return Placement(device, dtype, engine)
 
 
 _SPARED: ContextVar[int] = ContextVar("spared", default=0)

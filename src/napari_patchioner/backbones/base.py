@@ -16,12 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
+from napari_patchioner.devices import CPU, IN_8_BITS, Placement, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
 from napari_patchioner.parts import Part
 from napari_patchioner.progress import Progress, no_progress
+
+from .engine import Conversion, Engine, prepared
 
 Layout: TypeAlias = Literal["square", "aspect", "crop"]
 Triple: TypeAlias = tuple[float, float, float]
@@ -142,6 +144,8 @@ class Backbone(Part):
     blocks: Sequence[nn.Module] = ()
     """Passed one after another in :meth:`forward`; progress is reported after each."""
     placement: Placement = CPU
+    engine: Engine | None = None
+    """What runs the network in place of torch, see :meth:`use_engine`."""
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -188,12 +192,35 @@ class Backbone(Part):
             return self.forward(self.placement.put(pixels)), transform
 
     def place(self, placement: Placement) -> None:
-        """Move to another device or precision; grids of half precision have keys of their own."""
+        """Move to another device or precision; grids of half precision have keys of their own.
+
+        It is torch that runs there, see :meth:`use_engine`.
+        """
+        self.engine = None
+        self.name = self.name.removesuffix(IN_8_BITS)
         for network in self.networks:
             placement.put(network)
         self.placement = placement
         if placement.dtype != "float32":
             self.name += f"/{placement.dtype}"
+
+    def use_engine(self, progress: Progress | None = None) -> None:
+        """Have ONNX Runtime run the network if it is quicker and makes the same of pictures.
+
+        A network in 8 bits makes about the same: its grids have keys of their own. Whatever has no
+        such network stays as it is. ``progress`` may raise ``Cancelled``.
+        """
+        conversion = self.conversion()
+        if conversion is None:
+            return
+        with torch_cores():
+            self.engine = prepared(conversion, progress)
+        if self.engine is not None and conversion.in_8_bits:
+            self.name += IN_8_BITS
+
+    def conversion(self) -> Conversion | None:
+        """Return what another engine needs to run the network; None if none can."""
+        return None
 
 
 class TextEncoder:

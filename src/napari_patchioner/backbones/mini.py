@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
 
 from .appearance import appearance_axes
 from .base import Backbone, Features, FloatArray
+from .engine import Conversion, try_pictures
 from .middle import thing_in_the_middle
 from .mini_text import MiniText
 
@@ -121,6 +122,27 @@ class MiniBackbone(Backbone):
         fingerprint = sha256(made_of.encode()).hexdigest()[:8]
         self.name = f"efficientnet-lite2-{fingerprint}/{SIZE}/{GRID_SIDE}"
 
+    def conversion(self) -> Conversion:
+        """Return what ONNX Runtime needs to run the network, in single precision.
+
+        Its grids have the keys of torch's: they differ by less than torch's own on other numbers of
+        threads may.
+        """
+
+        def pictures() -> list[Tensor]:
+            photograph, tissue = try_pictures()
+            sizes = ((photograph, SIZE), (tissue, SIZE), (photograph, CLOSE_UP_SIZE))
+            return [_pixels(picture, size) for picture, size in sizes]
+
+        return Conversion(
+            self._network,
+            pictures,
+            outputs=("deep", "middle"),
+            about=self.name,
+            channels=1,
+            resizable=True,
+        )
+
     def embed_text(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
         """Embed sentences, shape (n, 384), of unit length; see `MiniText`."""
         if self._text is None:
@@ -133,7 +155,7 @@ class MiniBackbone(Backbone):
         """Read a picture at its working size and measure its appearance."""
         shape = grid_shape(rgb.shape[0], rgb.shape[1])
         progress(0.1, f"encoding {SIZE} pixels")
-        deep, middle = dense(self._network, rgb, SIZE, self.placement)
+        deep, middle = dense(self.engine or self._network, rgb, SIZE, self.placement)
         progress(0.6, "measuring colours and textures")
         axes = appearance_axes(rgb, shape)
         photograph = photograph_probability(deep.mean((0, 1)), axes, self._gate)
@@ -188,7 +210,8 @@ class MiniBackbone(Backbone):
         """Read a region in a crop; the picture lies under all of a grid."""
         crop, window = _crop(pixels, region, transform)
         with torch_cores():
-            deep, middle = dense(self._network, crop, CLOSE_UP_SIZE, self.placement)
+            network = self.engine or self._network
+            deep, middle = dense(network, crop, CLOSE_UP_SIZE, self.placement)
         shape = (middle.shape[0], middle.shape[1])
         around = GridTransform(transform.image_shape, shape, window)
         patches = np.concatenate([resample(deep, shape), middle], axis=2)
@@ -301,7 +324,7 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def dense(
-    network: EfficientNetLite,
+    network: Callable[[Tensor], Iterable[Tensor]],
     image: npt.NDArray[np.uint8],
     long_side: int,
     placement: Placement = CPU,
@@ -312,6 +335,14 @@ def dense(
     stride. Returns arrays of shape (rows, columns, 1280), stride 32, and (2 * rows, 2 * columns,
     middle_channels), stride 16.
     """
+    batch = placement.put(_pixels(image, long_side))
+    with torch.inference_mode():
+        deep, middle = (to_numpy(part[0].permute(1, 2, 0)) for part in network(batch))
+    return deep, middle
+
+
+def _pixels(image: npt.NDArray[np.uint8], long_side: int) -> Tensor:
+    """Resize and normalise an image, shape (1, 3, height, width)."""
     height, width = image.shape[:2]
     scale = long_side / max(height, width)
     rows, columns = (max(1, round(side * scale / STRIDE)) for side in (height, width))
@@ -319,10 +350,7 @@ def dense(
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(resized.astype(np.float32))
     batch = ((pixels - _MEAN) / _DEVIATION).permute(2, 0, 1)[None]
-    batch = placement.put(batch.contiguous(memory_format=torch.channels_last))
-    with torch.inference_mode():
-        deep, middle = (to_numpy(part[0].permute(1, 2, 0)) for part in network(batch))
-    return deep, middle
+    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def resample(features: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -478,7 +506,8 @@ class SameConv(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride > 1:
             padding = []
-            for length in (features.shape[-1], features.shape[-2]):
+            # Whole numbers for an exporter, too: the sizes it may meet later are as even.
+            for length in map(int, (features.shape[-1], features.shape[-2])):
                 total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
                 padding += [total // 2, total - total // 2]
             features = functional.pad(features, padding)

@@ -33,11 +33,11 @@ _DIED = (
 )
 
 
-def load_installed(model: str, device: str = "cpu") -> Captioner:
+def load_installed(model: str, device: str = "cpu", engine: str | None = "torch") -> Captioner:
     """Load a model by its id to a device, see `devices.choose`; torch is imported only now."""
     from napari_patchioner.models import load_model
 
-    return load_model(model, device=device)
+    return load_model(model, device=device, engine=engine)
 
 
 def run(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 # Nothing heavy here: Ctrl+C while the rest is imported gets its message as any other.
 from napari_patchioner import __version__
-from napari_patchioner.devices import CPU, DEVICES, choose
+from napari_patchioner.devices import CPU, DEVICES, ENGINES, choose
 from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def _run(argv: Sequence[str] | None, load: Loader | None) -> int:
         from napari_patchioner.batch.local import load_installed
 
         device: str = getattr(arguments, "device", CPU.device)
-        choose(device)  # What is wrong with it is said before the work begins.
-        load = partial(load_installed, device=device)
+        engine: str | None = getattr(arguments, "engine", CPU.engine)
+        choose(device, engine=engine)  # What is wrong with it is said before the work begins.
+        load = partial(load_installed, device=device, engine=engine)
     status: int | None = arguments.run(arguments, load)
     return status or 0
 
@@ -142,6 +143,16 @@ def _add_device(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_engine(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=default,
+        help="what runs the backbone on a processor; auto takes ONNX Runtime where it is installed "
+        f"and quicker ({default or ENGINES[0]})",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
     from .baseline import add_baseline
@@ -185,6 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     add_reproduce(reproduce)
     for command in (caption, teach, find, evaluate, reproduce):
         _add_device(command)
+    for command in (caption, teach, find):
+        _add_engine(command, None)
+    # Numbers to compare with published ones come from the network as it was published.
+    for command in (evaluate, reproduce):
+        _add_engine(command, CPU.engine)
     memory = "vocabularies: build one from texts, list, show and remove them"
     add_memory(commands.add_parser("memory", help=memory), _add_device)
     add_models(commands.add_parser("models", help="list, get, remove and add models"))

@@ -64,6 +64,7 @@ def load_model(
     *,
     device: str = "cpu",
     dtype: str = "float32",
+    engine: str | None = None,
 ) -> Captioner:
     """Load a model.
 
@@ -78,6 +79,10 @@ def load_model(
         takes the GPU where there is one.
     dtype : {"float32", "bfloat16", "float16"}
         Their precision; half precision takes half the memory of the GPU.
+    engine : {"auto", "torch"}, optional
+        What runs the backbone on the processor: ``"auto"``, the default unless
+        $NAPARI_PATCHIONER_ENGINE says otherwise, takes ONNX Runtime where the extra ``engine`` is
+        installed and it is quicker, which is found out once; ``"torch"`` is PyTorch.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def load_model(
 
     from .embedded import HEADS, load_embedded
 
-    placement = choose(device, dtype)
+    placement = choose(device, dtype, engine)
     if progress is not None:
         progress(0.0, f"loading {name}")
     if name in HEADS:
@@ -106,4 +111,6 @@ def load_model(
         captioner = assemble(preset, installed_files(preset), progress)
     if placement != CPU:
         captioner.place(placement)
+    if placement.engine != "torch":
+        captioner.backbone.use_engine(progress)
     return captioner

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner.devices import IN_8_BITS
 from napari_patchioner.errors import FormatError, ModelError, counted
 
 from .classifier import Classifier, Naming
@@ -109,7 +110,8 @@ class Origin:
         ways = captioner.pooling, captioner.whole or captioner.pooling
         pooled = "/".join(dict.fromkeys(ways))
         pooling = f"{pooled} {captioner.weighting} {captioner.convention}"
-        return cls(backbone.name, digest, pooling)
+        # What is learned on one engine holds on the other.
+        return cls(backbone.name.removesuffix(IN_8_BITS), digest, pooling)
 
 
 class Lexicon:

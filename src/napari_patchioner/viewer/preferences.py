@@ -7,7 +7,7 @@ from typing import Any
 NAME = "napari-patchioner"
 # As in the manifest; for when napari knows nothing of the plugin, as in a script.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "models": {"first": "", "device": "cpu"},
+    "models": {"first": "", "device": "cpu", "engine": "auto"},
     "captions": {"visible": True, "lines": 3, "template": "{caption}"},
     "cache": {"on_disk": True, "memory_mb": 512, "disk_mb": 2000},
     "folder": {"read_at_once": True, "read_ahead": True},

@@ -14,7 +14,7 @@ from qtpy.QtCore import QElapsedTimer, Qt, QUrl, Signal, Slot
 from qtpy.QtGui import QDesktopServices, QPaintEvent, QStandardItem, QStandardItemModel
 from superqt.utils import signals_blocked
 
-from napari_patchioner.devices import DEVICES
+from napari_patchioner.devices import DEVICES, ENGINES
 from napari_patchioner.errors import PatchionerError
 from napari_patchioner.models import ModelCard
 from napari_patchioner.models.preset import size_text
@@ -37,6 +37,7 @@ FROM_FOLDER = "Where a copy of the files lies already; nothing is downloaded the
 DEVICE_TITLES = dict(
     zip(DEVICES, ("The fastest there is", "Processor", "Nvidia GPU", "Apple GPU"), strict=True)
 )
+ENGINE_TITLES = dict(zip(ENGINES, ("The quickest there is", "PyTorch"), strict=True))
 ID = Qt.ItemDataRole.UserRole
 TITLE = ID + 1
 SHOWN = 24
@@ -282,6 +283,7 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         self.add = menu.add("Add a model of your own…", self._add, tip)
         self.open = menu.add("Open models folder", self._open_folder)
         self.devices = menu.menu().addMenu("Device")
+        self.engines = menu.menu().addMenu("Engine")
         menu.menu().aboutToShow.connect(self._on_menu)
         stack(self, (self.choice, menu), wide=[self.choice])
         self.refresh()
@@ -422,11 +424,12 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         chosen = qt.QFileDialog.getExistingDirectory(self, title)
         return Path(chosen) if chosen else None
 
-    def _set_device(self, device: str, *_: object) -> None:
+    def _set_where(self, name: str, value: str, *_: object) -> None:
         """Have models run elsewhere, those in memory once they are loaded anew."""
-        set_preference("models", "device", device)
+        set_preference("models", name, value)
         self._registry.forget()
-        self.messaged.emit(f"models are loaded on {device} from now on; press Start")
+        what = f"on {value}" if name == "device" else f"with the engine {value}"
+        self.messaged.emit(f"models are loaded {what} from now on; press Start")
 
     def _is_busy(self) -> bool:
         """Whether one model is in work already; says so."""
@@ -494,12 +497,14 @@ class ModelPanel(qt.QWidget):  # type: ignore[misc]
         built_in = self.choice.value in self._registry.built_in
         self.remove.setEnabled(card is not None and idle and not built_in)
         self.add.setEnabled(idle)
-        self.devices.clear()
-        for device, title in DEVICE_TITLES.items():
-            action = self.devices.addAction(title)
-            action.setCheckable(True)
-            action.setChecked(device == preference("models", "device"))
-            action.triggered.connect(partial(self._set_device, device))
+        choices = ((self.devices, "device", DEVICE_TITLES), (self.engines, "engine", ENGINE_TITLES))
+        for submenu, name, titles in choices:
+            submenu.clear()
+            for value, title in titles.items():
+                action = submenu.addAction(title)
+                action.setCheckable(True)
+                action.setChecked(value == preference("models", name))
+                action.triggered.connect(partial(self._set_where, name, value))
 
     def _on_choice(self, model: str) -> None:
         card = self._card(model)

@@ -172,6 +172,9 @@ def shared_registry() -> ModelRegistry:
     """Return the registry of this process."""
 
     def load(model: str, progress: Progress) -> Captioner:
-        return load_model(model, progress, device=preference("models", "device"))
+        device, engine = (preference("models", name) for name in ("device", "engine"))
+        # The environment has the say where nobody chose.
+        engine = None if engine == "auto" else engine
+        return load_model(model, progress, device=device, engine=engine)
 
     return ModelRegistry(load, models.available_models, ModelStore(), HEADS)
