@@ -385,6 +385,11 @@ def test_a_device_is_chosen_and_remembered_and_the_next_model_that_loads_runs_th
     [ticked] = [action for action in used.models.devices.actions() if action.isChecked()]
     assert ticked.text() == "The fastest there is"
     asked = []
-    monkeypatch.setattr(models, "load_model", lambda *_, device: asked.append(device))
+    monkeypatch.setattr(models, "load_model", lambda *_, **where: asked.append(where))
     models.shared_registry.__wrapped__()._load("mini", None)
-    assert asked == ["auto"]
+    engines = {action.text(): action for action in used.models.engines.actions()}
+    assert [title for title in engines if engines[title].isChecked()] == ["The quickest there is"]
+    engines["PyTorch"].trigger()
+    assert "the engine torch from now on" in status(used)
+    models.shared_registry.__wrapped__()._load("mini", None)
+    assert asked == [{"device": "auto", "engine": None}, {"device": "auto", "engine": "torch"}]
