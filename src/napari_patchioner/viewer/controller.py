@@ -505,7 +505,7 @@ class Controller(QObject):  # type: ignore[misc]
         if any(binding.dragging for binding in self.bindings.values()):
             return
         for binding in self.all_bindings():
-            if binding in finished:
+            if binding in finished and binding.behind:
                 binding.sync()
         self.queue.work()
 

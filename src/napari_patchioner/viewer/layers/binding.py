@@ -43,6 +43,8 @@ class TableBinding:
         self._session, self._changed, self._finished = session, changed, finished
         self._foreign = is_foreign(key)
         self._writing = False
+        # Whether something was announced that no look at the layer has taken in yet
+        self.behind = False
         self._follower = Follower(layer, image)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (layer.events.data, self._on_data),
@@ -134,6 +136,7 @@ class TableBinding:
 
     def _on_data(self, event: Event) -> None:
         if not action(event).endswith("ing"):
+            self.behind = True
             self._changed()
             self._finished(self)
 
@@ -159,6 +162,7 @@ class LayerBinding(TableBinding):
 
     def _prepare(self) -> None:
         self._current: list[str] = []
+        self._adding = False
         self._reader = shapes.LayerReader(self.layer, self.image)
         # What the table says
         self._shown: list[Record] = []
@@ -171,6 +175,7 @@ class LayerBinding(TableBinding):
         """Read the layer and repair its table, unless a shape is being drawn."""
         if self._writing or self.drawing:
             return
+        self.behind = False
         self._follower.update()
         news = self._session.observe(
             self.key,
@@ -199,7 +204,7 @@ class LayerBinding(TableBinding):
         wanted = dict(zip(order, self._session.shapes(self.key), strict=True))
         with self._quietly():
             with shapes.same_selection(self.layer, self._current, order):
-                shapes.write_shapes(self.layer, self._current, wanted)
+                shapes.write_shapes(self.layer, self._current, wanted, self._reader.known)
                 self._write_table()
             if {self.layer.edge_color_mode, self.layer.face_color_mode} != {"direct"}:
                 self.layer.refresh_colors()
@@ -225,7 +230,9 @@ class LayerBinding(TableBinding):
     def _on_data(self, event: Event) -> None:
         """Follow finished changes; before one of them, see how things stand."""
         done = action(event)
+        self._adding = done == "adding"
         if not done.endswith("ing"):
+            self.behind = True
             self.sync(replaced=done == "changed")
             self._changed()
             self._finished(self)
@@ -235,7 +242,8 @@ class LayerBinding(TableBinding):
     def _on_features(self, *_: object) -> None:
         """Follow a paste, which is announced in no other way, and edits in other tables."""
         if not self._writing:
-            if not self.dragging:
+            # What napari is adding it announces again, once all of it is there.
+            if not self.dragging and not self._adding:
                 self.sync()
             self._changed()
 
@@ -253,6 +261,7 @@ class PointsBinding(TableBinding):
         """Read the points and repair the table; `quiet` where what is new is no step."""
         if self._writing:
             return
+        self.behind = False
         self._follower.update()
         points = alignment(self.layer, self.image)(self.layer.data)
         seen = [Seen(POINT, point[None]) for point in points]

@@ -89,7 +89,8 @@ def checked(template: str) -> str:
     raise TemplateError(f"There is no {{{min(unknown)}}} to show; there is {known}.")
 
 
-@lru_cache(maxsize=4096)
+# More than anybody draws: of one more than it holds, asked for in turn, it would remember none.
+@lru_cache(maxsize=1 << 16)
 def shortened(caption: str, lines: int = LINES) -> str:
     """Return a caption as it is drawn on the canvas."""
     wrapped = textwrap.wrap(caption, LINE_LENGTH, max_lines=lines, placeholder=" …")

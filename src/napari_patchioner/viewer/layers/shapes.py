@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from napari_patchioner.annotations.project.records import Appearance, Seen, same
 from napari_patchioner.viewer.session.session import Row
 
 from .geometry import affine_between, mapped
-from .table import read_cells, row_of
+from .table import Column, cells_at, read_columns, row_of
 
 # Of the view of a Shapes layer
 ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
@@ -25,17 +26,106 @@ ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
 # reading
 
 
-def _appearances(layer: Shapes) -> Sequence[Appearance | None]:
-    """Return how the shapes are drawn; None for all where napari does not know of each."""
-    parts: list[list[Any]] = [
-        [float(width) for width in layer.edge_width],
-        [tuple(colour) for colour in layer.edge_color.tolist()],
-        [tuple(colour) for colour in layer.face_color.tolist()],
-        [int(index) for index in layer.z_index],
-    ]
-    if min(map(len, parts)) < layer.nshapes:
-        return [None] * layer.nshapes
-    return list(map(Appearance, *parts))[: layer.nshapes]
+class _Look(NamedTuple):
+    """What is read of the shapes of a layer, in arrays: thousands are compared in a millisecond."""
+
+    kinds: npt.NDArray[np.str_]
+    # How many vertices each has, and all of them one after the other, shape (total, ndim)
+    counts: npt.NDArray[np.intp]
+    vertices: npt.NDArray[Any]
+    # Shapes (n,), (n, 4), (n, 4) and (n,); without shapes where napari does not know of each
+    widths: npt.NDArray[np.float64]
+    edges: npt.NDArray[Any]
+    faces: npt.NDArray[Any]
+    z_indices: npt.NDArray[np.intp]
+
+    @classmethod
+    def at(cls, layer: Shapes) -> _Look:
+        """Look at a layer as it is now."""
+        arrays = [np.asarray(array) for array in layer.data]
+        styles: list[npt.NDArray[Any]] = [
+            np.array(layer.edge_width, float),
+            np.array(layer.edge_color),
+            np.array(layer.face_color),
+            np.array(layer.z_index, np.intp),
+        ]
+        known = layer.nshapes if min(map(len, styles)) >= layer.nshapes else 0
+        return cls(
+            np.array(layer.shape_type, np.str_),
+            np.array([len(array) for array in arrays], np.intp),
+            np.concatenate(arrays) if arrays else np.zeros((0, layer.ndim)),
+            *(style[:known] for style in styles),
+        )
+
+    def alike(self, first: int, other: _Look, second: int, count: int) -> npt.NDArray[np.bool_]:
+        """Whether each of so many shapes from the `first` is what lies at the other's `second`."""
+        ours, theirs = slice(first, first + count), slice(second, second + count)
+        same = (self.kinds[ours] == other.kinds[theirs]) & (self.counts[ours] > 0)
+        same &= self.counts[ours] == other.counts[theirs]
+        if len(self.widths) != len(self.kinds) or len(other.widths) != len(other.kinds):
+            same &= len(self.widths) == len(other.widths) == 0
+        else:
+            same &= self.widths[ours] == other.widths[theirs]
+            same &= self.z_indices[ours] == other.z_indices[theirs]
+            same &= (self.edges[ours] == other.edges[theirs]).all(axis=1)
+            same &= (self.faces[ours] == other.faces[theirs]).all(axis=1)
+        if same.any():
+            places = np.flatnonzero(same)
+            counts = self.counts[ours][places]
+            begins = np.cumsum(counts) - counts
+            within = np.arange(counts.sum()) - np.repeat(begins, counts)
+            points = [
+                look.vertices[np.repeat(look.starts[at][places], counts) + within]
+                for look, at in ((self, ours), (other, theirs))
+            ]
+            equal = (points[0] == points[1]).all(axis=1)
+            same[places] = np.logical_and.reduceat(equal, begins)
+        return same
+
+    @property
+    def starts(self) -> npt.NDArray[np.intp]:
+        """Where the vertices of each begin."""
+        return np.cumsum(self.counts) - self.counts
+
+    def array(self, index: int) -> npt.NDArray[Any]:
+        """Return the vertices of a shape."""
+        start = int(self.counts[:index].sum())
+        return self.vertices[start : start + int(self.counts[index])]
+
+    def appearance(self, index: int) -> Appearance | None:
+        """Return how a shape is drawn; None where napari does not know of each."""
+        if index >= len(self.widths):
+            return None
+        edge, face = tuple(self.edges[index].tolist()), tuple(self.faces[index].tolist())
+        return Appearance(float(self.widths[index]), edge, face, int(self.z_indices[index]))
+
+    def key(self, index: int) -> object:
+        """Return all that is read of a shape, number for number."""
+        # Zero has two signs, which are the same place.
+        vertices = (self.array(index) + 0.0).tobytes()
+        return str(self.kinds[index]), self.appearance(index), vertices
+
+
+def _places_before(
+    count: int, before: int, alike: Callable[[int, int, int], npt.NDArray[np.bool_]]
+) -> npt.NDArray[np.intp]:
+    """Return where each of `count` things was among those `before`; -1 where that is not plain.
+
+    Most often nothing has moved, or something was added or deleted at one place. ``alike(first,
+    second, number)`` compares so many from the `first` with those from the `second` before.
+    """
+    places = np.full(count, -1, np.intp)
+    shorter = min(count, before)
+    same = alike(0, 0, shorter)
+    first = shorter if same.all() else int(same.argmin())
+    if count == before:
+        places[same] = np.flatnonzero(same)
+    else:
+        places[:first] = np.arange(first)
+        rest = shorter - first
+        same = alike(count - rest, before - rest, rest)
+        places[count - rest :][same] = before - rest + np.flatnonzero(same)
+    return places
 
 
 class LayerReader:
@@ -45,41 +135,82 @@ class LayerReader:
         # Compared by value: napari announces neither a paste nor a cell written in place.
         self._layer, self._image = layer, image
         self._affine: tuple[npt.NDArray[np.float64], ...] = ()
-        # By all that was read of each, number for number
-        self._seen: list[tuple[object, Seen]] = []
+        self._look: _Look | None = None
+        self._seen: list[Seen] = []
         self._names: list[str] = []
-        self._rows: list[tuple[tuple[Any, ...], Row]] = []
+        self._columns: list[Column] = []
+        self._rows: list[Row] = []
 
     def shapes(self) -> list[Seen]:
         """Return all shapes of the layer as they lie on the image."""
-        layer, affine = self._layer, affine_between(self._layer, self._image)
-        known: dict[object, list[Seen]] = {}
-        if self._affine and all(map(np.allclose, affine, self._affine)):
-            for key, seen in self._seen:
-                known.setdefault(key, []).append(seen)
-        self._affine, self._seen = affine, []
-        styles = _appearances(layer)
-        for kind, array, style in zip(layer.shape_type, layer.data, styles, strict=True):
-            # Zero has two signs, which are the same place.
-            key = kind, style, (array + 0.0).tobytes()
-            if known.get(key):
-                seen = known[key].pop(0)
+        affine = affine_between(self._layer, self._image)
+        look, before, known = _Look.at(self._layer), self._look, self._seen
+        count = len(look.kinds)
+        same_place = self._affine and all(map(np.allclose, affine, self._affine))
+        if before is None or not same_place or look.vertices.shape[1] != before.vertices.shape[1]:
+            before, known = None, []
+        places = np.full(count, -1, np.intp)
+        if before is not None:
+            past = before
+            places = _places_before(
+                count, len(known), lambda first, second, n: look.alike(first, past, second, n)
+            )
+        seen = [known[place] if place >= 0 else None for place in places.tolist()]
+        left: dict[object, list[Seen]] = {}
+        if before is not None and (places < 0).any():
+            for index in sorted(set(range(len(known))).difference(places.tolist())):
+                left.setdefault(before.key(index), []).append(known[index])
+        for index in np.flatnonzero(places < 0).tolist():
+            same = left.get(look.key(index))
+            if same:
+                seen[index] = same.pop(0)
             else:
-                place = mapped(array, *affine)
-                seen = Seen(kind, place, drawn=np.array(array), appearance=style)
-            self._seen.append((key, seen))
-        return [seen for _, seen in self._seen]
+                array, style = np.array(look.array(index)), look.appearance(index)
+                place, kind = mapped(array, *affine), str(look.kinds[index])
+                seen[index] = Seen(kind, place, drawn=array, appearance=style)
+        self._affine, self._look = affine, look
+        self._seen = [shape for shape in seen if shape is not None]
+        return list(self._seen)
+
+    @property
+    def known(self) -> list[Seen]:
+        """The shapes as they were read last."""
+        return list(self._seen)
 
     def rows(self) -> list[Row]:
         """Return the rows of the features table, however many there are."""
-        names, lines = read_cells(self._layer)
-        before = self._rows if names == self._names else []
-        self._names, self._rows = names, []
-        for cells, known in zip_longest(lines, before[: len(lines)]):
-            if known is None or not all(map(_surely_same, cells, known[0])):
-                known = cells, row_of(names, cells)
-            self._rows.append(known)
-        return [row for _, row in self._rows]
+        names, columns = read_columns(self._layer)
+        before, known = self._columns, self._rows
+        if names != self._names:
+            known = []
+        count = len(self._layer.features)
+
+        def alike(first: int, second: int, number: int) -> npt.NDArray[np.bool_]:
+            same = np.ones(number, bool)
+            for new, old in zip(columns, before, strict=True):
+                same &= _same_cells(new[first : first + number], old[second : second + number])
+            return same
+
+        places = _places_before(count, len(known), alike) if known else np.full(count, -1)
+        self._names, self._columns = names, columns
+        self._rows = [
+            known[place] if place >= 0 else row_of(names, cells_at(columns, index))
+            for index, place in enumerate(places.tolist())
+        ]
+        return list(self._rows)
+
+
+def _same_cells(new: Column, old: Column) -> npt.NDArray[np.bool_]:
+    """Whether each two cells of a column are equal; in doubt they are not."""
+    if isinstance(new, np.ndarray) and isinstance(old, np.ndarray):
+        if new.dtype != old.dtype:
+            return np.zeros(len(new), bool)
+        equal: npt.NDArray[np.bool_] = (new == old) | ((new != new) & (old != old))
+        return equal
+    same = np.fromiter(map(operator.is_, new, old), bool, len(new))
+    for index in np.flatnonzero(~same).tolist():
+        same[index] = _surely_same(new[index], old[index])
+    return same
 
 
 def _surely_same(new: Any, old: Any) -> bool:
@@ -93,8 +224,15 @@ def _surely_same(new: Any, old: Any) -> bool:
 # writing
 
 
-def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen]) -> None:
+def write_shapes(
+    layer: Shapes,
+    current: Sequence[str],
+    wanted: Mapping[str, Seen],
+    known: Sequence[Seen] = (),
+) -> None:
     """Make the shapes of a layer, given by uid, those that are wanted; none may be half drawn.
+
+    What is wanted and the very object that was read just now, of those that are `known`, is drawn.
 
     Those that stay keep their appearance of now, others look as they did. The rows of the features
     table follow by number only: they have to be written afterwards.
@@ -102,7 +240,9 @@ def write_shapes(layer: Shapes, current: Sequence[str], wanted: Mapping[str, See
     with flat(layer):
         outlines = dict(zip(current, zip(layer.shape_type, layer.data, strict=True), strict=True))
         kept = [uid for uid in current if uid in wanted]
-        changed = [uid for uid in kept if not _is_drawn(wanted[uid], *outlines[uid])]
+        drawn = dict(zip(current, known, strict=False)) if len(known) == len(current) else {}
+        doubtful = [uid for uid in kept if drawn.get(uid) is not wanted[uid]]
+        changed = [uid for uid in doubtful if not _is_drawn(wanted[uid], *outlines[uid])]
         # Shapes can be changed where they are only by what napari 0.9 has no public names for.
         view = getattr(layer, "_data_view", None)
         if not all(hasattr(view, name) for name in ARRANGING):
@@ -171,7 +311,8 @@ def _write_anew(
     layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen], changed: Sequence[str]
 ) -> None:
     """Use public methods only: from the first difference on, draw everything again."""
-    styles = dict(zip(current, _appearances(layer), strict=True))
+    look = _Look.at(layer)
+    styles = {uid: look.appearance(index) for index, uid in enumerate(current)}
     pairs = enumerate(zip_longest(current, wanted))
     stay = next((i for i, (now, then) in pairs if now != then or now in changed), len(current))
     if stay < len(current):

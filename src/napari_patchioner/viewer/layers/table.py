@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ import pandas as pd
 from napari.layers import Layer
 
 from napari_patchioner.annotations import Annotation, Record
-from napari_patchioner.viewer.session.session import Row, same_row
+from napari_patchioner.annotations.project.records import same_cell
+from napari_patchioner.viewer.session.session import Row, row_texts, same_row
 
 # What each column holds, and what it says where there is nothing to say.
 BLANK = {
@@ -24,6 +25,8 @@ BLANK = {
     "reviewed": False,
 }
 COLUMNS = tuple(BLANK)
+# Numbers in an array, anything else in a list
+Column: TypeAlias = npt.NDArray[Any] | list[Any]
 _TEXTS = ("uid", "caption", "source", "caption_model")
 _KINDS = {"score": float, "reviewed": bool}
 
@@ -70,19 +73,30 @@ def keep_theirs(layer: Layer) -> None:
         layer.features = features.rename(columns={name: f"{name} (before)" for name in taken})
 
 
-def read_cells(layer: Layer) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the names of the columns of a features table, each another text, and its rows."""
+def read_columns(layer: Layer) -> tuple[list[str], list[Column]]:
+    """Return the names of the columns of a features table, each another text, and copies of them.
+
+    Numbers are arrays, as these are quick to compare.
+    """
     features = layer.features
     names = _names(features.columns)
-    # Column by column: pandas takes several times as long to make the rows itself.
-    columns = [features.iloc[:, index].tolist() for index in range(len(names))]
-    return names, list(zip(*columns, strict=True)) if names else [()] * len(features)
+    columns: list[Column] = []
+    for index in range(len(names)):
+        series = features.iloc[:, index]
+        numbers = isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf"
+        columns.append(series.to_numpy(copy=True) if numbers else series.tolist())
+    return names, columns
+
+
+def cells_at(columns: Iterable[Column], index: int) -> tuple[Any, ...]:
+    """Return a row of a table as plain values."""
+    return tuple(c[index].item() if isinstance(c, np.ndarray) else c[index] for c in columns)
 
 
 def read_rows(layer: Layer) -> list[Row]:
     """Return the rows of the features table, however many there are."""
-    names, lines = read_cells(layer)
-    return [row_of(names, cells) for cells in lines]
+    names, columns = read_columns(layer)
+    return [row_of(names, cells_at(columns, index)) for index in range(len(layer.features))]
 
 
 def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
@@ -110,8 +124,20 @@ def row_of(names: Iterable[str], cells: Iterable[Any]) -> Row:
 
 
 def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
-    """Replace the features table; other people's columns are kept."""
+    """Have the features table say what these rows say; other people's columns are kept.
+
+    Where only a few differ they are written in place: all else about a table takes napari long.
+    """
     features = layer.features
+    if _has_same_order(layer, rows):
+        known = [features[name].tolist() for name in COLUMNS]
+        score = COLUMNS.index("score")
+        known[score] = [None if cell != cell else cell for cell in known[score]]
+        pairs = enumerate(zip(zip(*known, strict=True), rows, strict=True))
+        news = {index: row for index, (cells, row) in pairs if cells != row_texts(row)}
+        if all(_has_same_extra(layer, index, row) for index, row in news.items()):
+            _write_cells(layer, news)
+            return
     # Other code names columns by numbers or tuples, too; our records have texts.
     features = features.set_axis(_names(features.columns), axis=1)
     columns = [name for name in features.columns if name not in COLUMNS]
@@ -143,17 +169,49 @@ def update_rows(layer: Layer, rows: Iterable[Record]) -> None:
         for (index, row), before in zip(wanted.items(), known, strict=True)
         if not same_row(row_of(COLUMNS, before), row)
     }
-    if not news:
+    _write_cells(layer, news)
+
+
+def _write_cells(layer: Layer, rows: Mapping[int, Row | Record]) -> None:
+    """Write into rows of the table, given by number, in place."""
+    if not rows:
         return
-    ours = list(map(cells_of, news.values()))
+    features, indices = layer.features, list(rows)
+    ours = list(map(cells_of, rows.values()))
+    before = features["caption"].iloc[indices].tolist()
     # Column by column and in place: cell by cell takes several times as long.
-    for name in COLUMNS[1:]:
+    for name in COLUMNS:
         column = features.columns.get_loc(name)
-        features.iloc[list(news), column] = [row[name] for row in ours]
+        features.iloc[indices, column] = [row[name] for row in ours]
     # Text that nobody sees costs as much to lay out; it is made when it is shown again.
-    if layer.text.visible:
+    if layer.text.visible and before != [row["caption"] for row in ours]:
         layer.refresh_text()
     layer.events.features()
+
+
+def _has_same_order(layer: Layer, rows: Sequence[Row | Record]) -> bool:
+    """Whether a table has our columns first and as many rows, and no colours follow it."""
+    columns = list(layer.features.columns)
+    modes = (
+        str(getattr(layer, f"{name}_color_mode", "direct")) for name in ("edge", "border", "face")
+    )
+    return (
+        len(layer.features) == len(rows)
+        and columns[: len(COLUMNS)] == list(COLUMNS)
+        and layer.features.columns.is_unique
+        and set(modes) == {"direct"}
+    )
+
+
+def _has_same_extra(layer: Layer, index: int, row: Row | Record) -> bool:
+    """Whether other people's columns say in a row what they should."""
+    names = layer.features.columns[len(COLUMNS) :]
+    try:
+        return all(
+            same_cell(layer.features[name].iloc[index], row.extra.get(name)) for name in names
+        )
+    except (TypeError, ValueError):
+        return False
 
 
 def cells_of(row: Row | Record) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -38,18 +39,23 @@ class Snapshot:
             len(self.records) == len(other.records)
             and self.order == other.order
             and self.vocabulary == other.vocabulary
-            and all(map(Record.same, self.records, other.records))
+            and (
+                all(map(operator.is_, self.records, other.records))
+                or all(map(Record.same, self.records, other.records))
+            )
         )
 
     def alike(self, other: Snapshot) -> bool:
         """Whether no step lies between both."""
-        own = {record.uid: record for record in self.records}
-        return (
+        if not (
             len(self.records) == len(other.records)
             and self.order == other.order
             and self.vocabulary == other.vocabulary
-            and all(record.uid in own and record.alike(own[record.uid]) for record in other.records)
-        )
+        ):
+            return False
+        own = {record.uid: record for record in self.records}
+        pairs = ((record, own.get(record.uid)) for record in other.records)
+        return all(mine is its or (mine is not None and its.alike(mine)) for its, mine in pairs)
 
     def swapped(self, new: Mapping[Record, Record]) -> Snapshot:
         """Return this snapshot with new records in the place of old ones."""

@@ -48,12 +48,12 @@ class Row:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-_row_texts = attrgetter("uid", "caption", "score", "source", "model", "reviewed")
+row_texts = attrgetter("uid", "caption", "score", "source", "model", "reviewed")
 
 
 def same_row(row: Row | Record, other: Row | Record) -> bool:
     """Whether two rows say the same in the columns that are ours."""
-    return row is other or bool(_row_texts(row) == _row_texts(other))
+    return row is other or bool(row_texts(row) == row_texts(other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,8 @@ class Session:
         self.teaching: dict[str, Any] = {}
         # What is taught, and waits for its plane to be encoded.
         self.awaited: set[str] = set()
+        # What was seen of a region last, where its row said the same as its record then
+        self._looked: dict[str, tuple[Record, Seen, Row | Record]] = {}
         # What the models are at, by uid
         self._requests: dict[str, Request] = {}
         self._order: dict[str, list[str]] = {}
@@ -228,7 +230,7 @@ class Session:
         self._foreign -= away
         for record in state.records:
             before = live.get(record.uid)
-            if before is not None:
+            if before is not None and before is not record:
                 # Other people's columns are as they are, and so are their shapes.
                 record = replace(record, extra=before.extra)
                 if record.layer in self._foreign:
@@ -302,8 +304,32 @@ class Session:
             news = self.amend() or news
         if news:
             self.notify()
-        wanted = self.table(layer)
-        return len(wanted) != len(rows) or not all(map(same_row, rows, wanted))
+        order = self._order[layer]
+        return len(order) != len(rows) or not self._all_say_the_same(order, shapes, rows)
+
+    def _all_say_the_same(self, order: Sequence[str], shapes: Sequence[Seen], rows: Rows) -> bool:
+        """Whether every row says what its record says; those that do are remembered."""
+        wrong = 0
+        for index in self._news(order, shapes, rows):
+            record, row = self.records[order[index]], rows[index]
+            if same_row(row, record):
+                self._looked[record.uid] = record, shapes[index], row
+            else:
+                wrong += 1
+        return not wrong
+
+    def _news(self, order: Sequence[str], shapes: Sequence[Seen], rows: Rows) -> list[int]:
+        """Return the places of what has changed since it was looked at last; most never does."""
+        looked, records = self._looked.get, self.records.get
+        places = enumerate(zip(order, shapes, rows, strict=True))
+        return [
+            place
+            for place, (uid, shape, row) in places
+            if (last := looked(uid)) is None
+            or last[1] is not shape
+            or last[2] is not row
+            or last[0] is not records(uid)
+        ]
 
     def drop_layer(self, layer: str) -> None:
         """Drop the shapes of a layer that a person has deleted, as a step."""
@@ -332,6 +358,7 @@ class Session:
         for uid in uids:
             del self.records[uid]
             self._requests.pop(uid, None)
+            self._looked.pop(uid, None)
 
     def _compare(self, layer: str, shapes: Sequence[Seen], rows: Rows, replaced: bool) -> _Changes:
         """Bring all records of a layer up to date; return what has changed."""
@@ -345,7 +372,10 @@ class Session:
         self._remove(changes["deletion"])
         self._order[layer] = order
         nameless = len(rows) == len(shapes) and not any(row.uid for row in rows)
-        for index, (uid, shape) in enumerate(zip(order, shapes, strict=True)):
+        complete = len(rows) == len(shapes) and not nameless
+        news = self._news(order, shapes, rows) if complete else range(len(order))
+        for index in news:
+            uid, shape = order[index], shapes[index]
             row = rows[index] if index < len(rows) else Row()
             if uid in self.records:
                 self._update(uid, shape, row, changes, nameless=nameless)
@@ -727,17 +757,23 @@ def identify(
     row_uids = [rows[index] if index < len(rows) else "" for index in range(len(shapes))]
     names: Names = [None] * len(shapes)
     claimed = set(taken)
+    # The very shapes that were seen last time, each beside its own row
+    for index, (uid, shape) in enumerate(zip(row_uids, shapes, strict=True)):
+        if known.get(uid) is shape and uid not in claimed:
+            names[index] = uid
+            claimed.add(uid)
     # Shapes that have not changed get back their uid, before others those whose row says the same.
     unclaimed = defaultdict(list)
     for uid, seen in known.items():
         if uid not in claimed:
             unclaimed[seen.fingerprint].append(uid)
-    candidates = [unclaimed[shape.fingerprint] for shape in shapes]
-    for index, uids in enumerate(candidates):
+    nameless = [index for index, name in enumerate(names) if name is None]
+    candidates = {index: unclaimed[shapes[index].fingerprint] for index in nameless}
+    for index, uids in candidates.items():
         if row_uids[index] in uids:
             uids.remove(row_uids[index])
             names[index] = row_uids[index]
-    for index, uids in enumerate(candidates):
+    for index, uids in candidates.items():
         if names[index] is None and uids:
             names[index] = uids.pop(0)
     claimed.update(filter(None, names))
