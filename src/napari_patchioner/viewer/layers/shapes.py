@@ -60,7 +60,8 @@ class _Look(NamedTuple):
     def alike(self, first: int, other: _Look, second: int, count: int) -> npt.NDArray[np.bool_]:
         """Whether each of so many shapes from the `first` is what lies at the other's `second`."""
         ours, theirs = slice(first, first + count), slice(second, second + count)
-        same = (self.kinds[ours] == other.kinds[theirs]) & (self.counts[ours] > 0)
+        same: npt.NDArray[np.bool_] = self.kinds[ours] == other.kinds[theirs]
+        same &= self.counts[ours] > 0
         same &= self.counts[ours] == other.counts[theirs]
         if len(self.widths) != len(self.kinds) or len(other.widths) != len(other.kinds):
             same &= len(self.widths) == len(other.widths) == 0
