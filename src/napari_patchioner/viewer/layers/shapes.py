@@ -26,7 +26,7 @@ ARRANGING = ("shapes", "edit", "remove_all", "add", "_update_z_order")
 # reading
 
 
-class _Look(NamedTuple):
+class _Reading(NamedTuple):
     """What is read of the shapes of a layer, in arrays: thousands are compared in a millisecond."""
 
     kinds: npt.NDArray[np.str_]
@@ -40,8 +40,8 @@ class _Look(NamedTuple):
     z_indices: npt.NDArray[np.intp]
 
     @classmethod
-    def at(cls, layer: Shapes) -> _Look:
-        """Look at a layer as it is now."""
+    def at(cls, layer: Shapes) -> _Reading:
+        """Read a layer as it is now."""
         arrays = [np.asarray(array) for array in layer.data]
         styles: list[npt.NDArray[Any]] = [
             np.array(layer.edge_width, float),
@@ -57,7 +57,7 @@ class _Look(NamedTuple):
             *(style[:known] for style in styles),
         )
 
-    def alike(self, first: int, other: _Look, second: int, count: int) -> npt.NDArray[np.bool_]:
+    def alike(self, first: int, other: _Reading, second: int, count: int) -> npt.NDArray[np.bool_]:
         """Whether each of so many shapes from the `first` is what lies at the other's `second`."""
         ours, theirs = slice(first, first + count), slice(second, second + count)
         same: npt.NDArray[np.bool_] = self.kinds[ours] == other.kinds[theirs]
@@ -76,8 +76,8 @@ class _Look(NamedTuple):
             begins = np.cumsum(counts) - counts
             within = np.arange(counts.sum()) - np.repeat(begins, counts)
             points = [
-                look.vertices[np.repeat(look.starts[at][places], counts) + within]
-                for look, at in ((self, ours), (other, theirs))
+                reading.vertices[np.repeat(reading.starts[at][places], counts) + within]
+                for reading, at in ((self, ours), (other, theirs))
             ]
             equal = (points[0] == points[1]).all(axis=1)
             same[places] = np.logical_and.reduceat(equal, begins)
@@ -136,7 +136,7 @@ class LayerReader:
         # Compared by value: napari announces neither a paste nor a cell written in place.
         self._layer, self._image = layer, image
         self._affine: tuple[npt.NDArray[np.float64], ...] = ()
-        self._look: _Look | None = None
+        self._reading: _Reading | None = None
         self._seen: list[Seen] = []
         self._names: list[str] = []
         self._columns: list[Column] = []
@@ -145,16 +145,20 @@ class LayerReader:
     def shapes(self) -> list[Seen]:
         """Return all shapes of the layer as they lie on the image."""
         affine = affine_between(self._layer, self._image)
-        look, before, known = _Look.at(self._layer), self._look, self._seen
-        count = len(look.kinds)
+        reading, before, known = _Reading.at(self._layer), self._reading, self._seen
+        count = len(reading.kinds)
         same_place = self._affine and all(map(np.allclose, affine, self._affine))
-        if before is None or not same_place or look.vertices.shape[1] != before.vertices.shape[1]:
+        if (
+            before is None
+            or not same_place
+            or reading.vertices.shape[1] != before.vertices.shape[1]
+        ):
             before, known = None, []
         places = np.full(count, -1, np.intp)
         if before is not None:
             past = before
             places = _places_before(
-                count, len(known), lambda first, second, n: look.alike(first, past, second, n)
+                count, len(known), lambda first, second, n: reading.alike(first, past, second, n)
             )
         seen = [known[place] if place >= 0 else None for place in places.tolist()]
         left: dict[object, list[Seen]] = {}
@@ -162,14 +166,14 @@ class LayerReader:
             for index in sorted(set(range(len(known))).difference(places.tolist())):
                 left.setdefault(before.key(index), []).append(known[index])
         for index in np.flatnonzero(places < 0).tolist():
-            same = left.get(look.key(index))
+            same = left.get(reading.key(index))
             if same:
                 seen[index] = same.pop(0)
             else:
-                array, style = np.array(look.array(index)), look.appearance(index)
-                place, kind = mapped(array, *affine), str(look.kinds[index])
+                array, style = np.array(reading.array(index)), reading.appearance(index)
+                place, kind = mapped(array, *affine), str(reading.kinds[index])
                 seen[index] = Seen(kind, place, drawn=array, appearance=style)
-        self._affine, self._look = affine, look
+        self._affine, self._reading = affine, reading
         self._seen = [shape for shape in seen if shape is not None]
         return list(self._seen)
 
@@ -235,7 +239,7 @@ def write_shapes(
 
     What is wanted and the very object that was read just now, of those that are `known`, is drawn.
 
-    Those that stay keep their appearance of now, others look as they did. The rows of the features
+    Those that stay keep their appearance of now, others reading as they did. The rows of the features
     table follow by number only: they have to be written afterwards.
     """
     with flat(layer):
@@ -312,8 +316,8 @@ def _write_anew(
     layer: Shapes, current: Sequence[str], wanted: Mapping[str, Seen], changed: Sequence[str]
 ) -> None:
     """Use public methods only: from the first difference on, draw everything again."""
-    look = _Look.at(layer)
-    styles = {uid: look.appearance(index) for index, uid in enumerate(current)}
+    reading = _Reading.at(layer)
+    styles = {uid: reading.appearance(index) for index, uid in enumerate(current)}
     pairs = enumerate(zip_longest(current, wanted))
     stay = next((i for i, (now, then) in pairs if now != then or now in changed), len(current))
     if stay < len(current):

@@ -132,7 +132,7 @@ class Session:
         # What is taught, and waits for its plane to be encoded.
         self.awaited: set[str] = set()
         # What was seen of a region last, where its row said the same as its record then
-        self._looked: dict[str, tuple[Record, Seen, Row | Record]] = {}
+        self._observed: dict[str, tuple[Record, Seen, Row | Record]] = {}
         # What the models are at, by uid
         self._requests: dict[str, Request] = {}
         self._order: dict[str, list[str]] = {}
@@ -313,19 +313,19 @@ class Session:
         for index in self._news(order, shapes, rows):
             record, row = self.records[order[index]], rows[index]
             if same_row(row, record):
-                self._looked[record.uid] = record, shapes[index], row
+                self._observed[record.uid] = record, shapes[index], row
             else:
                 wrong += 1
         return not wrong
 
     def _news(self, order: Sequence[str], shapes: Sequence[Seen], rows: Rows) -> list[int]:
         """Return the places of what has changed since it was looked at last; most never does."""
-        looked, records = self._looked.get, self.records.get
+        observed, records = self._observed.get, self.records.get
         places = enumerate(zip(order, shapes, rows, strict=True))
         return [
             place
             for place, (uid, shape, row) in places
-            if (last := looked(uid)) is None
+            if (last := observed(uid)) is None
             or last[1] is not shape
             or last[2] is not row
             or last[0] is not records(uid)
@@ -358,7 +358,7 @@ class Session:
         for uid in uids:
             del self.records[uid]
             self._requests.pop(uid, None)
-            self._looked.pop(uid, None)
+            self._observed.pop(uid, None)
 
     def _compare(self, layer: str, shapes: Sequence[Seen], rows: Rows, replaced: bool) -> _Changes:
         """Bring all records of a layer up to date; return what has changed."""
