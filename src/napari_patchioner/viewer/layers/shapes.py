@@ -239,7 +239,7 @@ def write_shapes(
 
     What is wanted and the very object that was read just now, of those that are `known`, is drawn.
 
-    Those that stay keep their appearance of now, others reading as they did. The rows of the features
+    Those that stay keep their appearance of now, others look as they did. The rows of the features
     table follow by number only: they have to be written afterwards.
     """
     with flat(layer):
