@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from .errors import ModelError
 from .grids import FeatureGrid, GridStore, grid_key, pool
 from .images import as_rgb
 from .progress import Progress, no_progress, part
-from .regions import PatchWeights, Region, cover, each, united
+from .regions import PatchWeights, Region, cover_all, united
 
 if TYPE_CHECKING:
     from .backbones.base import Backbone
@@ -252,14 +251,13 @@ class Captioner:
         self, grid: FeatureGrid, regions: Sequence[Region], spread: float = 0.0
     ) -> list[PatchWeights]:
         """Return the patches of each region."""
-        covered = partial(
-            cover,
-            transform=grid.transform,
+        return cover_all(
+            regions,
+            grid.transform,
             weighting=self.weighting,
             convention=self.convention,
             spread=spread,
         )
-        return each(regions, covered)
 
     def _embed(
         self,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import shapely
@@ -19,6 +21,7 @@ from napari_patchioner.regions import (
     Trace,
     WholeImage,
     cover,
+    cover_all,
     each,
     united,
 )
@@ -342,3 +345,34 @@ def test_a_point_can_ask_the_patches_around_it() -> None:
         cover(Point(-3, 5), transform, spread=1.5)
     boxed = Box(20, 20, 40, 40)
     assert (cover(boxed, transform, spread=1.5).weights == cover(boxed, transform).weights).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 10_000),
+    weighting=st.sampled_from(["touch", "area"]),
+    window=st.sampled_from([None, (10.0, 5.0, 60.0, 80.0)]),
+)
+def test_many_at_once_take_the_patches_that_each_alone_takes(seed, weighting, window) -> None:
+    """Also those that are flat, cross themselves, or reach beyond the image."""
+    generator = np.random.default_rng(seed)
+    transform = GridTransform((90, 120), (6, 8), window)
+    regions = [Box(2, 3, 40, 50), Point(20, 20)]
+    for _ in range(12):
+        corners = int(generator.integers(3, 9))
+        outline = generator.uniform(-20, 130, (corners, 2)).round(int(generator.integers(0, 3)))
+        centre = generator.uniform(20, 70, 2)
+        turned = np.sort(generator.uniform(0, 2 * np.pi, corners))
+        ring = centre + 15 * np.stack([np.sin(turned), np.cos(turned)], axis=1)
+        line = centre + np.outer(generator.uniform(-5, 5, corners), [1, 2])
+        regions += [Polygon(outline), Polygon(ring), Polygon(line)]
+        sides = np.array([[-1, -2], [-1, 2], [1, 2], [1, -2]])
+        regions.append(Ellipse(centre + generator.uniform(1, 15) * sides))
+    inside = []
+    for region in regions:
+        with suppress(RegionError):
+            inside.append((region, cover(region, transform, weighting=weighting)))
+    together = cover_all([region for region, _ in inside], transform, weighting=weighting)
+    for many, (region, alone) in zip(together, inside, strict=True):
+        np.testing.assert_array_equal(many.indices, alone.indices, repr(region))
+        np.testing.assert_allclose(many.weights, alone.weights, rtol=0, atol=1e-12)

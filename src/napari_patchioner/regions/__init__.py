@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._cover import GridTransform, PatchWeights, cover, each
+from ._cover import GridTransform, PatchWeights, cover, cover_all, each
 from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled, untangle
 from ._shapes import (
     Box,
@@ -36,6 +36,7 @@ __all__ = [
     "Trace",
     "WholeImage",
     "cover",
+    "cover_all",
     "crosses_itself",
     "each",
     "enclosed",

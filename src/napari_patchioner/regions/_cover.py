@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ import shapely
 from napari_patchioner.errors import RegionError
 
 from ._outline import FloatArray, check_points, is_flat, outline_rings, polygon_rings
-from ._shapes import Box, Mask, Point, Region, RegionSet, Trace, WholeImage
+from ._shapes import Box, Ellipse, Mask, Point, Polygon, Region, RegionSet, Trace, WholeImage
 
 IndexArray: TypeAlias = npt.NDArray[np.int64]
 Weighting: TypeAlias = Literal["touch", "area"]
@@ -26,6 +26,9 @@ TOUCH = 1e-9
 """Shares of a patch below this are rounding, not intersection."""
 
 _ROUNDING = 1e-6
+
+# Patches of outlines that are measured at once, 32 MB; a few such arrays are needed.
+_AT_ONCE = 2**22
 
 # Patches of a bell that count less than this share of its nearest do not count.
 _FAINT = 0.01
@@ -249,6 +252,29 @@ def cover(
     return PatchWeights.from_dense(shares if weighting == "area" else np.ceil(shares))
 
 
+def cover_all(
+    regions: Sequence[Region],
+    transform: GridTransform,
+    *,
+    weighting: Weighting = "touch",
+    convention: Convention = "paper",
+    spread: float = 0.0,
+) -> list[PatchWeights]:
+    """Say the same as `cover` of each of many regions, ten times as fast for outlines.
+
+    Parameters and results are those of `cover`; a `RegionError` says which region is at fault.
+    """
+    known = dict(_simple_outlines(regions, transform, weighting))
+
+    def covered(place: int, region: Region) -> PatchWeights:
+        if place in known:
+            return known[place]
+        return cover(region, transform, weighting=weighting, convention=convention, spread=spread)
+
+    places = iter(range(len(regions)))
+    return each(regions, lambda region: covered(next(places), region))
+
+
 def each(regions: Sequence[Region], work: Callable[[Region], Result]) -> list[Result]:
     """Return what work on each region gives; a RegionError says which of several was at fault."""
     results = []
@@ -388,7 +414,7 @@ def _passage(ring: FloatArray, transform: GridTransform) -> FloatArray:
     low, high = ring.min(axis=0), ring.max(axis=0)
     # With some extent, lying against the border from outside is outside; without, it is inside.
     slack = np.where(high - low > TOUCH, -TOUCH, TOUCH)
-    starts, ends = _pieces(ring, transform.grid_shape)
+    starts, ends, _ = _pieces(ring, np.roll(ring, -1, axis=0), transform.grid_shape)
     middle = (starts + ends) / 2
     met = ((middle >= -TOUCH) & (middle <= limits + TOUCH)).all(axis=1)
     edges = _image_edges(transform)
@@ -512,8 +538,77 @@ def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
     >>> ring_areas(np.array([[0, 0], [0, 1.5], [1, 1.5], [1, 0]]), (1, 3))
     array([[1. , 0.5, 0. ]])
     """
+    after = np.roll(ring, -1, axis=0)
+    return _enclosed_shares(ring, after, np.zeros(len(ring), np.int64), 1, grid_shape)[0]
+
+
+def _simple_outlines(
+    regions: Sequence[Region], transform: GridTransform, weighting: Weighting
+) -> Iterator[tuple[int, PatchWeights]]:
+    """Cover at once all outlines that do not cross themselves and that no edge cuts off.
+
+    Their places among the regions, and their patches; outlines that are doubtful in any way, or
+    that take no patch, are left out.
+    """
+    if _image_edges(transform) is not None:
+        return
+    places, outlines = [], []
+    for place, region in enumerate(regions):
+        if isinstance(region, Polygon | Ellipse):
+            with suppress(RegionError):
+                outlines.append(region.fine_outline())
+                places.append(place)
+    n_rows, n_columns = transform.grid_shape
+    size = max(1, _AT_ONCE // (n_rows * (n_columns + 2)))
+    for first in range(0, len(places), size):
+        some = outlines[first : first + size]
+        simple = _simple(some)
+        if not simple.any():
+            continue
+        kept = [outline for outline, good in zip(some, simple, strict=True) if good]
+        counts = np.array([len(outline) for outline in kept])
+        points, ends = transform.to_grid(np.concatenate(kept)), np.cumsum(counts)
+        following = np.arange(1, len(points) + 1)
+        following[ends - 1] = ends - counts
+        ring = np.repeat(np.arange(len(kept)), counts)
+        shares = _enclosed_shares(points, points[following], ring, len(kept), transform.grid_shape)
+        shares = np.where(shares > TOUCH, shares, 0.0).reshape(len(kept), -1)
+        of, cells = np.nonzero(shares)
+        weights = shares[of, cells] if weighting == "area" else np.ones(len(cells))
+        cuts = np.searchsorted(of, np.arange(1, len(kept)))
+        parts = zip(np.split(cells, cuts), np.split(weights, cuts), strict=True)
+        numbers = np.flatnonzero(simple) + first
+        for number, (indices, weight) in zip(numbers.tolist(), parts, strict=True):
+            if len(indices):
+                yield places[number], PatchWeights(indices, weight, transform.grid_shape)
+
+
+def _simple(outlines: Sequence[FloatArray]) -> npt.NDArray[np.bool_]:
+    """Which outlines, each (n, 2), neither cross themselves nor are anywhere near flat."""
+    counts = np.array([len(outline) for outline in outlines])
+    enough = counts > 2
+    if not enough.any():
+        return enough
+    points = np.concatenate([outline for outline in outlines if len(outline) > 2])
+    rings = shapely.linearrings(
+        points[:, ::-1], indices=np.repeat(np.arange(enough.sum()), counts[enough])
+    )
+    outlined = shapely.polygons(rings)
+    areas, around = shapely.area(outlined), shapely.length(rings)
+    enough[enough] = shapely.is_valid(outlined) & (areas > 1e-4 * around**2)
+    return enough
+
+
+def _enclosed_shares(
+    starts: FloatArray, ends: FloatArray, ring: IndexArray, rings: int, grid_shape: tuple[int, int]
+) -> FloatArray:
+    """Measure the share of each patch inside each of many rings, shape (rings, rows, columns).
+
+    Given are the edges of all, (n, 2) in patch units, and the number of the ring each is of; see
+    `ring_areas`.
+    """
     n_rows, n_columns = grid_shape
-    starts, ends = _pieces(ring, grid_shape)
+    starts, ends, edge = _pieces(starts, ends, grid_shape)
     middle = (starts + ends) / 2
     inside = (middle[:, 0] > 0) & (middle[:, 0] < n_rows) & (starts[:, 0] != ends[:, 0])
     row, position = middle[inside, 0].astype(np.int64), middle[inside, 1].clip(0, n_columns)
@@ -521,19 +616,23 @@ def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
     column = position.astype(np.int64)
     beyond = position - column
     width = n_columns + 2
-    flat = row * width + column
-    change = np.bincount(flat, rise * (1 - beyond), n_rows * width)
-    change += np.bincount(flat + 1, rise * beyond, n_rows * width)
-    signed = change.reshape(n_rows, width).cumsum(axis=1)[:, :n_columns]
+    flat = (ring[edge[inside]] * n_rows + row) * width + column
+    change = np.bincount(flat, rise * (1 - beyond), rings * n_rows * width)
+    change += np.bincount(flat + 1, rise * beyond, rings * n_rows * width)
+    signed = change.reshape(rings, n_rows, width).cumsum(axis=2)[..., :n_columns]
     return np.asarray(np.clip(np.abs(signed), 0.0, 1.0))
 
 
-def _pieces(ring: FloatArray, grid_shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Return starts and ends, shape (m, 2), of the edges of a ring, cut at patch borders."""
-    after = np.roll(ring, -1, axis=0)
+def _pieces(
+    starts: FloatArray, ends: FloatArray, grid_shape: tuple[int, int]
+) -> tuple[FloatArray, FloatArray, IndexArray]:
+    """Return starts and ends, shape (m, 2), of edges (n, 2) cut at patch borders.
+
+    With them come the numbers of the edges they are of, (m,).
+    """
     # The number of the edge and the share of its way, 0..1, at which each piece begins.
-    edges, shares = [np.arange(len(ring))], [np.zeros(len(ring))]
-    for start, end, cells in zip(ring.T, after.T, grid_shape, strict=True):
+    edges, shares = [np.arange(len(starts))], [np.zeros(len(starts))]
+    for start, end, cells in zip(starts.T, ends.T, grid_shape, strict=True):
         first = np.clip(np.floor(np.minimum(start, end)) + 1, 0, cells + 1)
         stop = np.clip(np.ceil(np.maximum(start, end)), 0, cells + 1)
         crossed, rank = _numbered(np.maximum(stop - first, 0).astype(np.int64))
@@ -543,6 +642,6 @@ def _pieces(ring: FloatArray, grid_shape: tuple[int, int]) -> tuple[FloatArray, 
     edge, share = np.concatenate(edges), np.concatenate(shares)
     order = np.lexsort((share, edge))
     edge, share = edge[order], share[order]
-    pieces = ring[edge] + share[:, None] * (after[edge] - ring[edge])
+    pieces = starts[edge] + share[:, None] * (ends[edge] - starts[edge])
     last = np.append(edge[1:] != edge[:-1], True)
-    return pieces, np.where(last[:, None], after[edge], np.roll(pieces, -1, axis=0))
+    return pieces, np.where(last[:, None], ends[edge], np.roll(pieces, -1, axis=0)), edge
