@@ -68,8 +68,11 @@ _MANY, _PLAIN, _RESTLESS = 200, 0.7, 4.0
 # A frame around the picture takes up such a share of its border.
 _FRAME = 0.08
 # Lines are so long at least, in pixels, and no deeper than so much of their mean width and more,
-# nor than this.
-_LONG, _DEEP, _DEEPER, _DEEPEST = 60.0, 0.75, 6.0, 24.0
+# which is less for wide ones, nor than this.
+_LONG, _DEEP, _DEEPER, _LESS, _DEEPEST = 60.0, 0.75, 6.0, 0.25, 24.0
+# What is less slender than this is no line, but marks that touch or one that is open, among so many
+# others as broad, whose colour is no farther from its own, and which take so many times the area.
+_SLIM, _COMPANY, _KIN, _OUTWEIGHED = 30.0, 4, 12.0, 2.0
 # Faint lines may cross marks of less contrast than this; those of which so much of the outline lies
 # along such lines, so near, are only what lies between these.
 _WEAK, _BESIDE, _BETWEEN = 14.0, 8, 0.15
@@ -162,11 +165,26 @@ class Marks:
     def line(self) -> npt.NDArray[np.bool_]:
         """Which marks are lines, straight or not, or nets of lines."""
         long = self.sharp & (self.slender > _LINE) & (self.area > _LONG * self.width)
-        narrow = self.depth < np.minimum(_DEEP * self.width + _DEEPER, _DEEPEST)
+        more = np.maximum(_DEEPER - _LESS * self.width, 0)
+        narrow = self.depth < np.minimum(_DEEP * self.width + more, _DEEPEST)
         # Something broad with many small holes is none.
         compact = (self.elongation > _WIDE) & (self.fill > _FULL)
         outline = self.hollow & self.straight
-        return np.asarray(long & narrow & ~compact & ~self.ring & ~outline)
+        line = long & narrow & ~compact & ~self.ring & ~outline
+        return np.asarray(line & ~self._in_company(line))
+
+    def _in_company(self, line: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which lines are rather some of the many broad marks around them, that touch or are open.
+
+        Such as the cells of a smear, of which one pale in the middle may be no closed ring.
+        """
+        result = np.zeros_like(line)
+        for index in np.flatnonzero(line & (self.slender < _SLIM)):
+            away = np.linalg.norm(self.colour - self.colour[index], axis=1)
+            kin = ~line & (away < _KIN) & (2 * self.depth > self.width[index])
+            outweighed = self.area[kin].sum() > _OUTWEIGHED * self.area[line].sum()
+            result[index] = outweighed and kin.sum() >= _COMPANY
+        return result
 
     @property
     def dust(self) -> npt.NDArray[np.bool_]:

@@ -59,6 +59,8 @@ _CYAN, _MAGENTA, _VIVID = (174.0, 217.0), (318.0, 349.0), 20.0
 _TINTED = 2.0
 # Below this chroma, where it is neither dark nor pale, a colour is a gray with a tint.
 _DULLEST, _DULL_LIGHT = 4.8, (50.0, 76.0)
+# What is no colour, and lighter than this, is a dark gray; on a thing it still passes for black.
+_BLACK = 22.5
 
 LAB = ("lightness", "green_red", "blue_yellow")
 BANDS = ("fine", "medium", "coarse")
@@ -583,6 +585,8 @@ def colour_name(lab: npt.ArrayLike) -> str:
         hue = np.degrees(np.arctan2(blue_yellow, green_red)) % 360.0
         parts = _ring(np.array(hue, np.float32))
         tint = max(parts, key=lambda part: float(parts[part]))
+    if base == "black" and light > _BLACK:
+        return "dark gray"
     if base == "black":
         return base
     if base == "white":
