@@ -539,7 +539,8 @@ def ring_areas(ring: FloatArray, grid_shape: tuple[int, int]) -> FloatArray:
     array([[1. , 0.5, 0. ]])
     """
     after = np.roll(ring, -1, axis=0)
-    return _enclosed_shares(ring, after, np.zeros(len(ring), np.int64), 1, grid_shape)[0]
+    [shares] = _enclosed_shares(ring, after, np.zeros(len(ring), np.int64), 1, grid_shape)
+    return np.asarray(shares)
 
 
 def _simple_outlines(
