@@ -4,8 +4,7 @@
 
 A window is opened with a photograph in it, and the dock. Then, with mouse events as Qt sends them:
 
-- *Start* is pressed as soon as the dock is there, in a process that has not loaded the model yet:
-  how long until the image is read;
+- *Start* is pressed some seconds after the dock has opened: how long until the image is read;
 - boxes are drawn, one at a time: how long from letting the button go until the caption stands in
   the table of the layer;
 - a box is drawn, one is moved and each is undone among thousands that have been captioned.
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from napari_patchioner.viewer.dock import CaptionDock
 
 SIZE = 1440, 960
+# From the opened dock to the button, in which the model is loaded
+LOOK_S = 5.0
 # A hand's pause between two boxes, in which everything comes to rest.
 PAUSE_S = 0.4
 
@@ -218,10 +219,13 @@ def delete(layer: Any) -> None:
 
 
 def boxes(count: int) -> list[tuple[Any, Any]]:
-    """Return opposite corners strewn over the picture, the same ones every time."""
+    """Return opposite corners strewn over the picture, the same ones every time.
+
+    Of the first hundred a quarter is below 2 % of the picture, where `mini` looks once more.
+    """
     generator = np.random.default_rng(0)
-    corners = generator.uniform((10, 10), (330, 530), (count, 2))
-    sides = generator.uniform(20, 60, (count, 2))
+    corners = generator.uniform((10, 10), (200, 400), (count, 2))
+    sides = generator.uniform(20, 180, (count, 2))
     return list(zip(corners, corners + sides, strict=True))
 
 
@@ -249,6 +253,8 @@ def measure(model: str = "mini", boxes: int = 100, shapes: int = 5000) -> dict[s
     results: dict[str, Any] = {"model": model, "load": os.getloadavg()[0]}
     with opened() as (dock, dock_opened):
         results["dock"] = summary([dock_opened])
+        # As long as a person needs to find the button.
+        let_run(seconds=LOOK_S)
         results["start to ready"] = summary([start(dock, model)])
         let_run(seconds=3)
         if boxes:
