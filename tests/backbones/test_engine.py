@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES
 from skimage import data
 
 from napari_patchioner import load_model
 from napari_patchioner.backbones import engine
 from napari_patchioner.cli import main
-from napari_patchioner.devices import ENGINE, choose
+from napari_patchioner.devices import CPU, ENGINE, choose
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.regions import Box, WholeImage
 
@@ -122,3 +123,32 @@ def test_a_gpu_and_half_precision_are_torchs(folder, monkeypatch):
 def test_without_onnx_runtime_it_is_torch(monkeypatch):
     monkeypatch.setattr("napari_patchioner.devices.find_spec", lambda _: None)
     assert choose(engine="auto") == choose()
+
+
+@pytest.mark.parametrize("name", ["dino", "dino-v1", "talk2dino-dinov3", "dinotxt"])
+def test_a_dino_in_8_bits_is_alike_and_its_grids_are_its_own(name, folder, tmp_path, monkeypatch):
+    kind = FAMILIES[name]
+    files = kind.write(tmp_path / "weights", 2)
+    backbone, usual = (kind.open(files, size=5 * kind.patch) for _ in range(2))
+    # Tiny networks of random weights keep less of what is rounded.
+    monkeypatch.setitem(engine.LEAST_COSINE, True, 0.9)
+    backbone.use_engine()
+    assert backbone.engine is not None
+    grid, expected = backbone.encode(COFFEE), usual.encode(COFFEE)
+    assert backbone.name == f"{usual.name}/int8"
+    assert grid.key != expected.key
+    rows, others = (part.embeddings.reshape(-1, part.dim) for part in (grid, expected))
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    assert ((rows * others).sum(1) / lengths).min() > 0.9
+    assert np.array_equal(backbone.encode(COFFEE).embeddings, grid.embeddings)
+    backbone.place(CPU)
+    assert (backbone.engine, backbone.name) == (None, usual.name)
+    assert np.array_equal(backbone.encode(COFFEE).embeddings, expected.embeddings)
+    # One that is not alike enough stays with torch, and so does one for pictures of any shape.
+    engine.delete_kept()
+    monkeypatch.setitem(engine.LEAST_COSINE, True, 1.1)
+    backbone.use_engine()
+    assert backbone.engine is None
+    backbone = kind.open(files, size=5 * kind.patch, layout="aspect")
+    backbone.use_engine()
+    assert backbone.engine is None

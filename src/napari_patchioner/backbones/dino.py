@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from threading import get_ident
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_patchioner.checkpoints import (
     fit,
@@ -26,6 +27,7 @@ from napari_patchioner.errors import ModelError
 from . import base
 from .base import Backbone, Features, FloatArray, Layout, Preprocessing, hooked, layer_count
 from .clip_towers import last_line
+from .engine import Conversion, Engine, try_pictures
 
 Attention: TypeAlias = Literal["paper", "reference"]
 
@@ -166,24 +168,49 @@ class DinoVision:
         return cls(network, f"{family}-{tensors_sha256(some)[:8]}")
 
     @torch.inference_mode()
-    def encode(self, pixels: Tensor) -> Tokens:
-        """Encode one normalised picture of whole patches, shape (1, 3, height, width)."""
+    def encode(self, pixels: Tensor, engine: Engine | None = None) -> Tokens:
+        """Encode one normalised picture of whole patches, shape (1, 3, height, width).
+
+        An ``engine`` made of :meth:`fixed` runs pictures of the size it was made for.
+        """
         rows, columns = (side // self.patch_size for side in pixels.shape[-2:])
+        tokens, qkv = (part[0] for part in (engine or self)(pixels))
+        return Tokens(
+            patches=tokens[self.global_tokens :].reshape(rows, columns, self.dim),
+            cls=tokens[0],
+            registers=tokens[1 : self.global_tokens],
+            qkv=qkv,
+        )
+
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute all tokens, shape (1, tokens, dim), and `Tokens.qkv` (1, tokens, 3 * dim)."""
         outputs: dict[Any, Tensor] = {}
         thread = get_ident()
 
         def record(module: Any, _inputs: Any, output: Tensor) -> None:
             if get_ident() == thread:
-                outputs[module] = output[0]
+                outputs[module] = output
 
         with hooked(dict.fromkeys(self._last_qkv, record)):
-            tokens = self.network(pixel_values=pixels, **self._options).last_hidden_state[0]
-        return Tokens(
-            patches=tokens[self.global_tokens :].reshape(rows, columns, self.dim),
-            cls=tokens[0],
-            registers=tokens[1 : self.global_tokens],
-            qkv=torch.cat([outputs[module] for module in self._last_qkv], dim=1),
-        )
+            tokens = self.network(pixel_values=pixels, **self._options).last_hidden_state
+        return tokens, torch.cat([outputs[module] for module in self._last_qkv], dim=2)
+
+    @torch.inference_mode()
+    def fixed(self, rows: int, columns: int) -> nn.Module:
+        """Return the network as a module for pictures of so many patches, to be exported.
+
+        It shares the weights; positions are interpolated here, since no exporter knows how.
+        """
+        network = _copied(self.network)
+        interpolate = getattr(network.embeddings, "interpolate_pos_encoding", None)
+        if interpolate is not None:
+            height, width = rows * self.patch_size, columns * self.patch_size
+            tokens = torch.zeros(1, 1 + rows * columns, self.dim)
+            positions = interpolate(tokens, height, width).clone()
+            network.embeddings = _copied(network.embeddings)
+            network.embeddings.interpolate_pos_encoding = lambda *_: positions
+        # An exporter has a network trained afterwards if its module was.
+        return _Fixed(network, DinoVision(network, self.name)).eval()
 
     def attention(self, tokens: Tokens, how: Attention = "paper") -> FloatArray:
         """Attention of the class token over the patches in the last block, summing to one.
@@ -198,6 +225,25 @@ class DinoVision:
             scale = _REFERENCE_SCALE
         flat = base.class_attention(to_numpy(tokens.qkv), heads, self.global_tokens, scale=scale)
         return flat.reshape(tokens.patches.shape[:2])
+
+
+class _Fixed(nn.Module):
+    """A DINO's network with what is read of it as its outputs."""
+
+    def __init__(self, network: nn.Module, vision: DinoVision) -> None:
+        super().__init__()
+        self.network, self._vision = network, vision
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what `DinoVision` does."""
+        return self._vision(pixels)
+
+
+def _copied(module: Any) -> Any:
+    """Return a module of the same parts, which may be exchanged one by one."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -351,9 +397,28 @@ class DinoBackbone(Backbone):
 
     def forward(self, pixels: Tensor) -> Features:
         """DINO's tokens, refined where a subclass does so."""
-        tokens = self.vision.encode(pixels)
+        tokens = self.vision.encode(pixels, self.engine)
         patches, cls = self.refine(tokens)
         return Features(patches, self.vision.attention(tokens, self._attention), cls=cls)
+
+    def conversion(self) -> Conversion | None:
+        """Return what ONNX Runtime needs to run the network in 8 bits, on one size of pictures."""
+        if self.preprocessing.layout != "square":
+            return None
+
+        def pictures() -> list[Tensor]:
+            return [self.preprocessing(picture).pixels for picture in try_pictures()]
+
+        side = self.input_size // self.patch_size
+        return Conversion(
+            self.vision.network,
+            pictures,
+            outputs=("tokens", "qkv"),
+            about=f"{self.vision.name} {side} {self.vision.network.config.to_json_string()}",
+            channels=2,
+            in_8_bits=True,
+            exported=lambda: self.vision.fixed(side, side),
+        )
 
     def refine(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Return patches, shape (rows, columns, dim), and class token, shape (dim,)."""

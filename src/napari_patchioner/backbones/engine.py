@@ -78,6 +78,7 @@ class Conversion:
     it is traced with. ``resizable`` networks take pictures of any size afterwards. ``channels`` is
     the axis of the outputs along which a cell's vector lies. ``in_8_bits`` has matrices of weights
     rounded to 8 bits. ``about`` is whatever else the outputs depend on but the weights.
+    ``exported`` makes what an exporter can follow, the network itself by default.
     """
 
     network: nn.Module
@@ -87,6 +88,7 @@ class Conversion:
     channels: int
     resizable: bool = False
     in_8_bits: bool = False
+    exported: Callable[[], nn.Module] | None = None
 
 
 def engine_folder() -> Path:
@@ -213,8 +215,9 @@ def _made(conversion: Conversion, path: Path, report: Progress) -> tuple[Engine 
     report(0.0, "preparing the model for this computer, once")
     try:
         pictures = conversion.pictures()
-        data = _converted(conversion, pictures[0])
-        notes |= _judged(conversion, Engine(data), pictures, report)
+        network = (conversion.exported or (lambda: conversion.network))()
+        data = _converted(conversion, network, pictures[0])
+        notes |= _judged(conversion, network, Engine(data), pictures, report)
     except (Cancelled, OSError, MemoryError):
         raise
     except Exception as error:
@@ -228,7 +231,7 @@ def _made(conversion: Conversion, path: Path, report: Progress) -> tuple[Engine 
     return (Engine(data) if notes["used"] else None,)
 
 
-def _converted(conversion: Conversion, picture: Tensor) -> bytes:
+def _converted(conversion: Conversion, network: nn.Module, picture: Tensor) -> bytes:
     """Write a network as ONNX, in memory."""
     import torch
 
@@ -237,7 +240,7 @@ def _converted(conversion: Conversion, picture: Tensor) -> bytes:
     with ignored_warnings():
         # The newer exporter takes ten times as long and another library.
         torch.onnx.export(
-            conversion.network,
+            network,
             (picture,),
             file,  # type: ignore[arg-type]
             dynamo=False,
@@ -277,13 +280,17 @@ def _rounded(data: bytes) -> bytes:
 
 
 def _judged(
-    conversion: Conversion, engine: Engine, pictures: Sequence[Tensor], report: Progress
+    conversion: Conversion,
+    network: nn.Module,
+    engine: Engine,
+    pictures: Sequence[Tensor],
+    report: Progress,
 ) -> dict[str, Any]:
     """Compare an engine with PyTorch on all pictures: the least cosine, and the share of time."""
     cosines, shares = [], []
     for done, picture in enumerate(pictures):
         report(done / len(pictures), "trying the model on this computer, once")
-        expected, usual = _timed(conversion.network, picture)
+        expected, usual = _timed(network, picture)
         outputs, time_taken = _timed(engine, picture)
         cosines += [
             _least_cosine(output, other, conversion.channels)
