@@ -2,11 +2,12 @@
 
 ``python benchmarks/engine.py [--rounds 5] [--threads 1] [--no-vit] [--json FILE]``
 
-Each network is converted as it is when a model is loaded, into a temporary folder; then torch and the engine take
-turns at the same picture, the photograph of a cup of coffee. Printed are medians of the clock and of
-the processor time of all threads, their ratio, and how alike the outputs are. The network of
-``mini`` runs in single precision with its own weights; a ViT-B/14 with registers at 518 pixels, the
-size of DINOv2's, in 8 bits with random weights, for none are in the package. See docs/models.md.
+Each network is converted as it is when a model is loaded, into a temporary folder; then torch and
+the engine take turns at the same picture, a photograph of a cup of coffee. Printed are medians of
+the clock and of the processor time of all threads, their ratio, and how alike the outputs are. The
+network of ``mini`` runs in single precision with its own weights; a ViT-B/14 with registers at 518
+pixels, the size of DINOv2's, in 8 bits with random weights, for none are in the package. See
+docs/models.md.
 """
 
 from __future__ import annotations

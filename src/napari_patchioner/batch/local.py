@@ -33,7 +33,7 @@ _DIED = (
 )
 
 
-def load_installed(model: str, device: str = "cpu", engine: str | None = "torch") -> Captioner:
+def load_installed(model: str, device: str = "cpu", engine: str | None = None) -> Captioner:
     """Load a model by its id to a device, see `devices.choose`; torch is imported only now."""
     from napari_patchioner.models import load_model
 
