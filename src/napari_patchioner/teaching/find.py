@@ -433,12 +433,12 @@ def overlap(box: Boxes, boxes: Boxes) -> Scores:
     >>> overlap(np.array([0.0, 0, 2, 2]), np.array([[0.0, 0, 2, 1], [5, 5, 6, 6]])).tolist()
     [0.5, 0.0]
     """
-    common = _common(box, boxes)
-    both = _areas(box[None]) + _areas(boxes) - common
+    common = common_areas(box, boxes)
+    both = areas_of(box[None]) + areas_of(boxes) - common
     return np.asarray(common / np.maximum(both, _TINY))
 
 
-def _common(box: Boxes, boxes: Boxes) -> Scores:
+def common_areas(box: Boxes, boxes: Boxes) -> Scores:
     """Return the area that a box shares with each of others."""
     top, left, bottom, right = boxes.T
     down = np.minimum(bottom, box[2]) - np.maximum(top, box[0])
@@ -446,7 +446,8 @@ def _common(box: Boxes, boxes: Boxes) -> Scores:
     return np.asarray(np.maximum(down, 0) * np.maximum(across, 0))
 
 
-def _areas(boxes: Boxes) -> Scores:
+def areas_of(boxes: Boxes) -> Scores:
+    """Return the area of each box, shape (n,)."""
     top, left, bottom, right = boxes.T
     return np.asarray((bottom - top) * (right - left))
 
@@ -464,11 +465,11 @@ def peaks(
     At most so many, of so many candidates with the highest scores.
     """
     order = np.argsort(-scores, kind="stable")[:candidates]
-    left, areas = np.asfortranarray(boxes[order]), _areas(boxes[order])
+    left, areas = np.asfortranarray(boxes[order]), areas_of(boxes[order])
     kept: list[int] = []
     while len(order) and len(kept) < most:
         kept.append(int(order[0]))
-        common = _common(left[0], left)
+        common = common_areas(left[0], left)
         free = common <= overlapping * np.maximum(areas[0] + areas - common, _TINY)
         free[0] = False
         order, left, areas = order[free], np.asfortranarray(left[free]), areas[free]
@@ -477,10 +478,10 @@ def peaks(
 
 def _apart(boxes: Boxes, scores: Scores) -> npt.NDArray[np.intp]:
     """Return the rows, the best first, of boxes that lie not much over or in a better one."""
-    areas = _areas(boxes)
+    areas = areas_of(boxes)
     kept: list[int] = []
     for row in np.argsort(-scores, kind="stable").tolist():
-        common = _common(boxes[row], boxes[kept])
+        common = common_areas(boxes[row], boxes[kept])
         if (common <= _PART * np.minimum(areas[row], areas[kept])).all():
             kept.append(row)
     return np.array(kept, np.intp)

@@ -120,14 +120,20 @@ class MenuButton(qt.QToolButton):  # type: ignore[misc]
 def wrapped(tip: str = "") -> qt.QLabel:
     """Return a text to copy from; it asks for no width: a long word would set the dock's."""
     flags = Qt.TextInteractionFlag.TextSelectableByMouse
-    return qt.QLabel(wordWrap=True, minimumWidth=1, toolTip=tip, textInteractionFlags=flags)
+    return qt.QLabel(
+        wordWrap=True,
+        minimumWidth=1,
+        toolTip=tip,
+        textInteractionFlags=flags,
+        textFormat=Qt.TextFormat.PlainText,
+    )
 
 
 class Sentence(qt.QLabel):  # type: ignore[misc]
     """A text of at least so many lines that fits into any width: long names are broken."""
 
     def __init__(self, lines: int = 0) -> None:
-        super().__init__(wordWrap=True, minimumWidth=1)
+        super().__init__(wordWrap=True, minimumWidth=1, textFormat=Qt.TextFormat.PlainText)
         self.setMinimumHeight(lines * self.fontMetrics().lineSpacing())
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
 

@@ -50,6 +50,10 @@ def test_a_region_in_the_same_place_takes_a_proposal():
     assert made.meet(lying_there, {"b"})
     assert numbers(made.open()) == [1, 3, 4]
     assert not made.meet(lying_there, {"b"})
+    # Two that cover most of it together do, and one around all of them does not.
+    around = [Box(0, 57, 10, 63), Box(0, 66, 10, 73), Box(-5, -5, 30, 90)]
+    assert made.meet(corners_of(around), {"b"})
+    assert numbers(made.open()) == [1, 2, 3]
     assert made.meet(NOTHING, set())
     assert numbers(made.open()) == [1, 2, 3, 4]
 

@@ -246,10 +246,15 @@ def one_name_in_several_spellings_is_one_name(lesson):
     lesson.settle()
     assert (counts(), lesson.captions()[4]) == ({"nucleus": 3}, "Nucleus")
     assert "'Nucleus' is taught as 'nucleus'" in message()
-    # Where a person spells the name itself otherwise, that is how it is called.
+    # Where a person spells the name itself otherwise, that is how it is called, also where the
+    # person has only agreed to it.
+    agreed = next(r.uid for r in lesson.records if r.source == "taught" and r.caption == "nucleus")
+    session.accept([agreed])
     lesson.dock.teacher.rename("nucleus", "NUCLEUS")
     lesson.settle()
     assert (counts(), lesson.captions()[4]) == ({"NUCLEUS": 3}, "NUCLEUS")
+    assert session.records[agreed].caption == "NUCLEUS"
+    assert session.records[agreed].source == "taught"
     lesson.dock.controller.undo()
     lesson.settle()
     assert (counts(), lesson.captions()[4]) == ({"nucleus": 3}, "Nucleus")

@@ -114,7 +114,7 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
     def __init__(self, actions: Any, current: Current) -> None:
         super().__init__()
         self._current = current
-        self.title = qt.QLabel(styleSheet="font-weight: bold")
+        self.title = qt.QLabel(styleSheet="font-weight: bold", textFormat=Qt.TextFormat.PlainText)
         self.text = Sentence()
         self.caution = Sentence()
         self.slider = qt.QSlider(Qt.Orientation.Horizontal, accessibleName="Least score")

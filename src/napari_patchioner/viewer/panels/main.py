@@ -300,7 +300,10 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.review = ReviewBar(actions)
         self.help = Help(self)
         headings = "Draw", "Selected shape", "Whole image"
-        draw, self.selected, whole = (qt.QLabel(title, styleSheet=BOLD) for title in headings)
+        draw, self.selected, whole = (
+            qt.QLabel(title, styleSheet=BOLD, textFormat=Qt.TextFormat.PlainText)
+            for title in headings
+        )
         made = self.buttons = widgets.action_buttons(actions, BUTTONS)
         for name in ("lock", "toggle_list"):
             made[name].setCheckable(True)

@@ -468,7 +468,10 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         ]
         if lexicon is None or not (chosen or name):
             return
-        kept = "Captions that you wrote stay."
+        kept = (
+            "Captions that you wrote stay. Undo, on the image of an example, brings it back; those "
+            "of images that are not open are gone."
+        )
         if chosen:
             text = f"Forget {counted(chosen, 'example')}? {kept}"
             self._ask("Forget", text, "Forget", lambda: self._teacher.forget(chosen))

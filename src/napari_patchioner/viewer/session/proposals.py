@@ -13,14 +13,18 @@ import numpy as np
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import Seen, SeenMask
 from napari_patchioner.regions import Box
-from napari_patchioner.teaching import Proposal, overlap
+from napari_patchioner.teaching import Proposal
+from napari_patchioner.teaching.find import areas_of, common_areas
 from napari_patchioner.teaching.measures import Boxes
 
 THRESHOLD = 0.5
 """The score from which the method itself takes something for the thing."""
 
-SAME = 0.5
-"""Boxes with a larger share in common, intersection over union, show the same thing."""
+SAME = 0.55
+"""A box shows what regions show of which more than this share of it is covered."""
+
+# Regions of another size, so many times as large or small, show something else.
+_ALIKE = 3.0
 
 # Shapes that enclose pixels, as napari calls them, and painted labels.
 _AREAS = ("rectangle", "ellipse", "polygon", "label")
@@ -148,8 +152,13 @@ class Proposals:
 
     def _covered_by(self, boxes: Boxes) -> set[int]:
         """Return the numbers of what shows the same as one of some boxes."""
-        shares = (overlap(corners, boxes).max(initial=0.0) for corners in self._corners)
-        return {number for number, share in enumerate(shares, start=1) if share > SAME}
+        areas, covered = areas_of(boxes), set()
+        for number, corners in enumerate(self._corners, start=1):
+            [area] = areas_of(corners[None])
+            alike = (areas < _ALIKE * area) & (areas > area / _ALIKE)
+            if common_areas(corners, boxes[alike]).sum() > SAME * area:
+                covered.add(number)
+        return covered
 
 
 def corners_of(boxes: Iterable[Box]) -> Boxes:

@@ -504,10 +504,22 @@ class Session:
             for record in chosen:
                 self.records[record.uid] = replace(record, example=on)
 
-    def retitle(self, uids: Iterable[str], name: str) -> None:
-        """Give examples another name, which a person has chosen for all of them."""
+    def retitle(self, uids: Iterable[str], old: str, name: str) -> None:
+        """Give examples another name, which a person has chosen for all of them.
+
+        Those that a person accepted by the old one, such as what was found, go along.
+        """
         chosen = self._chosen(uids)
-        with self._relearning(f"renaming of {counted(chosen, 'example')}"):
+        accepted = [
+            record
+            for record in self.records.values()
+            if record.source == "taught" and record.protected and record.caption == old
+        ]
+        if not chosen and not accepted:
+            return
+        with self._relearning(f"renaming of {counted(chosen or accepted, 'example')}"):
+            for record in accepted:
+                self.records[record.uid] = replace(record, caption=name)
             for record in chosen:
                 self.records[record.uid] = record.with_text(name)
 

@@ -407,9 +407,8 @@ class Teacher(QObject):  # type: ignore[misc]
         for state in self._restored():
             uids = [uid for uid, name in state.wanted().items() if name == old]
             state.learned |= {uid: new for uid, name in state.learned.items() if name == old}
-            if uids:
-                state.controller.session.retitle(uids, new)
-                state.controller.show()
+            state.controller.session.retitle(uids, old, new)
+            state.controller.show()
         self._change(lambda lexicon: lexicon.renamed(old, new))
 
     def forget_name(self, name: str) -> None:
