@@ -92,7 +92,9 @@ def test_every_noun_of_a_whole_photograph_has_evidence(
         words = caption.text.replace("?", "").replace(",", "").split()
         said = [known[word] for word in words if word in known]
         assert said
-        assert set(said) <= set(names)
+        # A hedge has guesses at the middle of the picture.
+        guesses = {name for name, _ in evidence.concepts}
+        assert set(said) <= (set(names) if caption.verdict == "sure" else guesses)
         if caption.verdict == "sure":
             assert caption.score == pytest.approx(names[said[0]].probability)
 

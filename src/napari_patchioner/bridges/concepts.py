@@ -22,7 +22,14 @@ from napari_patchioner.regions import PatchWeights
 from .appearance import AXES, LONG_SIDE, attributes, describe, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
-from .things import FEWEST, ThingHead, pool_inside, pool_windows, things_of_members
+from .things import (
+    FEWEST,
+    MIDDLE,
+    ThingHead,
+    pool_inside,
+    pool_windows,
+    things_of_members,
+)
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -137,7 +144,7 @@ class ConceptBridge(Bridge):
                 if len(region.members) > 1:
                     evidence[row] = self._of_set(evidence[row], row, query)
                 elif len(region.indices) >= WHOLE * cells:
-                    evidence[row] = _of_parts(evidence[row], self.things(grid), self._head.sure)
+                    evidence[row] = self._of_picture(evidence[row], grid)
             if self._things is not None and self._things.knows_regions:
                 evidence = self._with_things_beside(evidence, probabilities, query)
         strengths = np.array(
@@ -189,6 +196,25 @@ class ConceptBridge(Bridge):
         if self._things is None:
             return ()
         return self._things.things(self._windows(grid), self._names, self._groups)
+
+    def _of_picture(self, pooled: Evidence, grid: FeatureGrid) -> Evidence:
+        """Evidence of a whole picture: what its parts show; guesses at its middle where none is."""
+        parts = self.things(grid)
+        if not parts:
+            return pooled
+        best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]
+        score = best[0].probability
+        if score >= self._head.sure:
+            candidates = tuple((thing.name, thing.probability) for thing in best)
+            return replace(pooled, concepts=candidates, score=score, verdict="sure", parts=parts)
+        if pooled.verdict == "sure":
+            # No part is plain to see, but all of it together is.
+            return pooled
+        # Parts are named by what people mention; the middle is what the picture was taken of.
+        middle = self._merged(self._windows(grid)[MIDDLE, None])
+        chance = float(self._head.calibrated(middle)[0])
+        guesses = self._evidence(middle[0], dict(pooled.attributes), min(chance, score))
+        return replace(guesses, parts=parts)
 
     def _of_set(self, pooled: Evidence, row: int, query: Query) -> Evidence:
         """Evidence of a set: what its sure members show; first guesses where none is sure."""
@@ -252,7 +278,10 @@ class ConceptBridge(Bridge):
 
     def named(self, features: FloatArray) -> FloatArray:
         """Merge near-synonyms: a group's share goes to its most probable member."""
-        probabilities = self.probabilities(features)
+        return self._merged(self.probabilities(features))
+
+    def _merged(self, probabilities: FloatArray) -> FloatArray:
+        """Probabilities in which a group's share is its most probable member's."""
         merged = probabilities.copy()
         for members in self._groups:
             part = probabilities[:, members]
@@ -336,24 +365,6 @@ def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]
             weights = weights * np.exp(-0.5 * away**2)
         middles[row] = weights @ cells[region.indices] / weights.sum()
     return middles
-
-
-def _of_parts(evidence: Evidence, parts: tuple[Thing, ...], sure: float) -> Evidence:
-    """Evidence of a whole picture: candidates are what its parts show."""
-    if not parts:
-        return evidence
-    best = sorted(parts, key=lambda thing: -thing.probability)[:CANDIDATES]
-    score = best[0].probability
-    if score < sure and evidence.verdict == "sure":
-        # No part is plain to see, but all of it together is.
-        return evidence
-    return replace(
-        evidence,
-        concepts=tuple((thing.name, thing.probability) for thing in best),
-        score=score,
-        verdict="sure" if score >= sure else "unsure",
-        parts=parts,
-    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -22,6 +22,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 # Side of the windows as a share of the picture's, and how many are laid each way.
 SCALES = ((1.0, 1), (0.6, 3), (0.35, 5), (0.2, 7))
+# Which of the windows is the middle of the picture, of the largest size but the whole.
+MIDDLE = 5
 # What `ThingHead` reads of a concept; see `thing_features`.
 FEATURES = len(SCALES) + 7 + 2 * SCALES[-1][1] + 2
 # Windows inside a region, as shares of its sides, and what is read of a concept beside the first.
