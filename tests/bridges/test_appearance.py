@@ -112,6 +112,15 @@ def test_gradients_are_gradients(size: tuple[int, int], step: int, turn: float) 
     assert words(weak.astype(np.uint8)) in ("a smooth gradient of gray", "a smooth area of gray")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_plain_areas_are_no_gradient(turned: bool) -> None:
+    halves = np.full((400, 500, 3), 255, np.uint8)
+    halves[:, 250:] = (20, 60, 220)
+    text = words(np.rot90(halves).copy() if turned else halves)
+    assert "gradient" not in text
+    assert text.split()[-3:] in (["blue", "and", "white"], ["white", "and", "blue"])
+
+
 def test_lines_that_cross_are_no_rods() -> None:
     image = plain((255, 255, 255))
     for place in (100, 240, 380):

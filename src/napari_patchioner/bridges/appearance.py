@@ -146,6 +146,8 @@ _NO_COLOURS_SAID = """
 _COLOURLESS = frozenset(re.split(r",\s+", _NO_COLOURS_SAID.strip()))
 _FURRED = frozenset(("cow", "dog", "cat", "horse", "sheep", "bear", "elephant", "zebra", "giraffe"))
 _UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
+# Between these shares of pixels on edges the edges are all there is of a slope.
+_STEPPED = (0.003, 0.2)
 # Shares of the region below which lines, or marks that nothing counts, go unmentioned.
 _LINE_AREA, _MARK_AREA = 0.004, 0.2
 # What share of the marks a word must fit to be said of them.
@@ -352,7 +354,10 @@ def _of_texture(view: _View) -> str:
     if view["flat"] > 0.97 and view.variation < 2.0:
         return f"an even {view.colour} area"
     steep, steadiness = view.slope()
-    if steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 2:
+    # Where few pixels hold all of the slope, plain areas meet at an edge.
+    stepped = _STEPPED[0] < view["edge"] < _STEPPED[1] and view["flat"] > 0.75
+    slopes = steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 2
+    if slopes and not stepped:
         # Over an even slope, lightness spreads so many deviations to both sides.
         reach = np.array([1.6 * view.variation, 0, 0])
         first, second = (colour_name(view.lab() + sign * reach) for sign in (-1, 1))
