@@ -52,6 +52,9 @@ def test_sizes_are_said_in_a_unit_where_there_is_one() -> None:
     axes = pooled(spots(80, 8, (80, 40, 120), (245, 222, 230)))
     [text] = describe(axes, patches=PATCHES, scale=16, unit=(0.5, "µm"))
     assert re.match("about 80 dark purple round spots [78]([.][0-9])? µm across ", text)
+    # In another unit where numbers would be long.
+    for unit in ((500.0, "nm"), (5e-7, "m")):
+        assert describe(axes, patches=PATCHES, scale=16, unit=unit) == [text]
 
 
 def test_spots_far_below_a_hundredth_of_the_area_are_counted() -> None:

@@ -146,6 +146,9 @@ _NO_COLOURS_SAID = """
 _COLOURLESS = frozenset(re.split(r",\s+", _NO_COLOURS_SAID.strip()))
 _FURRED = frozenset(("cow", "dog", "cat", "horse", "sheep", "bear", "elephant", "zebra", "giraffe"))
 _UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
+# Units of lengths, in metres, and those to go to from one that makes long numbers.
+_METRES = {"nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
+_LADDER = ("nm", "µm", "mm", "m", "km")
 # Between these shares of pixels on edges the edges are all there is of a slope.
 _STEPPED = (0.003, 0.2)
 # Shares of the region below which lines, or marks that nothing counts, go unmentioned.
@@ -473,7 +476,7 @@ class _View(dict[str, float]):
         if self.unit is None or length <= 0:
             return ""
         pixel, unit = self.unit
-        size = length * pixel
+        size, unit = _readable(length * pixel, unit)
         # Two digits count.
         return f"{round(size, 1 - int(np.floor(np.log10(size)))):g} {unit} {extent}"
 
@@ -553,6 +556,15 @@ class _View(dict[str, float]):
         """How steep lightness is, per pixel, and how steadily it goes one way, 0 to 1."""
         steep = float(np.hypot(self["slope_down"], self["slope_right"]))
         return steep, steep / max(self["gradient"], 1e-6)
+
+
+def _readable(size: float, unit: str) -> tuple[float, str]:
+    """Return a length in a unit of which it is neither thousands nor hundredths."""
+    if unit not in _METRES or 0.1 <= size < 1000:
+        return size, unit
+    metres = size * _METRES[unit]
+    fitting = [name for name in _LADDER if metres >= _METRES[name]] or [_LADDER[0]]
+    return metres / _METRES[fitting[-1]], fitting[-1]
 
 
 def colour_shares(lab: npt.ArrayLike) -> npt.NDArray[np.float32]:
