@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from napari_patchioner.bridges import concepts
 from napari_patchioner.bridges.around import PARTS, pool_around
 from napari_patchioner.bridges.base import Query
 from napari_patchioner.bridges.things import (
@@ -121,6 +123,18 @@ def test_a_person_is_there_only_where_a_window_shows_one(peak: float, seen: bool
     things = {thing.name: thing for thing in head.things(windows, names, [])}
     assert ("person" in things) == seen
     assert things["dining table"].probability <= 0.5
+
+
+def test_what_no_window_shows_to_imagenet_is_only_guessed_at(
+    mini: Captioner, grids: dict[str, FeatureGrid], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A cup of coffee is plain to see; where ImageNet denies whatever it knows, it is one guess.
+    grid = replace(grids["coffee"], embeddings=grids["coffee"].embeddings.copy())
+    assert mini.caption(grid, [WholeImage()])[0].text.startswith("a cup")
+    monkeypatch.setattr(concepts, "DENIED", 1.01)
+    [caption] = mini.caption(grid, [WholeImage()])
+    assert caption.verdict == "unsure"
+    assert "cup" in caption.text
 
 
 def test_windows_inside_a_region_see_nothing_else() -> None:

@@ -23,6 +23,7 @@ from .appearance import AXES, LONG_SIDE, attributes, describe, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import (
+    DOUBTFUL,
     FEWEST,
     MIDDLE,
     ThingHead,
@@ -43,6 +44,10 @@ PHOTOGRAPH = 0.5
 WHOLE = 0.9
 # Beside a sure member of a set the others are named from this score on.
 BESIDE_SURE = 0.4
+# The head was fitted to photographs in which nearly everything is one of its names, so it takes a
+# lobster for a zebra. What ImageNet's own classifier knows and gives less than this in every window
+# is as likely as not.
+DENIED = 0.02
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
@@ -88,8 +93,9 @@ class ConceptBridge(Bridge):
     ) -> None:
         self._embed_text = embed_text
         self._things = things
-        # The last picture's embeddings, which stand for its grid, and what its windows show
-        self._last: tuple[weakref.ref[FloatArray], FloatArray] | None = None
+        # The last picture's embeddings, which stand for its grid, and what its windows show: to the
+        # head, and to ImageNet's classifier alone
+        self._last: tuple[weakref.ref[FloatArray], FloatArray, FloatArray] | None = None
         self._head, self._imagenet = head, imagenet
         self._names, self._words = tuple(names), tuple(words)
         self._embeddings = unit_rows(embeddings)
@@ -195,7 +201,35 @@ class ConceptBridge(Bridge):
         """
         if self._things is None:
             return ()
-        return self._things.things(self._windows(grid), self._names, self._groups)
+        things = self._things.things(self._windows(grid), self._names, self._groups)
+        # Only with a head that was shown regions was it measured that this helps.
+        return self._less_denied(things) if self._things.knows_regions else things
+
+    def _less_denied(self, things: Sequence[Thing]) -> tuple[Thing, ...]:
+        """Make doubtful what ImageNet denies.
+
+        Where a sentence would begin with that, the picture shows something else: what people
+        mention after it is doubtful, too, but for persons.
+        """
+        kept, is_other, is_begun = [], False, False
+        for thing in things:
+            is_denied = self._is_denied(thing.name)
+            if thing.probability >= self._head.sure and not is_begun:
+                is_other, is_begun = is_other or is_denied, not is_denied
+            if is_denied or (is_other and thing.name != "person"):
+                thing = replace(thing, probability=min(thing.probability, DOUBTFUL))
+            kept.append(thing)
+        return tuple(kept)
+
+    def _is_denied(self, name: str) -> bool:
+        """Whether ImageNet knows a concept and finds it in no window of the last picture."""
+        concept = self._index[name]
+        members = next((group for group in self._groups if concept in group), [concept])
+        known = np.isin(members, self._imagenet.groups).any()
+        # Of persons it knows the bridegroom alone.
+        if self._last is None or not known or name == "person":
+            return False
+        return float(self._last[2][:, members].sum(1).max()) < DENIED
 
     def _of_picture(self, pooled: Evidence, grid: FeatureGrid) -> Evidence:
         """Evidence of a whole picture: what its parts show; guesses at its middle where none is."""
@@ -251,7 +285,12 @@ class ConceptBridge(Bridge):
         """Probabilities in the windows of a picture, kept until another grid is asked about."""
         if self._last is None or self._last[0]() is not grid.embeddings:
             features = pool_windows(grid.embeddings)[:, : -len(AXES)]
-            self._last = weakref.ref(grid.embeddings), self.probabilities(features)
+            deep = features[:, : len(self._imagenet.weights)]
+            self._last = (
+                weakref.ref(grid.embeddings),
+                self.probabilities(features),
+                self._imagenet.probabilities(deep, len(self._names)),
+            )
         return self._last[1]
 
     def text_vectors(self, query: Query) -> FloatArray:
