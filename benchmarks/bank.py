@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .rows import Row, fastest, peak
+from .rows import Row, in_turn, peak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +89,18 @@ def compare(folder: Path, count: int) -> list[Row]:
     for regions in REGIONS:
         for kind in ("spread", "near"):
             vectors = queries(bank.embeddings, regions, kind)
-            ours = fastest(lambda v=vectors: bank.recall(v, TEMPERATURE))
             # A thousand regions at once would take the formula 2.4 GB for each matrix.
             parts = np.array_split(vectors, max(1, regions // 64))
-            plain = fastest(lambda p=parts: [formula(part) for part in p], 1 if regions > 64 else 2)
-            exact = np.concatenate([formula(part) for part in parts])
-            apart = float(np.abs(bank.project(vectors, TEMPERATURE) - exact).max())
+            results: dict[str, np.ndarray] = {}
+
+            def bank_work(vectors=vectors, results=results) -> None:
+                results["ours"] = bank.recall(vectors, TEMPERATURE)[0]
+
+            def formula_work(parts=parts, results=results) -> None:
+                results["exact"] = np.concatenate([formula(part) for part in parts])
+
+            ours, plain = in_turn([bank_work, formula_work], 1 if regions > 64 else 3)
+            apart = float(np.abs(results["ours"] - results["exact"]).max())
             told.append(
                 Row(
                     f"{count:,} rows, {regions} region{'s' * (regions > 1)}, {kind}",
