@@ -111,7 +111,6 @@ def test_what_only_an_estimate_has_seen_changes_nothing(
     for n in (1, 2, 3):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("napari_patchioner.bridges.memory._SHORTLIST", shortlist)
-            patch.setattr("napari_patchioner.bridges.memory._NEAREST", 100)
             projected, named = bank.recall(
                 queries[[0, 1, 0]][:n], temperature, unit=unit, normalize=False, neighbours=7
             )

@@ -8,7 +8,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -45,9 +44,6 @@ _ROUNDING, _SHORT, _LONG, _FEW, _BLOCK = 1e-3, 2**-4, 2**12, 2, 65_536
 # How much of the weight may be dropped with rows that only the estimate has seen, how many rows
 # may be left, and the steps and the end, in units of the temperature, of the sum over the others.
 _DROPPED, _SHORTLIST, _STEPS, _FAR = 1e-5, 65_536, 4, 60
-# Where more are left, so many of the nearest are compared exactly, and the estimates of the others
-# serve where their errors, which are independent of each other, move the average by no more.
-_NEAREST, _MOVED = 8192, 2e-5
 # Below this share of rows that count, it is quicker to copy them out than to add all.
 _SPARSE = 0.6
 # Sets of required and excluded words whose sentences are cached: half a megabyte each for the
@@ -261,28 +257,19 @@ class MemoryBank:
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
     ) -> Iterator[Compared]:
         """Yield the memory in chunks, compared with unit vectors of shape (n, dim)."""
-        import torch
-
-        progress = progress or no_progress
-        unit = torch.from_numpy(np.ascontiguousarray(queries))
-        for first, rows in self.read():
-            progress(first / len(self), f"comparing with {len(self)} sentences")
-            indices = np.arange(first, first + len(rows))
-            lengths = self.lengths[indices]
-            cosines = (unit @ torch.from_numpy(rows).T).div_(torch.from_numpy(lengths))
-            yield Compared(indices, rows, lengths, cosines.numpy())
-
-    def read(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """Yield the rows as stored, (k, dim), with the number of the first of them.
-
-        They are overwritten by those that are read next.
-        """
         import torch  # converts half precision ten times as fast as numpy
 
+        progress = progress or no_progress
         buffer = torch.empty((min(_CHUNK, len(self)), self.dim))
+        unit = torch.from_numpy(np.ascontiguousarray(queries))
         for first in range(0, len(self), _CHUNK):
+            progress(first / len(self), f"comparing with {len(self)} sentences")
             stored = torch.from_numpy(self.embeddings[first : first + _CHUNK])
-            yield first, buffer[: len(stored)].copy_(stored).numpy()
+            rows = buffer[: len(stored)].copy_(stored)
+            indices = np.arange(first, first + len(rows))
+            lengths = self.lengths[indices]
+            cosines = (unit @ rows.T).div_(torch.from_numpy(lengths))
+            yield Compared(indices, rows.numpy(), lengths, cosines.numpy())
 
     def estimate(
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
@@ -313,13 +300,12 @@ class MemoryBank:
         k: int,
         averaged: bool,
         progress: Progress | None,
-    ) -> Iterator[Compared] | None:
+    ) -> list[Compared] | None:
         """Compare the rows alone that matter: the ``k`` nearest, and all but 1e-5 of the weight.
 
-        A weight is at most ``exp(2 error / temperature)`` times what an estimate says of it. Where
-        the weight is ``averaged`` and spread over more rows, the nearest are compared, and the
-        others go by their estimates. None where nothing is saved, or the estimates turn out to be
-        worse than they should be.
+        A weight, where rows are ``averaged``, is at most ``exp(2 error / temperature)`` times what
+        an estimate says of it. None where nothing is saved, or the estimates turn out to be worse
+        than they should be.
         """
         near = self.estimate(queries, progress) if len(self) > _CHUNK else None
         if near is None:
@@ -327,30 +313,18 @@ class MemoryBank:
         first = _kth(near, k) - 2 * _ROUNDING
         weighty = [_cut(row, temperature) if averaged else np.inf for row in near]
         chosen = _above(near, np.minimum(first, weighty))
-        spread = len(chosen) > min(_SHORTLIST, len(self) // 4)
-        if spread and len(self) > _SHORTLIST:
-            chosen = _above(near, np.minimum(first, _kth(near, _NEAREST)))
-        if len(chosen) > min(_SHORTLIST, len(self) // 2):
+        if len(chosen) > min(_SHORTLIST, len(self) // 4):
             return None
         rows = self.take(chosen)
         lengths = np.linalg.norm(rows, axis=1)
         exact = queries @ rows.T / lengths + self.shift(chosen)
-        wrong = float(np.abs(exact - near[:, chosen]).max())
-        near[:, chosen] = -np.inf
-        moved = _moved(near, exact, wrong, temperature) if spread else 0.0
-        if wrong > _ROUNDING or moved > _MOVED:
+        if np.abs(exact - near[:, chosen]).max() > _ROUNDING:
             return None
-        return chain([Compared(chosen, rows, lengths, exact)], self._rest(near) if spread else ())
-
-    def _rest(self, cosines: npt.NDArray[np.float32]) -> Iterator[Compared]:
-        """Yield all rows with cosines, (n, rows), that are known."""
-        for first, rows in self.read():
-            indices = np.arange(first, first + len(rows))
-            yield Compared(indices, rows, self.lengths[indices], cosines[:, indices])
+        return [Compared(chosen, rows, lengths, exact)]
 
     def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return rows as stored, shape (..., dim), by their numbers."""
-        import torch  # see `read`
+        import torch  # see `compare`
 
         return torch.from_numpy(self.embeddings[indices]).float().numpy()
 
@@ -471,22 +445,6 @@ def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
     dropped = np.cumsum((steps * heaviest)[::-1])[::-1]
     within = int((dropped > _DROPPED).sum())
     return float(cosines.max() - within / _STEPS * temperature)
-
-
-def _moved(
-    cosines: npt.NDArray[np.float32],
-    exact: npt.NDArray[np.float32],
-    wrong: float,
-    temperature: float,
-) -> float:
-    """Return how far averages of unit rows are off where ``cosines`` are wrong by so much.
-
-    The standard error of the query (n, rows) that suffers most; ``exact`` (n, k) are not wrong.
-    """
-    top = exact.max(axis=1, keepdims=True)
-    weights, others = np.exp((cosines - top) / temperature), np.exp((exact - top) / temperature)
-    whole = weights.sum(axis=1) + others.sum(axis=1)
-    return float((np.linalg.norm(weights, axis=1) / whole).max() * wrong / temperature)
 
 
 def _kth(cosines: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:

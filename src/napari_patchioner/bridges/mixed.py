@@ -75,12 +75,6 @@ class MixedBank(MemoryBank):
                 cosines = chunk.cosines + self._shifts[place]
                 yield chunk._replace(indices=chunk.indices + start, cosines=cosines)
 
-    def read(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """Yield the rows of all banks, in chunks of each."""
-        for start, bank in zip(self._starts.tolist(), self._banks, strict=False):
-            for first, rows in bank.read():
-                yield start + first, rows
-
     def estimate(
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None
     ) -> npt.NDArray[np.float32] | None:
