@@ -197,3 +197,12 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     save_file(tensors, tmp_path / "backbone.safetensors")
     with pytest.raises(ModelError, match="damaged"):
         MiniBackbone(tmp_path / "backbone.safetensors", GATE)
+
+
+def test_marks_are_counted_where_they_are_described(backbone):
+    photograph, tissue = (backbone.encode(image) for image in (data.chelsea(), data.cell()))
+    assert photograph.measures["photograph"] > 0.95
+    assert tissue.measures["photograph"] < 0.5
+    counted = slice(1280 + 1400 + AXES.index("ground_area"), 1280 + 1400 + AXES.index("line_count"))
+    assert not photograph.embeddings[..., counted].any()
+    assert tissue.embeddings[..., counted].any()

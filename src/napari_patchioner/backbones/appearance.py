@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from napari_patchioner.bridges.appearance import (
 )
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 
+from .filters import blur, patch_means
 from .marks import Marks, find_marks, trace_network
 
 Plane: TypeAlias = npt.NDArray[np.float32]
@@ -68,39 +70,80 @@ def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> 
     Returns an array of shape (rows, columns, len(AXES)) of additive statistics: their mean over
     any patches describes the region they make up.
     """
-    side = max(2, round(LONG_SIDE / max(grid_shape)))
-    shape = (grid_shape[0] * side, grid_shape[1] * side)
-    # Averaging whole pixels keeps grain honest when shrinking; enlarging must not ring.
-    shrinks = rgb.shape[0] * rgb.shape[1] > shape[0] * shape[1]
-    way = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    small = np.asarray(Image.fromarray(rgb).resize(shape[::-1], way))
-    lab = oklab(small)
-    maps = _texture(lab)
-    red, green, blue = np.moveaxis(small >> 3, -1, 0)
-    shares = zip(COLOURS, np.moveaxis(_colour_table()[red, green, blue], -1, 0), strict=True)
-    maps |= {f"share_{name}": share for name, share in shares}
-    if np.quantile(np.hypot(lab[::4, ::4, 1], lab[::4, ::4, 2]), _COLOURED) < _COLOUR:
-        shown = np.zeros((*shape, len(COLOURS)), np.float32)
-    else:
-        red, green, blue = np.moveaxis(_balanced(small) >> 3, -1, 0)
-        shown = _colour_table()[red, green, blue]
-    shares = zip(COLOURS, np.moveaxis(shown, -1, 0), strict=True)
-    maps |= {f"balanced_{name}": share for name, share in shares}
-    marks = find_marks(lab)
-    lines = np.append(False, marks.line)[marks.labels]
-    spots = np.append(False, ~marks.line & ~marks.frame)[marks.labels]
-    masks = {"ground": marks.labels == 0, "line": lines, "mark": spots}
-    colours = np.concatenate([np.zeros((1, 3)), marks.colour]).astype(np.float32)[marks.labels]
-    colours = np.where((marks.labels == 0)[..., None], lab, colours)
-    for prefix, mask in masks.items():
-        weight = mask.astype(np.float32)
-        maps[f"{prefix}_area"] = weight
-        for channel, name in enumerate(LAB):
-            maps[f"{prefix}_{name}"] = colours[..., channel] * weight
-    axes = {name: _patch_means(plane, grid_shape) for name, plane in maps.items()}
-    per_patch = _Sums(grid_shape, side)
-    axes |= _counts(marks, per_patch) | _network(marks, lines, per_patch)
-    return np.stack([axes[name] for name in AXES], -1).astype(np.float32)
+    return Appearance(rgb, grid_shape).axes()
+
+
+class Appearance:
+    """What can be measured of an image in patches: `appearance_axes`, in two steps.
+
+    ``surface`` has the axes of colours and textures, and zeros for what stands out.
+    """
+
+    def __init__(self, rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> None:
+        side = max(2, round(LONG_SIDE / max(grid_shape)))
+        shape = (grid_shape[0] * side, grid_shape[1] * side)
+        # Averaging whole pixels keeps grain honest when shrinking; enlarging must not ring.
+        shrinks = rgb.shape[0] * rgb.shape[1] > shape[0] * shape[1]
+        way = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+        small = np.asarray(Image.fromarray(rgb).resize(shape[::-1], way))
+        planes = np.ascontiguousarray(np.moveaxis(small, -1, 0))
+        self._lab, self._shape, self._side = _oklab_planes(planes), grid_shape, side
+        axes = _colours(planes, self._lab, grid_shape)
+        axes |= {name: patch_means(plane, grid_shape) for name, plane in _texture(self._lab)}
+        self.surface = self._stacked(axes)
+
+    def axes(self) -> Plane:
+        """Find what stands out, too, and return all axes, shape (rows, columns, len(AXES))."""
+        marks = find_marks(self._lab)
+        sums = _Sums(self._shape, self._side)
+        return self.surface + self._stacked(
+            _areas(marks, self._lab, self._shape) | _counts(marks, sums) | _network(marks, sums)
+        )
+
+    def _stacked(self, axes: dict[str, Plane]) -> Plane:
+        nothing = np.zeros(self._shape, np.float32)
+        return np.stack([axes.get(name, nothing) for name in AXES], -1).astype(np.float32)
+
+
+def _colours(
+    planes: npt.NDArray[np.uint8], lab: Plane, grid_shape: tuple[int, int]
+) -> dict[str, Plane]:
+    """Share of every colour term in every patch, as the picture is and in white light."""
+    own = np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1)
+    levels = {"share": own}
+    few = lab[1:, ::4, ::4]
+    if np.quantile(np.hypot(*few), _COLOURED) >= _COLOUR:
+        levels["balanced"] = _balanced(planes)
+    axes = {f"balanced_{name}": np.zeros(grid_shape, np.float32) for name in COLOURS}
+    for prefix, level in levels.items():
+        cells = (level >> 3).astype(np.uint16) * np.array([1024, 32, 1], np.uint16)
+        red, green, blue = (np.take(cells[:, channel], planes[channel]) for channel in range(3))
+        memberships = np.take(_colour_table(), red + green + blue, axis=0)
+        rows, columns = grid_shape
+        side = memberships.shape[0] // rows
+        strips = memberships.reshape(rows, side, -1).sum(1)
+        sums = strips.reshape(rows, columns, -1, len(COLOURS)).sum(2)
+        shares = np.moveaxis(sums / np.float32(side**2), -1, 0)
+        axes |= {f"{prefix}_{name}": share for name, share in zip(COLOURS, shares, strict=True)}
+    return axes
+
+
+def _areas(marks: Marks, lab: Plane, grid_shape: tuple[int, int]) -> dict[str, Plane]:
+    """Share of ground, lines and marks in every patch, and sums of their colours."""
+    labels, line = marks.labels, marks.line
+    kinds = {"ground": labels == 0}
+    kinds["line"] = np.append(False, line)[labels]
+    kinds["mark"] = np.append(False, ~line & ~marks.frame)[labels]
+    axes = {}
+    colours = np.concatenate([np.zeros((1, 3)), marks.colour]).astype(np.float32)
+    weights = {kind: mask.astype(np.float32) for kind, mask in kinds.items()}
+    for kind, weight in weights.items():
+        axes[f"{kind}_area"] = patch_means(weight, grid_shape)
+    for channel, name in enumerate(LAB):
+        plane = np.where(kinds["ground"], lab[channel], colours[:, channel][labels])
+        for kind, weight in weights.items():
+            axes[f"{kind}_{name}"] = patch_means(plane * weight, grid_shape)
+    return axes
 
 
 class _Sums:
@@ -181,11 +224,12 @@ def separate_names(
     return names
 
 
-def _network(marks: Marks, lines: npt.NDArray[np.bool_], sums: _Sums) -> dict[str, Plane]:
+def _network(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     """Measure the lines of every patch by their middles."""
-    area = marks.area[marks.line]
-    width = float(np.average(marks.width[marks.line], weights=area)) if len(area) else 1.0
-    network = trace_network(lines, width)
+    line = marks.line
+    area = marks.area[line]
+    width = float(np.average(marks.width[line], weights=area)) if len(area) else 1.0
+    network = trace_network(np.append(False, line)[marks.labels], width)
     parts = ("length", "ends", "branches", "crossings")
     axes = {
         f"line_{part}": sums(getattr(network, part)[:, 0], getattr(network, part)[:, 1])
@@ -193,34 +237,35 @@ def _network(marks: Marks, lines: npt.NDArray[np.bool_], sums: _Sums) -> dict[st
     }
     widths = np.append(1.0, marks.width)[marks.labels[tuple(network.length.T)]]
     axes["line_width"] = sums(network.length[:, 0], network.length[:, 1], widths)
-    axes["line_count"] = sums(marks.row[marks.line], marks.column[marks.line])
+    axes["line_count"] = sums(marks.row[line], marks.column[line])
     return axes
-
-
-def _patch_means(plane: Plane, grid_shape: tuple[int, int]) -> Plane:
-    """Average a plane over the patches of a grid that divides it evenly."""
-    rows, columns = grid_shape
-    height, width = plane.shape
-    blocks = plane.reshape(rows, height // rows, columns, width // columns)
-    return np.asarray(blocks.mean((1, 3)), np.float32)
 
 
 def oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
     """Convert sRGB bytes, shape (..., 3), to Oklab (Ottosson 2020) times 100."""
-    cones = _linear_light()[rgb] @ _TO_CONES.T
-    return np.asarray(np.cbrt(cones, out=cones) @ _TO_LAB.T)
+    return np.moveaxis(_oklab_planes(np.moveaxis(rgb, -1, 0)), 0, -1)
 
 
-def _balanced(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Undo most of the light's tint (shades of gray, Finlayson and Trezzi 2004), and dimness."""
-    few = _linear_light()[rgb[::4, ::4]].reshape(-1, 3)
-    tint = np.mean(few**_POWER, 0) ** (1 / _POWER) + np.float32(1e-4)
+def _oklab_planes(planes: npt.NDArray[np.uint8]) -> Plane:
+    """Convert planes of sRGB bytes, shape (3, ...), to Oklab times 100."""
+    light = np.take(_linear_light(), planes).reshape(3, -1)
+    roots = np.cbrt(_TO_CONES @ light)
+    return np.asarray(_TO_LAB @ roots).reshape(planes.shape)
+
+
+def _balanced(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Undo most of the light's tint (shades of gray, Finlayson and Trezzi 2004), and dimness.
+
+    Returns what takes the place of every byte of every channel, shape (256, 3).
+    """
+    few = np.take(_linear_light(), planes[:, ::4, ::4]).reshape(3, -1)
+    tint = np.mean(few**_POWER, 1) ** (1 / _POWER) + np.float32(1e-4)
     gain = np.clip((tint.mean() / tint) ** _TINT, *_TINTS)
-    brightest = max(float(np.quantile((few * gain).max(1), 0.98)), 1e-3)
+    brightest = max(float(np.quantile((few * gain[:, None]).max(0), 0.98)), 1e-3)
     gain = gain * np.clip((_WHITE / brightest) ** _DIM, 1.0, _DIMMEST)
     light = np.clip(_linear_light()[:, None] * gain, 0, 1).astype(np.float32)
-    levels = np.minimum(np.searchsorted(_linear_light(), light), 255).astype(np.uint8)
-    return np.stack([levels[rgb[..., channel], channel] for channel in range(3)], -1)
+    levels = np.searchsorted(_linear_light(), light)
+    return np.asarray(np.minimum(levels, 255), np.uint8)
 
 
 @cache
@@ -233,20 +278,19 @@ def _linear_light() -> Plane:
 
 @cache
 def _colour_table() -> Plane:
-    """Memberships in the colour terms, (32, 32, 32, 11), of the middles of cells of sRGB."""
+    """Memberships in the colour terms, (32**3, 11), of the middles of cells of sRGB."""
     levels = np.linspace(0, 255, _CELLS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1)
-    return colour_shares(oklab(cube))
+    return colour_shares(oklab(cube)).reshape(-1, len(COLOURS))
 
 
-def _texture(lab: Plane) -> dict[str, Plane]:
+def _texture(lab: Plane) -> Iterable[tuple[str, Plane]]:
     """Measure lightness, contrast per scale, edges and their direction, from Oklab times 100."""
-    planes = [np.ascontiguousarray(lab[..., channel]) for channel in range(3)]
-    maps = dict(zip(LAB, planes, strict=True))
-    maps |= {f"{name}_squared": plane**2 for name, plane in zip(LAB, planes, strict=True)}
-    lightness = planes[0]
+    maps = dict(zip(LAB, lab, strict=True))
+    maps |= {f"{name}_squared": plane**2 for name, plane in zip(LAB, lab, strict=True)}
+    lightness = lab[0]
     edges = sorted({edge for band in _BANDS.values() for edge in band})
-    blurred = {sigma: _blur(lightness, sigma) if sigma else lightness for sigma in edges}
+    blurred = {sigma: blur(lightness, sigma) if sigma else lightness for sigma in edges}
     for band, (low, high) in _BANDS.items():
         maps[f"{band}_energy"] = np.abs(blurred[low] - blurred[high])
     busy = ndimage.uniform_filter(maps["fine_energy"] + maps["medium_energy"], 5)
@@ -254,26 +298,20 @@ def _texture(lab: Plane) -> dict[str, Plane]:
     # The structure tensor: strength of edges and the double angle of their direction, in which
     # edges of opposite sign add up and directions at right angles cancel.
     down, right = np.gradient(blurred[1.4])
-    strength: Plane = np.asarray(np.hypot(down, right))
-    along: Plane = np.asarray(right**2 - down**2)
-    across: Plane = np.asarray(2 * right * down)
-    energy = _blur(np.asarray(strength**2), 4.0) + np.float32(0.25)
+    squared, along, across = down**2 + right**2, right**2 - down**2, 2 * right * down
+    strength = np.sqrt(squared)
+    energy, even, askew = blur(np.stack([squared, along, across]), 4.0)
     maps["gradient"] = strength
     maps["edge"] = (strength > _EDGE / 2).astype(np.float32)
     maps["gradient_along"], maps["gradient_across"] = along, across
-    maps["coherence"] = strength * np.hypot(_blur(along, 4.0), _blur(across, 4.0)) / energy
+    maps["coherence"] = strength * np.sqrt(even**2 + askew**2) / (energy + np.float32(0.25))
     # The same of clear edges only; in the fourfold angle, directions at right angles add up.
-    clear = strength > _CLEAR
-    squared: Plane = np.asarray(strength**2 * clear)
+    clear = (strength > _CLEAR).astype(np.float32)
+    squared = squared * clear
     maps["clear_squared"] = squared
     maps["clear_along"], maps["clear_across"] = along * clear, across * clear
     inverse = clear / np.maximum(squared, np.float32(_CLEAR**2))
-    maps["fourfold_along"] = np.asarray((along**2 - across**2) * inverse)
-    maps["fourfold_across"] = np.asarray(2 * along * across * inverse)
-    maps["slope_down"], maps["slope_right"] = map(np.asarray, np.gradient(blurred[20.0]))
-    return maps
-
-
-def _blur(plane: Plane, sigma: float) -> Plane:
-    """Gaussian blur."""
-    return np.asarray(ndimage.gaussian_filter(plane, sigma, mode="nearest", truncate=3.0))
+    maps["fourfold_along"] = (along**2 - across**2) * inverse
+    maps["fourfold_across"] = 2 * along * across * inverse
+    maps["slope_down"], maps["slope_right"] = np.gradient(blurred[20.0])
+    return maps.items()

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from .filters import blur
+
 Plane: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Columns: TypeAlias = npt.NDArray[np.float64]
@@ -201,18 +203,15 @@ def _halved(plane: Plane) -> Plane:
 
 def _noise(half: Plane) -> float:
     """Typical difference between neighbours."""
-    return _NOISE * float(np.median(np.abs(half - _blur(half, 1.0))))
+    return _NOISE * float(np.median(np.abs(half - blur(half, 1.0))))
 
 
 def _curvature(plane: Plane, sigma: float) -> tuple[Plane, Plane, Plane]:
     """Scale-normalised mean and half difference of the Hessian's eigenvalues, and slope."""
-    down, right = np.gradient(_blur(plane, sigma))
+    down, right = np.gradient(blur(plane, sigma))
     vertical, mixed = np.gradient(down)
     horizontal = np.gradient(right, axis=1)
     scale = np.float32(sigma**2)
-    spread = scale * np.hypot((horizontal - vertical) / 2, mixed)
-    return scale * (horizontal + vertical) / 2, spread, np.float32(sigma) * np.hypot(down, right)
-
-
-def _blur(plane: Plane, sigma: float) -> Plane:
-    return np.asarray(ndimage.gaussian_filter(plane, sigma, mode="nearest", truncate=3.0))
+    spread = scale * np.sqrt(((horizontal - vertical) / 2) ** 2 + mixed**2)
+    slope = np.float32(sigma) * np.sqrt(down**2 + right**2)
+    return scale * (horizontal + vertical) / 2, spread, slope

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from skimage.morphology import reconstruction, skeletonize
 
 from .curvature import faint_lines, prevailing_spots
+from .filters import blur, depths, least_around, most_around, patch_means
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]
@@ -35,6 +36,8 @@ _CONTRAST, _DEVIATIONS = 5.0, 4.0
 # Of the typical contrast of a mark, what its outline still has.
 _OUTLINE, _TYPICAL = 0.55, 0.8
 _LEAST_PIXELS = 4
+# More than any two colours differ.
+_FARAWAY = 1024
 # How much narrower a neck is than what it joins, as a logarithm, for two marks to be there.
 _NECK = 0.3
 _SPLIT_RADIUS = 3.0
@@ -54,6 +57,9 @@ _ROUNDED = 1 - np.pi / 4
 # colour goes; the steepest share of it within so much of the way.
 _DIM, _SLOPE_SIGMA, _ASTRAY, _DETOUR = 10.0, 2.0, 3.0, 1.2
 _SUDDEN, _STRETCH = 0.3, 0.05
+# How many times farther astray a picture of averaged blocks is surely none, and how many of them
+# each way it needs.
+_COARSE, _FEWEST = 2.0, 16
 # How steeply a mark rises at its outline, over its contrast: per radius, and per pixel.
 _STEEP, _STEEPEST = 0.5, 0.04
 # How many times steeper outlines are than the ground itself, how many times its slope marks
@@ -208,49 +214,60 @@ def find_marks(lab: Plane) -> Marks:
 
     Parameters
     ----------
-    lab : ndarray of float32, shape (height, width, 3)
+    lab : ndarray of float32, shape (3, height, width)
         Oklab times 100. Its ground is the commonest colour, and may change slowly over the
         picture. A picture without one, such as a texture, has no marks.
     """
     if _is_slope(lab):
-        return measure_marks(np.zeros(lab.shape[:2], np.int32), lab, lab[..., 0])
-    sigma = (_SIGMA, _SIGMA, 0.0)
-    smooth = ndimage.gaussian_filter(lab, sigma, mode="nearest", truncate=3)
+        return measure_marks(np.zeros(lab.shape[1:], np.int32), lab, lab[0])
+    smooth = blur(lab, _SIGMA)
     ground, deviation, share = _ground(smooth)
-    distance = np.sqrt(np.sum((smooth - ground) ** 2, -1))
+    smooth -= ground
+    distance: Plane = np.sqrt(np.square(smooth, out=smooth).sum(0))
     labels = np.zeros(distance.shape, np.int32)
     if share >= _LEAST_GROUND:
         labels = _outlined(distance, max(_CONTRAST, _DEVIATIONS * deviation))
         if labels.max() > _MANY and share < _PLAIN and deviation > _RESTLESS:
             labels[:] = 0
     labels = split_marks(_steep(labels, distance))
-    lightness = lab[..., 0]
     if deviation > _RESTLESS:
         marked = labels.any()
-        return measure_marks(labels, lab, distance) if marked else _of_spots(lightness, lab)
-    return measure_marks(_with_lines(labels, distance, lightness), lab, distance)
+        return measure_marks(labels, lab, distance) if marked else _of_spots(lab)
+    return measure_marks(_with_lines(labels, distance, lab[0]), lab, distance)
 
 
 def _is_slope(lab: Plane) -> bool:
     """Whether a picture is nothing but a gradient, straight and steady from one side to another."""
-    squared = lab[..., :1] ** 2
-    evened = lab * (squared / (squared + np.float32(_DIM**2)))
-    sigma = (_SLOPE_SIGMA, _SLOPE_SIGMA, 0.0)
-    evened = ndimage.gaussian_filter(evened, sigma, mode="nearest", truncate=3)
-    down, right = np.gradient(evened, axis=(0, 1))
+    # What is far from one when looked at coarsely is none.
+    return _is_steady(_coarse(lab), _COARSE * _ASTRAY) and _is_steady(lab, _ASTRAY)
+
+
+def _coarse(planes: Plane) -> Plane:
+    """Average blocks, where there are enough of them."""
+    height, width = (side // _STRIDE for side in planes.shape[1:])
+    if min(height, width) < _FEWEST:
+        return planes
+    return patch_means(planes[:, : height * _STRIDE, : width * _STRIDE], (height, width))
+
+
+def _is_steady(lab: Plane, most: float) -> bool:
+    """Whether colours are nowhere farther than this from what they are along a straight way."""
+    squared = lab[0] ** 2
+    evened = blur(lab * (squared / (squared + np.float32(_DIM**2))), _SLOPE_SIGMA)
+    down, right = np.gradient(evened, axis=(1, 2))
     turn = 0.5 * np.arctan2(2 * np.sum(down * right), np.sum(right**2) - np.sum(down**2))
-    rows, columns = np.indices(lab.shape[:2], np.float32)
-    way = rows * np.sin(turn) + columns * np.cos(turn)
-    place = np.round(way - way.min()).astype(int).ravel()
+    rows, columns = (np.arange(side, dtype=np.float32) for side in lab.shape[1:])
+    way = (rows * np.sin(turn))[:, None] + columns * np.cos(turn)
+    place = np.round(way - way.min()).astype(np.intp).ravel()
     number = np.maximum(np.bincount(place), 1)
-    profile = np.stack(
-        [np.bincount(place, channel.ravel()) / number for channel in np.moveaxis(evened, -1, 0)], 1
-    )
-    astray = np.abs(evened.reshape(-1, 3) - profile[place])
-    if astray.max() > _ASTRAY:
+    profile = np.stack([np.bincount(place, channel.ravel()) / number for channel in evened])
+    if any(
+        np.abs(channel.ravel() - np.take(mean, place)).max() > most
+        for channel, mean in zip(evened, profile.astype(np.float32), strict=True)
+    ):
         return False
     # Corners of slanting ways are single pixels.
-    profile = ndimage.uniform_filter1d(profile, 5, axis=0)
+    profile = ndimage.uniform_filter1d(profile.T, 5, axis=0)
     whole = float(np.linalg.norm(profile[-1] - profile[0]))
     gone = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(profile, axis=0), axis=1)))
     stretch = max(1, round(_STRETCH * len(gone)))
@@ -267,7 +284,7 @@ def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
     parts, number = ndimage.label(faint_lines(lightness, ~weak[labels]), np.ones((3, 3)))
     if not number:
         return labels
-    rim = np.flatnonzero((labels > 0) & (ndimage.minimum_filter(labels, 3) == 0))
+    rim = np.flatnonzero((labels > 0) & (least_around(labels) == 0))
     label = labels.ravel()[rim]
     beside = _grown(parts > 0, _BESIDE).ravel()[rim]
     rims = np.maximum(np.bincount(label, minlength=count + 1), 1)
@@ -277,10 +294,10 @@ def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
     return np.asarray(np.where(parts > 0, left.max() + parts, left), np.int32)
 
 
-def _of_spots(lightness: Plane, lab: Plane) -> Marks:
+def _of_spots(lab: Plane) -> Marks:
     """Make marks of spots that have no clear outline: discs, smaller ones on top of larger ones."""
-    spots = prevailing_spots(lightness)
-    labels = np.zeros(lab.shape[:2], np.int32)
+    spots = prevailing_spots(lab[0])
+    labels = np.zeros(lab.shape[1:], np.int32)
     order = np.argsort(-spots.radius, kind="stable")
     for number, index in enumerate(order, 1):
         middle = np.array([spots.row[index], spots.column[index]])
@@ -302,12 +319,12 @@ def _of_spots(lightness: Plane, lab: Plane) -> Marks:
 
 def _ground(smooth: Plane) -> tuple[Plane, float, float]:
     """Fit the slowly changing ground: its planes, their deviation, its share of the picture."""
-    height, width = smooth.shape[:2]
-    sample = smooth[::_STRIDE, ::_STRIDE]
-    rows, columns = np.indices(sample.shape[:2], np.float32) * _STRIDE
+    height, width = smooth.shape[1:]
+    sample = smooth[:, ::_STRIDE, ::_STRIDE]
+    rows, columns = np.indices(sample.shape[1:], np.float32) * _STRIDE
     basis = _basis(rows / max(height, width), columns / max(height, width)).reshape(-1, 6)
-    colours = sample.reshape(-1, 3).astype(np.float64)
-    steps = np.linalg.norm(np.diff(sample, axis=int(width > height)), axis=-1)
+    colours = sample.reshape(3, -1).T.astype(np.float64, order="C")
+    steps = np.linalg.norm(np.diff(sample, axis=1 + int(width > height)), axis=0)
     noise = float(np.quantile(steps, 0.25)) / _QUARTER if steps.size else 0.0
     limit = float(np.clip(_NEAR * noise, _NEAREST, _FARTHEST))
     near = np.linalg.norm(colours - _commonest(colours), axis=1) < max(limit, _CELL)
@@ -327,8 +344,12 @@ def _ground(smooth: Plane) -> tuple[Plane, float, float]:
         if not near.any():
             break
         deviation = float(np.sqrt(np.mean(away[near] ** 2)))
-    rows, columns = np.indices((height, width), np.float32) / max(height, width)
-    ground = _basis(rows, columns) @ fit.astype(np.float32)
+    # The terms of the basis again, but without an array of all of them.
+    down, right = (np.arange(side) / max(height, width) - 0.5 for side in (height, width))
+    still, sloping, aside, mixed, bent, bent_aside = fit[..., None, None].astype(np.float32)
+    down, right = down[:, None].astype(np.float32), right.astype(np.float32)
+    ground = still + down * (sloping + bent * down) + right * (aside + bent_aside * right)
+    ground = ground + (mixed * down) * right
     return ground, deviation, float(near.mean())
 
 
@@ -344,8 +365,8 @@ def _commonest(colours: Columns) -> Columns:
     cells = np.floor(colours / _CELL).astype(int)
     low = cells.min(0)
     shape = cells.max(0) - low + 1
-    counts = np.zeros(shape)
-    np.add.at(counts, tuple((cells - low).T), 1.0)
+    places = np.ravel_multi_index(tuple((cells - low).T), tuple(shape))
+    counts = np.bincount(places, minlength=int(shape.prod())).reshape(shape).astype(float)
     counts = ndimage.uniform_filter(counts, 3, mode="constant")
     best = np.array(np.unravel_index(int(counts.argmax()), counts.shape)) + low
     near = (np.abs(cells - best) <= 1).all(1)
@@ -359,11 +380,13 @@ def _outlined(distance: Plane, least: float) -> Labels:
         return np.asarray(labels, np.int32)
     inside = np.flatnonzero(labels)
     label, contrast = labels.ravel()[inside], distance.ravel()[inside]
-    order = np.lexsort((contrast, label))
-    starts = np.searchsorted(label[order], np.arange(1, count + 2))
-    place = starts[:-1] + (_TYPICAL * (np.diff(starts) - 1)).astype(int)
-    typical = np.append(0.0, contrast[order][place])
-    kept = distance > np.maximum(least, _OUTLINE * typical)[labels]
+    # Sorted by mark, then by contrast.
+    ranks = np.sort(label * float(_FARAWAY) + contrast)
+    sizes = np.bincount(label, minlength=count + 1)
+    starts = np.cumsum(sizes)[:-1]
+    place = starts + (_TYPICAL * (sizes[1:] - 1)).astype(int)
+    typical = np.append(0.0, ranks[place] % _FARAWAY)
+    kept = distance > np.maximum(least, _OUTLINE * typical).astype(np.float32)[labels]
     labels, count = ndimage.label(kept & (labels > 0))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -377,8 +400,9 @@ def _steep(labels: Labels, distance: Plane) -> Labels:
     if not count:
         return labels
     inside = labels > 0
-    rim = np.flatnonzero(inside & (ndimage.minimum_filter(labels, 3) == 0))
-    slope = np.hypot(*np.gradient(distance))
+    rim = np.flatnonzero(inside & (least_around(labels) == 0))
+    down, right = np.gradient(distance)
+    slope = np.sqrt(down**2 + right**2)
     label = labels.ravel()[rim]
     rims = np.maximum(np.bincount(label, minlength=count + 1), 1)
     slopes = np.bincount(label, slope.ravel()[rim], count + 1) / rims
@@ -401,7 +425,7 @@ def split_marks(labels: Labels) -> Labels:
     count = int(labels.max())
     if not count:
         return labels
-    depth = ndimage.distance_transform_edt(labels > 0)
+    depth = depths(labels > 0)
     hollow = _pale_middles(labels, depth)
     if hollow.any():
         parted = split_marks(np.where(hollow > 0, hollow, labels))
@@ -461,7 +485,7 @@ def _most(values: Any, labels: Any, count: int) -> Columns:
 
 
 def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
-    """Measure labelled marks, shape (height, width), on Oklab times 100.
+    """Measure labelled marks, shape (height, width), on Oklab times 100, (3, height, width).
 
     ``distance`` of every pixel from the ground weighs their colours.
     """
@@ -482,21 +506,20 @@ def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
     middle, half = (vertical + horizontal) / 2, (horizontal - vertical) / 2
     spread = np.hypot(half, mixed)
     long, short = middle + spread, np.maximum(middle - spread, 1e-6)
-    depth = ndimage.distance_transform_edt(_apart(labels)) if count else np.zeros(labels.shape)
+    depth = depths(_apart(labels))
     width = np.maximum(4 * (sums(depth.ravel()[inside]) / area - 0.5), 1.0)
     holes, hole_area = _holes(labels, count)
     # The rim of a mark has the colour of the ground in it.
     contrast = np.ravel(distance)[inside]
     mean = sums(contrast) / area
     weight = (contrast >= mean[label] * (1 - 1e-6)).astype(float)
-    flat = lab.reshape(-1, 3)[inside]
+    colours = [sums(np.take(plane, inside) * weight) for plane in lab]
     return Marks(
         labels=labels,
         row=row,
         column=column,
         area=area,
-        colour=np.stack([sums(flat[:, c] * weight) for c in range(3)], 1)
-        / np.maximum(sums(weight), 1e-9)[:, None],
+        colour=np.stack(colours, 1) / np.maximum(sums(weight), 1e-9)[:, None],
         contrast=mean,
         elongation=np.sqrt(short / long),
         fill=area / (4 * np.pi * np.sqrt(long * short)),
@@ -513,7 +536,7 @@ def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
 def _missing(labels: Labels, area: Columns) -> Columns:
     """Tell what the corners of the smallest rectangle around each mark lack."""
     padded = np.pad(labels, 1)
-    inner = ndimage.minimum_filter(padded, 3) == ndimage.maximum_filter(padded, 3)
+    inner = least_around(padded) == most_around(padded)
     rim = np.flatnonzero((labels > 0) & ~inner[1:-1, 1:-1])
     label = labels.ravel()[rim] - 1
     order = np.argsort(label, kind="stable")
@@ -539,8 +562,8 @@ def _missing(labels: Labels, area: Columns) -> Columns:
 def _apart(labels: Labels) -> npt.NDArray[np.bool_]:
     """Pixels of marks, without those where two marks touch."""
     inside = labels > 0
-    high = ndimage.maximum_filter(labels, 3)
-    low = ndimage.minimum_filter(np.where(inside, labels, labels.max() + 1), 3)
+    high = most_around(labels)
+    low = least_around(np.where(inside, labels, labels.max(initial=0) + np.int32(1)))
     return np.asarray(inside & (high == low))
 
 
@@ -585,6 +608,9 @@ class Network:
 
 def trace_network(lines: npt.NDArray[np.bool_], width: float) -> Network:
     """Thin lines, shape (height, width), of about this width to their middles."""
+    if not lines.any():
+        nothing = np.zeros((0, 2), np.int64)
+        return Network(nothing, nothing, nothing, nothing)
     skeleton = skeletonize(lines)
     around = ndimage.convolve(skeleton.astype(np.int8), np.ones((3, 3), np.int8), mode="constant")
     arms = np.where(skeleton, around - 1, 0)
@@ -599,7 +625,7 @@ def trace_network(lines: npt.NDArray[np.bool_], width: float) -> Network:
     pieces, number = ndimage.label(rim, np.ones((3, 3)))
     degree = np.zeros(count + 1, int)
     if number and count:
-        near = _most(ndimage.maximum_filter(knots, 3), pieces, number)
+        near = _most(most_around(knots), pieces, number)
         np.add.at(degree, near[1:].astype(int), 1)
     places = np.asarray(ndimage.center_of_mass(core, knots, np.arange(1, count + 1)))
     places = places.reshape(-1, 2).astype(int)

@@ -127,7 +127,8 @@ def _measured(
     areas[0] = 0
     if areas.max(initial=0) > _HOLE * inside.sum():
         inside = inside & (holes != int(areas.argmax()))
-    mark = measure_marks(inside.astype(np.int32), lab, inside * 1.0)
+    planes = np.moveaxis(lab, -1, 0)
+    mark = measure_marks(inside.astype(np.int32), planes, inside * 1.0)
     diameter = scale * 2 * np.sqrt((mark.area + mark.hole_area) / np.pi)
     shapes = shapes_of(mark)
     pixels = lab[ndimage.binary_erosion(inside) if whole else inside]

@@ -25,7 +25,7 @@ from napari_patchioner.grids import FeatureGrid, GridTransform, pool
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
 
-from .appearance import appearance_axes
+from .appearance import Appearance
 from .base import Backbone, Features, FloatArray
 from .engine import Conversion, try_pictures
 from .middle import thing_in_the_middle
@@ -57,6 +57,9 @@ _GROUND = slice(_GROUND_AREA + 1, _GROUND_AREA + 4)
 
 # A line is no smaller than if it were a quarter as broad as long.
 _THIN = 4
+
+# What is a photograph with this probability is one whatever else there is to see around it.
+_SURELY = 0.95
 
 # Repeats, kernel, stride, expansion and output channels of the stages of EfficientNet-Lite2: those
 # of EfficientNet-B0, 1.1 times as wide and 1.2 times as deep.
@@ -157,8 +160,10 @@ class MiniBackbone(Backbone):
         progress(0.1, f"encoding {SIZE} pixels")
         deep, middle = dense(self.engine or self._network, rgb, SIZE, self.placement)
         progress(0.6, "measuring colours and textures")
-        axes = appearance_axes(rgb, shape)
-        photograph = photograph_probability(deep.mean((0, 1)), axes, self._gate)
+        appearance = Appearance(rgb, shape)
+        photograph = photograph_probability(deep.mean((0, 1)), appearance.surface, self._gate)
+        # Of photographs no mark is counted. What may be none, or is a part of one, is another case.
+        axes = appearance.surface if photograph > _SURELY else appearance.axes()
         patches = np.concatenate([resample(deep, shape), resample(middle, shape), axes], axis=2)
         picture = np.ascontiguousarray(kept(rgb).transpose(2, 0, 1))
         features = Features(patches, measures={"photograph": photograph}, picture=picture)
