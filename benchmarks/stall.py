@@ -51,14 +51,21 @@ class Probe:
 
     def during(self, done: Callable[[], bool], limit: float) -> list[Gap]:
         """Collect gaps until something is done; it must be within so many seconds."""
-        self.gaps, self._last = [], _now()
-        self._timer.start()
         loop, end = QEventLoop(), time.perf_counter() + limit
-        while not done():
-            if time.perf_counter() > end:
-                raise SystemExit(f"not done within {limit:.0f} s")
-            loop.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
+
+        def check() -> None:
+            if done() or time.perf_counter() > end:
+                loop.quit()
+
+        self.gaps, self._last = [], _now()
+        self._timer.timeout.connect(check)
+        self._timer.start()
+        # It sleeps where there is nothing to do, as napari's does.
+        loop.exec()
         self._timer.stop()
+        self._timer.timeout.disconnect(check)
+        if not done():
+            raise SystemExit(f"not done within {limit:.0f} s")
         return self.gaps
 
     def rest(self, seconds: float) -> list[Gap]:

@@ -22,6 +22,9 @@ def _rows(results: dict[str, Any], before: str = "") -> Iterator[Row]:
         if "wall" not in value:
             yield from _rows(value, f"{name}: ")
             continue
-        clock, own = value["wall"], value["own"]
-        note = f"worst {clock['worst']:.0f} ms; the window's own thread {own['median']:.0f} ms"
+        clock, own, ours, asked = (value[name] for name in ("wall", "own", "ours", "asked"))
+        note = (
+            f"worst {clock['worst']:.0f} ms; the window's own thread {own['median']:.0f} ms, of "
+            f"it ours {ours['median']:.0f} ms, napari in calls of ours {asked['median']:.0f} ms"
+        )
         yield Row(f"{before}{name}", clock["median"] / 1000, note=note)

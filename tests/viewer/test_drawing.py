@@ -55,6 +55,27 @@ def test_every_tool_makes_a_captioned_shape(started, hand, guide, qtbot):
     assert kinds == ["rectangle", "polygon", "polygon", "ellipse"]
 
 
+def test_what_was_drawn_is_with_the_worker_before_it_is_painted(
+    started, viewer, hand, captioner, qtbot
+):
+    use(started, "Box")
+    layer, canvas = started.controller.layer("regions"), viewer.window._qt_viewer.canvas.native
+    captioner.hold_captions.clear()
+    at_work = []
+
+    def on_painted():
+        if layer.nshapes and not layer._is_creating:
+            at_work.append(started.controller.queue.active)
+
+    canvas.frameSwapped.connect(on_painted)
+    hand.drag([(20, 10), (60, 50)])
+    qtbot.waitUntil(lambda: len(at_work) > 0, timeout=5000)
+    canvas.frameSwapped.disconnect(on_painted)
+    captioner.hold_captions.set()
+    assert at_work[0]
+    until_captioned(started, qtbot)
+
+
 def test_a_tool_shows_the_layer_it_draws_on(started, viewer, hand, qtbot):
     use(started, "Box")
     layer = started.controller.layer("regions")

@@ -9,7 +9,7 @@ import napari
 import numpy as np
 import numpy.typing as npt
 from napari.utils.events import Event
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
@@ -54,6 +54,8 @@ class Controller(QObject):  # type: ignore[misc]
     replaying = Signal()
     # The image has become one of another size.
     replaced = Signal()
+    # A hand has let go of something on a layer.
+    _let_go = Signal()
 
     def __init__(
         self,
@@ -83,8 +85,8 @@ class Controller(QObject):  # type: ignore[misc]
         self._settled = throttled(self._work, SETTLE_MS, self, rest=True)
         # What the hand has let go of since the last look
         self._finished: set[TableBinding] = set()
-        self._let_go = QTimer(self, singleShot=True, interval=0)
-        self._let_go.timeout.connect(self._work_at_once)
+        # Before anything is painted, which may take longer than a caption; timers come later.
+        self._let_go.connect(self._work_at_once, Qt.ConnectionType.QueuedConnection)
         self._display_settled = throttled(self.check_display, DISPLAY_MS, self, rest=True)
         self.encoder.messaged.connect(self.show_message)
         self.queue.messaged.connect(self.show_message)
@@ -443,7 +445,7 @@ class Controller(QObject):  # type: ignore[misc]
         """Stop everything and release the layers; what is drawn stays."""
         self.finish_drawing()
         self._settled.cancel()
-        self._let_go.stop()
+        self._finished.clear()
         self._display_settled.cancel()
         self.inspector.switch(False)
         self.search.close()
@@ -496,13 +498,14 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _finish(self, binding: TableBinding) -> None:
         """Look at a layer as soon as napari has done with what it announced: nobody draws there."""
+        if not self._finished:
+            self._let_go.emit()
         self._finished.add(binding)
-        self._let_go.start()
 
     def _work_at_once(self) -> None:
         """Caption what was finished just now; what else there is to do can wait for a pause."""
         finished, self._finished = self._finished, set()
-        if any(binding.dragging for binding in self.bindings.values()):
+        if not finished or any(binding.dragging for binding in self.bindings.values()):
             return
         for binding in self.all_bindings():
             if binding in finished and binding.behind:
