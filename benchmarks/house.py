@@ -27,7 +27,7 @@ NAME = PACKAGE.name
 
 # Bottom up; a room may import from its own floor and from those below it.
 FLOORS = [
-    {"devices", "errors", "limits", "locking", "parts", "progress", "quiet"},
+    {"devices", "errors", "limits", "locking", "parts", "products", "progress", "quiet"},
     {"regions", "images", "checkpoints", "texts"},
     {"grids"},
     {"bridges", "decoders"},

@@ -143,7 +143,7 @@ def measure(captioner: Captioner, counts: tuple[int, ...], quick: bool) -> list[
                 f"{regions}, with the look",
                 looking + taken,
                 against="crops",
-                baseline=count * (looking + one),
+                baseline=count * (plain + one),
             )
         )
     crop = image[:150, :200]
@@ -170,6 +170,8 @@ def plain_encodings(captioner: Captioner) -> list[Callable[[], object]]:
     """Return the network by transformers on a picture, and as much work of matrix products."""
     import torch
 
+    from napari_patchioner.products import as_torch_does
+
     network = captioner.backbone.networks[0]
     picture = torch.randn(1, 3, 518, 518)
     tokens, layers = 37 * 37 + 5, VISION["num_hidden_layers"]
@@ -187,7 +189,11 @@ def plain_encodings(captioner: Captioner) -> list[Callable[[], object]]:
             heads @ keys
             scores @ heads
 
-    return [lambda: network(picture), products]
+    def plain() -> None:
+        with as_torch_does():
+            network(picture)
+
+    return [plain, products]
 
 
 class PublicLoop:
@@ -213,10 +219,13 @@ class PublicLoop:
         """Return tokens, (n, TOKENS), each from one more pass over all before it."""
         import torch
 
+        from napari_patchioner.products import as_torch_does
+
         tokens = torch.zeros(len(vectors), 0, dtype=torch.long)
-        for _ in range(TOKENS):
-            logits = self.network(vectors, tokens)[:, -1]
-            tokens = torch.cat([tokens, logits.argmax(dim=1, keepdim=True)], dim=1)
+        with as_torch_does():
+            for _ in range(TOKENS):
+                logits = self.network(vectors, tokens)[:, -1]
+                tokens = torch.cat([tokens, logits.argmax(dim=1, keepdim=True)], dim=1)
         return tokens
 
 

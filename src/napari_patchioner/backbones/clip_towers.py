@@ -17,6 +17,7 @@ from napari_patchioner import checkpoints
 from napari_patchioner.decoders import ClipTokenizer
 from napari_patchioner.errors import ModelError
 
+from .attention import quicken_attention
 from .base import LazyText, TextEncoder, layer_count, resized_grid, shape_of
 
 Tower: TypeAlias = Literal["text", "vision"]
@@ -258,6 +259,7 @@ class ClipVision:
                     1, config.hidden_size, patch, patch, bias=False
                 )
         checkpoints.fit(network, state, source=source, ignore=(*_TEXT, *_EXTRAS, *ignore))
+        quicken_attention(network)
         return cls(network, class_twice=class_twice)
 
     @property

@@ -25,6 +25,7 @@ from napari_patchioner.devices import to_numpy
 from napari_patchioner.errors import ModelError
 
 from . import base
+from .attention import quicken_attention
 from .base import Backbone, Features, FloatArray, Layout, Preprocessing, hooked, layer_count
 from .clip_towers import last_line
 from .engine import Conversion, Engine, try_pictures
@@ -159,6 +160,7 @@ class DinoVision:
         named = _fused_like(weights, own)
         named = rename(named, [(re.escape(name), own[name]) for name in named if name in own])
         fit(network, named, source=source)
+        quicken_attention(network)
         some = {name: weights[name] for name in ("norm.weight", "norm.bias", "cls_token")}
         config = network.config
         letter = _LETTERS.get(config.hidden_size, f"-{config.hidden_size}w-")

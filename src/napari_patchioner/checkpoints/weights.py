@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_patchioner.errors import ModelError
+from napari_patchioner.products import quicken
 
 Module = TypeVar("Module", bound=nn.Module)
 _NAMED = 4
@@ -95,6 +96,7 @@ def fit(
         for name, buffer in part.named_buffers(recurse=False):
             if buffer.is_meta:
                 setattr(part, name, None)
+    quicken(module)
     return module.eval().requires_grad_(False)
 
 

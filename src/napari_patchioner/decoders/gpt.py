@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_notes, read_state, unfilled, write_state
 from napari_patchioner.errors import ModelError
+from napari_patchioner.products import linear
 
 LayerCache: TypeAlias = tuple[Tensor, Tensor]
 Cache: TypeAlias = tuple[LayerCache, ...]
@@ -128,7 +129,7 @@ class PrefixGPT(nn.Module):
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states, shape (..., width), over the vocabulary."""
-        return functional.linear(hidden, self.tokens.weight)
+        return linear(hidden, self.tokens.weight)
 
     def run(
         self, embedded: Tensor, cache: Cache | None = None, padding: Tensor | None = None

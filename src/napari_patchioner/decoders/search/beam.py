@@ -220,17 +220,18 @@ class _Search:
     def _extend(self, beams: _Beams, logits: Tensor, rows: Tensor) -> tuple[_Beams, Tensor]:
         """Find the best one-token continuations of each row, and the flat beam each continues."""
         log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-        totals = self._biased(log_probabilities, rows, beams.tokens)
+        gains = self._biased(log_probabilities, rows, beams.tokens)
         # Each beam ends at most once per end token, so enough remain to go on with.
         wanted = (1 + len(self.ends)) * self.options.beams
-        totals = beams.totals.reshape(-1, 1) + totals
-        best, tokens = totals.topk(min(wanted, totals.shape[1]))
+        best, tokens = gains.topk(min(wanted, gains.shape[1]))
+        totals = beams.totals.reshape(-1, 1)
+        best = totals + best
         if self.goals is not None:
             # The tokens that lead towards the goals, too, -inf where they are among the likeliest.
             openings = self.goals.openings(beams.tokens.flatten(0, 1))
             known = (openings[:, :, None] == tokens[:, None]).any(dim=2) | (openings < 0)
             openings = openings.clamp(min=0)
-            added = totals.gather(1, openings).masked_fill(known, -torch.inf)
+            added = (totals + gains.gather(1, openings)).masked_fill(known, -torch.inf)
             best, tokens = torch.cat([best, added], dim=1), torch.cat([tokens, openings], dim=1)
         width = best.shape[1]
         best = best.reshape(len(rows), -1)
