@@ -459,7 +459,7 @@ def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
 
 
 def _give_back(rows: npt.NDArray[Any], end: int) -> None:
-    """Let the system have the memory of the mapped rows before ``end``, last block first.
+    """Let the system have the memory of the last block of mapped rows before ``end``.
 
     They stay in its cache of files, so that reading them again takes next to nothing, but a
     process that has compared a whole bank is not as large as the bank.
