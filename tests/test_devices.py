@@ -15,6 +15,7 @@ from napari_patchioner.devices import (
     Placement,
     available_cores,
     choose,
+    product,
     spared_cores,
     torch_cores,
 )
@@ -128,5 +129,25 @@ def test_a_network_uses_the_cores_that_are_not_spared(limit, spared):
         with torch_cores():
             assert torch.get_num_threads() == min(limit, available_cores())
         assert torch.get_num_threads() == limit
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_products_need_one_core_and_give_back_the_others(monkeypatch) -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 5, 70)), random.normal(size=(70, 9))
+    second.setflags(write=False)
+    taken, matmul, before = [], torch.matmul, torch.get_num_threads()
+
+    def counted(*tensors):
+        taken.append(torch.get_num_threads())
+        return matmul(*tensors)
+
+    monkeypatch.setattr(torch, "matmul", counted)
+    torch.set_num_threads(2)
+    try:
+        np.testing.assert_allclose(product(first, second[:, ::2]), first @ second[:, ::2])
+        assert taken == [1]
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -21,6 +21,7 @@ from napari_patchioner.bridges.appearance import (
     hue_names,
 )
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
+from napari_patchioner.devices import product
 
 from .filters import blur, patch_means
 from .marks import Marks, find_marks, trace_network
@@ -249,8 +250,8 @@ def oklab(rgb: npt.NDArray[np.uint8]) -> Plane:
 def _oklab_planes(planes: npt.NDArray[np.uint8]) -> Plane:
     """Convert planes of sRGB bytes, shape (3, ...), to Oklab times 100."""
     light = np.take(_linear_light(), planes).reshape(3, -1)
-    roots = np.cbrt(_TO_CONES @ light)
-    return np.asarray(_TO_LAB @ roots).reshape(planes.shape)
+    roots = np.cbrt(product(_TO_CONES, light))
+    return product(_TO_LAB, roots).reshape(planes.shape)
 
 
 def _balanced(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_patchioner.devices import product
+
 Plane: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -27,19 +29,17 @@ def blur(planes: Plane, sigma: float) -> Plane:
     """
     height, width = planes.shape[-2:]
     radius = int(3.0 * sigma + 0.5)
-    down, across = _gaussian(height, sigma), _gaussian(width, sigma)
+    down, across = _gaussian(height, sigma), _gaussian(width, sigma).T
     strips = np.empty(planes.shape, np.float32)
     for start in range(0, height, _BLOCK):
         stop = min(start + _BLOCK, height)
         low, high = max(start - radius, 0), min(stop + radius, height)
-        np.matmul(
-            down[start:stop, low:high], planes[..., low:high, :], out=strips[..., start:stop, :]
-        )
+        strips[..., start:stop, :] = product(down[start:stop, low:high], planes[..., low:high, :])
     blurred = np.empty_like(strips)
     for start in range(0, width, _BLOCK):
         stop = min(start + _BLOCK, width)
         low, high = max(start - radius, 0), min(stop + radius, width)
-        blurred[..., start:stop] = strips[..., low:high] @ across[start:stop, low:high].T
+        blurred[..., start:stop] = product(strips[..., low:high], across[:, start:stop][low:high])
     return blurred
 
 

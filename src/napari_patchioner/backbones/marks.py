@@ -11,6 +11,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.morphology import reconstruction, skeletonize
 
+from napari_patchioner.devices import product
+
 from .curvature import faint_lines, prevailing_spots
 from .filters import blur, depths, least_around, most_around, patch_means
 
@@ -323,6 +325,7 @@ def _ground(smooth: Plane) -> tuple[Plane, float, float]:
     sample = smooth[:, ::_STRIDE, ::_STRIDE]
     rows, columns = np.indices(sample.shape[1:], np.float32) * _STRIDE
     basis = _basis(rows / max(height, width), columns / max(height, width)).reshape(-1, 6)
+    basis = basis.astype(np.float64)
     colours = sample.reshape(3, -1).T.astype(np.float64, order="C")
     steps = np.linalg.norm(np.diff(sample, axis=1 + int(width > height)), axis=0)
     noise = float(np.quantile(steps, 0.25)) / _QUARTER if steps.size else 0.0
@@ -336,10 +339,10 @@ def _ground(smooth: Plane) -> tuple[Plane, float, float]:
         known = basis[near, :terms]
         fit[:] = 0
         fit[:terms] = np.linalg.solve(
-            known.T @ known + 1e-3 * len(known) * np.diag([0, *[1] * (terms - 1)]),
-            known.T @ colours[near],
+            product(known.T, known) + 1e-3 * len(known) * np.diag([0, *[1] * (terms - 1)]),
+            product(known.T, colours[near]),
         )
-        away = np.linalg.norm(colours - basis @ fit, axis=1)
+        away = np.linalg.norm(colours - product(basis, fit), axis=1)
         near = away < limit
         if not near.any():
             break

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner.devices import product
 from napari_patchioner.regions import PatchWeights
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -70,7 +71,7 @@ def pool_around(
         area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         weights = np.outer(down[part][area[0]], across[part][area[1]]).astype(np.float32)
         block = cells[area].reshape(-1, cells.shape[2])
-        means[part] = weights.ravel() @ block / weights.sum()
+        means[part] = product(weights.reshape(1, -1), block)[0] / weights.sum()
     return means, shown
 
 

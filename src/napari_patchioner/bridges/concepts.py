@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
 from napari_patchioner.decoders import Evidence, Thing
 from napari_patchioner.decoders.options import as_length
+from napari_patchioner.devices import product
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.regions import PatchWeights
@@ -402,7 +403,8 @@ def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]
             low, high = places.min(), places.max() + 1
             away = (places + 0.5 - (low + high) / 2) / (_MIDDLE * (high - low))
             weights = weights * np.exp(-0.5 * away**2)
-        middles[row] = weights @ cells[region.indices] / weights.sum()
+        own = cells[region.indices].astype(np.float64)
+        middles[row] = product(weights[None], own)[0] / weights.sum()
     return middles
 
 
@@ -420,7 +422,7 @@ class ImageNetClassifier:
 
     def probabilities(self, deep: FloatArray, concepts: int) -> FloatArray:
         """Probability of every concept, zero where it has no class, shape (n, concepts)."""
-        classes = softmax(deep @ self.weights + self.bias)
+        classes = softmax(product(deep, self.weights) + self.bias)
         grouped = np.zeros((concepts, len(deep)), np.float32)
         np.add.at(grouped, self.groups, classes.T)
         return grouped.T
@@ -484,8 +486,8 @@ class ConceptHead:
         ).astype(np.float32)
         logits[:, self.labels] = -np.inf
         inputs = head_input(features, deep)
-        units = np.maximum(inputs @ self.hidden + self.hidden_bias, 0)
-        fitted = inputs @ self.weights + self.bias + units @ self.hidden_weights
+        units = np.maximum(product(inputs, self.hidden) + self.hidden_bias, 0)
+        fitted = product(inputs, self.weights) + self.bias + product(units, self.hidden_weights)
         fitted += self.prior * (known[:, self.labels] - np.log(_EVEN))
         fitted = np.log(np.maximum(softmax(fitted), 1e-9))
         # Two categories may be one concept, so their logits add up as probabilities do.

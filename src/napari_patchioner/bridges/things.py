@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_patchioner.checkpoints import own_file_damaged, read_own_arrays
 from napari_patchioner.decoders import Thing
+from napari_patchioner.devices import product
 from napari_patchioner.regions import PatchWeights
 
 from .around import AROUND, AROUND_FEATURES, RELATIONS, around_features
@@ -88,11 +89,11 @@ def pool_windows(cells: FloatArray, scales: Sequence[tuple[float, int]] = SCALES
     """
     rows, columns, dim = cells.shape
     down = np.concatenate([_shares(side, steps, rows) for side, steps in scales])
-    strips = (down @ cells.reshape(rows, -1)).reshape(-1, columns, dim)
+    strips = product(down, cells.reshape(rows, -1)).reshape(-1, columns, dim)
     means, first = [], 0
     for side, steps in scales:
         across = _shares(side, steps, columns)
-        means.append((across @ strips[first : first + steps]).reshape(-1, dim))
+        means.append(product(across, strips[first : first + steps]).reshape(-1, dim))
         first += steps
     return np.concatenate(means)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from napari_patchioner.decoders import search
 from napari_patchioner.decoders.caption import Caption, Evidence, Verdict
 from napari_patchioner.decoders.gpt import PrefixGPT
 from napari_patchioner.decoders.options import CaptionOptions, listed
+from napari_patchioner.devices import one_core
 from napari_patchioner.errors import ModelError
 
 from . import texts, vocabulary
@@ -42,6 +44,8 @@ MIN_SHARE = 0.05
 STILL_SURE = 0.5
 # Phrases that are rated at once.
 _RATED = 1024
+# So few regions keep one core busy for no longer than others take to come.
+_FEW_ROWS = 8
 
 
 class GroundedDecoder:
@@ -144,7 +148,8 @@ class GroundedDecoder:
             rows = [row for row in rows if len(attempts[row]) > turn]
             if rows:
                 grounds = [attempts[row][turn] for row in rows]
-                results = self._search(vectors[rows], grounds, options, max_tokens)
+                with one_core() if len(rows) <= _FEW_ROWS else nullcontext():
+                    results = self._search(vectors[rows], grounds, options, max_tokens)
                 for row, result in zip(rows, results, strict=True):
                     hypotheses[row] = result
         captions = [
