@@ -15,6 +15,7 @@ from napari_patchioner.devices import (
     Placement,
     available_cores,
     choose,
+    follow_spared_cores,
     product,
     spared_cores,
     torch_cores,
@@ -117,6 +118,26 @@ def test_the_command_line_says_what_is_not_there(gpus, capsys, tmp_path):
     image = str(tmp_path / "no.png")
     assert main(["caption", image, "--regions", "whole", "--device", "cuda"]) == 2
     assert "PyTorch finds no Nvidia GPU in this computer" in capsys.readouterr().err
+
+
+def test_cores_that_are_needed_no_longer_are_used_at_once():
+    before, spared = torch.get_num_threads(), 1000
+    torch.set_num_threads(64)
+    follow_spared_cores()
+    assert torch.get_num_threads() == 64
+    try:
+        with spared_cores(lambda: spared), torch_cores():
+            assert torch.get_num_threads() == 1
+            spared = 0
+            assert torch.get_num_threads() == 1
+            follow_spared_cores()
+            assert torch.get_num_threads() == available_cores()
+            spared = 1
+            follow_spared_cores()
+            assert torch.get_num_threads() == max(1, available_cores() - 1)
+        assert torch.get_num_threads() == 64
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("limit", "spared"), [(64, 0), (64, 1), (64, 1000), (1, 0)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -106,16 +106,18 @@ def choose(device: str = "cpu", dtype: str = "float32", engine: str | None = "to
     return Placement(device, dtype, engine)
 
 
-_SPARED: ContextVar[int] = ContextVar("spared", default=0)
+_SPARED: ContextVar[Callable[[], int]] = ContextVar("spared", default=lambda: 0)
+_LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 @contextmanager
-def spared_cores(count: int) -> Iterator[None]:
+def spared_cores(count: int | Callable[[], int]) -> Iterator[None]:
     """Have networks leave so many cores to others, such as to a window, inside the ``with``.
 
-    It holds for what the same thread runs.
+    It holds for what the same thread runs. What tells the number is asked again by
+    `follow_spared_cores`.
     """
-    token = _SPARED.set(count)
+    token = _SPARED.set(count if callable(count) else lambda: count)
     try:
         yield
     finally:
@@ -131,10 +133,12 @@ def torch_cores() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, available_cores() - _SPARED.get())))
+    token = _LIMIT.set(before)
+    follow_spared_cores()
     try:
         yield
     finally:
+        _LIMIT.reset(token)
         torch.set_num_threads(before)
 
 
@@ -148,10 +152,12 @@ def one_core() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
+    token = _LIMIT.set(1)
     torch.set_num_threads(1)
     try:
         yield
     finally:
+        _LIMIT.reset(token)
         torch.set_num_threads(before)
 
 
@@ -169,6 +175,15 @@ def _tensor(array: npt.NDArray[np.floating]) -> torch.Tensor:
 
     # What nothing may be written to, such as a file that is mapped, is copied.
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def follow_spared_cores() -> None:
+    """Use as many cores as are not spared by now; between two layers of a network."""
+    limit = _LIMIT.get()
+    if limit is not None:
+        import torch
+
+        torch.set_num_threads(max(1, min(limit, available_cores() - _SPARED.get()())))
 
 
 def available_cores() -> int:

@@ -43,6 +43,7 @@ from .preferences import NAME, preference
 from .session.review import Review
 from .teaching.teacher import Teacher
 from .widgets import DockBase, throttled
+from .workers.hand import hand
 from .workers.models import ModelRegistry, shared_registry
 
 Action = TypeVar("Action", bound=Callable[..., None])
@@ -548,6 +549,7 @@ class CaptionDock(DockBase):
         self.reset_choices()
         if warning := qt_warning():
             show_warning(warning)
+        hand.follow(self.viewer)
         if registry is None:
             self.models.load_ahead()
 
@@ -665,6 +667,7 @@ class CaptionDock(DockBase):
             emitter.disconnect(self.reset_choices)
         for key in VIEWER_KEYS:
             keys.bind(self.viewer, key)
+        hand.leave(self.viewer)
         self._options_settled.cancel()
         self._reveal.cancel()
         parts = self.region_list, self.inspect, self.models, self.vocabulary, self.teach

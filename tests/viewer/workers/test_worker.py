@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from napari.components import ViewerModel
 
 from napari_patchioner.devices import available_cores, torch_cores
 from napari_patchioner.errors import Cancelled, RegionError
 from napari_patchioner.regions import Box, Polygon
 from napari_patchioner.viewer.session.session import Request
+from napari_patchioner.viewer.workers import hand as hand_module
 from napari_patchioner.viewer.workers.caption import BATCH, caption_tasks
 from napari_patchioner.viewer.workers.job import Job, JobProgress
 
@@ -103,18 +106,30 @@ def test_a_lasso_that_crosses_itself_is_untangled_by_the_worker(registry, grid, 
     assert not np.array_equal(asked[0].vertices, bow)
 
 
-def test_a_core_is_left_to_the_window(qtbot):
-    threads = []
+def test_a_core_is_left_to_the_window_while_a_person_draws(qtbot, monkeypatch):
+    threads, now, viewer = [], [100.0], ViewerModel()
+    usual = list(viewer.mouse_drag_callbacks)
+    monkeypatch.setattr(hand_module.time, "monotonic", lambda: now[0])
+    hand = hand_module.hand
+    monkeypatch.setattr(hand, "_seen", 0.0)
+    hand.follow(viewer)
+    drag = viewer.mouse_drag_callbacks[-1](viewer, SimpleNamespace(type="mouse_move"))
 
     def count(progress):
         with torch_cores():
-            return torch.get_num_threads()
+            for step in (lambda: next(drag), lambda: now.__setitem__(0, 110.0)):
+                threads.append(torch.get_num_threads())
+                step()
+                progress(0.5, "between two layers")
+            threads.append(torch.get_num_threads())
 
     job = Job(count)
-    job.delivered.connect(threads.append)
     with qtbot.waitSignal(job.ended):
         job.start()
-    assert threads == [max(1, min(torch.get_num_threads(), available_cores() - 1))]
+    everything = min(torch.get_num_threads(), available_cores())
+    assert threads == [everything, max(1, min(everything, available_cores() - 1)), everything]
+    hand.leave(viewer)
+    assert list(viewer.mouse_drag_callbacks) == usual
 
 
 def test_a_job_ignores_its_own_warnings_and_leaves_those_of_other_threads_alone(qtbot):

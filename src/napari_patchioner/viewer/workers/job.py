@@ -14,9 +14,11 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_patchioner.devices import spared_cores
+from napari_patchioner.devices import follow_spared_cores, spared_cores
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.quiet import add_quiet_filter, ignored_warnings
+
+from .hand import hand
 
 # How much a background thread gives way to all others.
 NICE = 10
@@ -66,6 +68,7 @@ class JobProgress:
         if self.cancelled.is_set():
             raise Cancelled
         self.fraction, self.message = float(fraction), message
+        follow_spared_cores()
 
 
 class _Mailbox:
@@ -189,7 +192,7 @@ def _run(
     error: Exception | None = None
     try:
         # napari shows every warning to the person; deprecations in libraries do not concern them.
-        with ignored_warnings(), spared_cores(1):
+        with ignored_warnings(), spared_cores(hand.spared):
             results = function(*arguments, progress)
             for result in results if isinstance(results, Iterator) else (results,):
                 mailbox.results.append(result)
