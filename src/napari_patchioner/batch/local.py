@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from functools import cache, partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, TypeAlias
+from queue import Queue
+from typing import Any, NamedTuple, TypeAlias
 
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import PatchionerError
@@ -144,28 +145,39 @@ def _result(source: Future[Any], _: Path) -> Any:
 
 
 class _Worker:
-    """A process and the job that it captions."""
+    """A process, the job that it captions and the one that it reads meanwhile, in this order."""
 
     def __init__(self, context: Any, arguments: tuple[Any, ...]) -> None:
         self.pipe, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, *arguments), daemon=True)
-        self.job: Job | None = None
-        self.tries = 0
+        self.jobs: deque[_Try] = deque()
         with _no_interrupts():
             self.process.start()
         other_end.close()
 
-    def send(self, job: Job, tries: int) -> None:
+    @property
+    def may_read_ahead(self) -> bool:
+        """Whether it captions a job beside which another may be read."""
+        return len(self.jobs) == 1 and not self.jobs[0].deaths
+
+    def send(self, job: _Try) -> None:
         """Send a job; should the process have died, that shows when its answer is received."""
-        self.job, self.tries = job, tries
+        self.jobs.append(job)
         with suppress(OSError):
-            self.pipe.send(job)
+            self.pipe.send(job.job)
 
     def end(self) -> None:
-        """End the process; the job that it captions is lost."""
+        """End the process; the jobs that it holds are lost."""
         self.pipe.close()
         self.process.terminate()
         self.process.join()
+
+
+class _Try(NamedTuple):
+    """A job and how many processes have died that held it; after the first it is held alone."""
+
+    job: Job
+    deaths: int = 0
 
 
 class _Pool:
@@ -176,7 +188,7 @@ class _Pool:
         self._arguments = (load, model, threads)
         self._size = size
         self._workers: dict[Connection, _Worker] = {}
-        self._retries: deque[tuple[Job, int]] = deque()
+        self._next: deque[_Try] = deque()
         self._died = 0
 
     def __enter__(self) -> _Pool:
@@ -192,7 +204,7 @@ class _Pool:
         rest = iter(jobs)
         while True:
             yield from self._submit(rest)
-            busy: list[Any] = [pipe for pipe, worker in self._workers.items() if worker.job]
+            busy: list[Any] = [pipe for pipe, worker in self._workers.items() if worker.jobs]
             if not busy:
                 return
             for pipe in wait(busy):
@@ -201,26 +213,34 @@ class _Pool:
                     yield result
 
     def _submit(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Give every free process a job; yield the jobs that need none."""
+        """Give every process a job, and one to read ahead; yield the jobs that need none."""
         while True:
-            free = next((worker for worker in self._workers.values() if not worker.job), None)
-            if free is None and len(self._workers) >= self._size:
+            # More than there are processes, so that in the end none waits for what another holds.
+            while len(self._next) <= self._size and (job := next(jobs, None)) is not None:
+                if job.is_open:
+                    self._next.append(_Try(job))
+                else:
+                    yield job, skipped(job)
+            worker = self._free_worker() if self._next else None
+            if worker is None:
                 return
-            job, tries = self._retries.popleft() if self._retries else (next(jobs, None), 0)
-            if job is None:
-                return
-            if not job.is_open:
-                yield job, skipped(job)
-                continue
-            if free is None:
-                free = _Worker(self._context, self._arguments)
-                self._workers[free.pipe] = free
-            free.send(job, tries)
+            worker.send(self._next.popleft())
+
+    def _free_worker(self) -> _Worker | None:
+        """Return a process for the next job, a new one if need be; None if that has to wait."""
+        idle = next((worker for worker in self._workers.values() if not worker.jobs), None)
+        if idle is not None:
+            return idle
+        if len(self._workers) < self._size:
+            worker = _Worker(self._context, self._arguments)
+            self._workers[worker.pipe] = worker
+            return worker
+        if self._next[0].deaths or len(self._next) <= self._size:
+            return None
+        return next((worker for worker in self._workers.values() if worker.may_read_ahead), None)
 
     def _receive(self, worker: _Worker) -> tuple[Job, Outcome] | None:
-        """Return what a process has finished; None where it died and the job is tried again."""
-        job = worker.job
-        assert job is not None
+        """Return what a process has finished; None where it died and its jobs are tried again."""
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
@@ -228,14 +248,14 @@ class _Pool:
         if isinstance(answer, Exception):
             raise answer
         if answer is not None:
-            worker.job = None
             self._died = 0
-            return job, answer
-        # The process has died; another one tries its job, once.
+            return worker.jobs.popleft().job, answer
+        # The process has died, of the image that it captioned or the one that it read.
         del self._workers[worker.pipe]
         worker.end()
-        if worker.tries + 1 < _TRIES:
-            self._retries.append((job, worker.tries + 1))
+        job, deaths = worker.jobs[0]
+        if len(worker.jobs) > 1 or deaths + 1 < _TRIES:
+            self._next.extendleft(_Try(job, deaths + 1) for job, deaths in reversed(worker.jobs))
             return None
         self._died += 1
         if self._died == _HOPELESS:
@@ -265,14 +285,32 @@ def _serve(pipe: Connection, load: Loader, model: str, threads: int) -> None:
     # Nothing but the parent writes to standard output.
     with suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)
+    read: Queue[tuple[Job, Any] | None] = Queue(1)
+    threading.Thread(target=_read_ahead, args=(pipe, read), name="reading", daemon=True).start()
     with suppress(EOFError, OSError), torch_threads(threads) as limit:
         captioner = _lazily(load, model, limit)
-        while True:
-            job = pipe.recv()
+        while (item := read.get()) is not None:
+            job, source = item
             try:
-                answer: object = work(captioner(), job)
+                answer: object = work(captioner(), job, read=partial(_result, source))
             except PatchionerError as error:
                 answer = error
             except Exception as error:
                 answer = PatchionerError(reason(error))
+            # Not kept until the next one is there
+            del item, source
             pipe.send(answer)
+
+
+def _read_ahead(pipe: Connection, read: Queue[tuple[Job, Any] | None]) -> None:
+    """Read the images of the jobs that come through a pipe, each while another is captioned."""
+    with suppress(EOFError, OSError):
+        while True:
+            job = pipe.recv()
+            source: Future[Any] = Future()
+            try:
+                source.set_result(read_source(job.path, job.big))
+            except Exception as error:  # raised where the image is captioned
+                source.set_exception(error)
+            read.put((job, source))
+    read.put(None)
