@@ -63,11 +63,54 @@ def test_spots_far_below_a_hundredth_of_the_area_are_counted() -> None:
     assert text.endswith(" on a black background")
 
 
-def test_two_colours_are_named_and_counted_together() -> None:
-    image = spots(40, 9, (40, 230, 60), (0, 0, 0))
-    image[240:] = spots(40, 9, (235, 20, 225), (0, 0, 0))[240:]
-    text = words(image)
-    assert "green and magenta round spots" in text or "magenta and green round spots" in text
+def groups(ground: tuple, radius: int, *inks: tuple[int, tuple]) -> np.ndarray:
+    """Discs of several colours, so many of each, at mixed places."""
+    random, image = np.random.default_rng(5), plain(ground).astype(float)
+    places = iter(random.permutation(12 * 9))
+    for number, ink in inks:
+        for _, index in zip(range(number), places, strict=False):
+            centre = (26 + 52 * (index // 12), 26 + 52 * (index % 12))
+            image[disk(centre, radius, shape=image.shape[:2])] = ink
+    return ndimage.gaussian_filter(image, (1, 1, 0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("ground", "inks", "text"),
+    [
+        (
+            (128, 128, 128),
+            ((25, (10, 10, 10)), (25, (250, 250, 250))),
+            "about 25 black and 25 white",
+        ),
+        ((0, 0, 0), ((5, (40, 170, 60)), (15, (215, 30, 35))), "about 15 red and five green"),
+        (
+            (128, 128, 128),
+            ((20, (75, 75, 75)), (12, (200, 200, 200))),
+            "about 20 darker and 12 bright",
+        ),
+        (
+            (255, 255, 255),
+            ((14, (215, 30, 35)), (10, (40, 70, 210)), (7, (250, 140, 10))),
+            "about 14 red, ten blue and seven orange",
+        ),
+    ],
+)
+def test_marks_of_several_colours_are_counted_by_colour(
+    ground: tuple, inks: tuple, text: str
+) -> None:
+    assert words(groups(ground, 9, *inks)).startswith(text)
+
+
+def test_colours_that_change_without_a_gap_are_no_groups() -> None:
+    hues = [(int(230 - 2.6 * step), int(20 + 4.8 * step), 30) for step in range(40)]
+    text = words(groups((255, 255, 255), 9, *((1, hue) for hue in hues)))
+    assert text.startswith("about 40 small darker round spots")
+
+
+def test_a_few_colours_more_are_not_listed() -> None:
+    hues = [(220, 30, 30), (30, 160, 50), (40, 70, 210), (240, 220, 30), (235, 20, 225)]
+    text = words(groups((0, 0, 0), 9, *((8, hue) for hue in hues)))
+    assert text.startswith("about 40 small many-coloured round spots")
 
 
 def test_stripes() -> None:

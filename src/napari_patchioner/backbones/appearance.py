@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import combinations
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +28,9 @@ from .filters import blur, patch_means
 from .marks import Marks, find_marks, trace_network
 
 Plane: TypeAlias = npt.NDArray[np.float32]
+Colours: TypeAlias = npt.NDArray[np.floating]
+Weights: TypeAlias = npt.NDArray[np.floating]
+Names: TypeAlias = npt.NDArray[np.object_]
 
 _TO_CONES = np.array(
     [
@@ -60,8 +64,9 @@ _ROUND, _ROD = 0.75, 0.5
 _WHOLE = 0.85
 # The same of squares, and of rectangles, of which longer ones are rods.
 _SQUARE, _RECTANGLE = 0.88, 0.3
-# How far apart two colours are that have two names.
-_APART = 12.0
+# How far apart two colours are that have two names, and two groups of them in deviations of both;
+# what share of all that lies between has one of the names, where it is the name of all.
+_APART, _SPREAD, _MOSTLY = 12.0, 2.2, 0.7
 
 
 def appearance_axes(rgb: npt.NDArray[np.uint8], grid_shape: tuple[int, int]) -> Plane:
@@ -181,6 +186,13 @@ def _counts(marks: Marks, sums: _Sums) -> dict[str, Plane]:
         "across": np.sin(angle) * rod,
         # Larger marks tell more of the colour.
         **{name: diameter * (names == name) for name in HUES},
+        **{f"number_{name}": 1.0 * (names == name) for name in HUES},
+        "brighter": 1.0 * (marks.rise[chosen] > 0),
+        # Grays are told apart by their tints and lightness.
+        **{
+            f"gray_{name}": (names == "gray") * marks.colour[chosen, channel]
+            for channel, name in enumerate(LAB)
+        },
         **{name: diameter * marks.colour[chosen, channel] for channel, name in enumerate(LAB)},
     }
     return {f"marks_{name}": sums(*place, weight) for name, weight in weights.items()}
@@ -204,25 +216,58 @@ def shapes_of(marks: Marks) -> dict[str, npt.NDArray[np.bool_]]:
     }
 
 
-def separate_names(
-    lab: npt.NDArray[np.floating], weight: npt.NDArray[np.floating]
-) -> npt.NDArray[np.object_]:
+def separate_names(lab: Colours, weight: Weights) -> Names:
     """Name colours, Oklab times 100, shape (n, 3), as `hue_names`, by weights of shape (n,).
 
-    Where the two commonest names stand for hardly different colours, which only scatter around the
-    border between the names, they are one.
+    Two names that stand for hardly different colours, which only scatter around the border between
+    them, become one. So do two between which colours change without a gap, where most have one of
+    the names; else neither is the name of all, and these colours have none.
     """
     names = hue_names(lab)
-    heaviest = sorted(set(names), key=lambda name: (-weight[names == name].sum(), name))[:2]
-    if len(heaviest) < 2:
-        return names
-    means = [
-        np.average(lab[names == name], axis=0, weights=weight[names == name]) for name in heaviest
-    ]
-    if np.linalg.norm(means[0] - means[1]) < _APART:
-        either = np.isin(names, heaviest)
-        names[either] = hue_names(np.average(lab[either], axis=0, weights=weight[either])).item()
+    near = _closest(lab, weight, names)
+    while near is not None:
+        either = np.isin(names, near)
+        mean = np.average(lab[either], axis=0, weights=weight[either])
+        names[either] = hue_names(mean).item()
+        near = _closest(lab, weight, names)
+    shares = {name: float(weight[names == name].sum()) for name in set(names)}
+    for chain in _chains(lab, weight, names):
+        most = max(sorted(chain), key=lambda name: shares[name])
+        is_most = shares[most] > _MOSTLY * sum(shares[name] for name in chain)
+        names[np.isin(names, list(chain))] = most if is_most else ""
     return names
+
+
+def _closest(lab: Colours, weight: Weights, names: Names) -> tuple[str, str] | None:
+    """Return the two names of the least different colours, where these hardly differ."""
+    pairs = list(combinations(sorted(set(names)), 2))
+    gaps = [_gap(lab, weight, names == first, names == second)[0] for first, second in pairs]
+    return pairs[int(np.argmin(gaps))] if gaps and min(gaps) < 1 else None
+
+
+def _chains(lab: Colours, weight: Weights, names: Names) -> list[set[str]]:
+    """Find sets of names between which colours change without a gap."""
+    chains: list[set[str]] = []
+    for first, second in combinations(sorted(set(names)), 2):
+        if _gap(lab, weight, names == first, names == second)[1] < 1:
+            joined = [chain for chain in chains if chain & {first, second}]
+            chains = [chain for chain in chains if not chain & {first, second}]
+            chains.append({first, second}.union(*joined))
+    return chains
+
+
+def _gap(
+    lab: Colours, weight: Weights, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """How far two groups of colours are apart, over what two names are, and over their spread."""
+    means = [np.average(lab[group], axis=0, weights=weight[group]) for group in (first, second)]
+    away = float(np.linalg.norm(means[1] - means[0]))
+    way = (means[1] - means[0]) / max(away, 1e-9)
+    spread = sum(
+        np.sqrt(np.average(((lab[group] - mean) @ way) ** 2, weights=weight[group]))
+        for group, mean in zip((first, second), means, strict=True)
+    )
+    return away / _APART, away / max(_SPREAD * float(spread), 1e-9)
 
 
 def _network(marks: Marks, sums: _Sums) -> dict[str, Plane]:

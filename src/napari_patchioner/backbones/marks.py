@@ -105,8 +105,8 @@ class Marks:
         Square pixels, without holes.
     colour : ndarray of float, shape (n, 3)
         Oklab times 100 of their stronger pixels.
-    contrast : ndarray of float, shape (n,)
-        Mean distance from the ground in the same units.
+    contrast, rise : ndarray of float, shape (n,)
+        Mean distance from the ground in the same units, and how much lighter than it they are.
     elongation : ndarray of float, shape (n,)
         Shorter axis over longer one, 1 for discs.
     fill : ndarray of float, shape (n,)
@@ -133,6 +133,7 @@ class Marks:
     area: Columns
     colour: Columns
     contrast: Columns
+    rise: Columns
     elongation: Columns
     fill: Columns
     angle: Columns
@@ -225,6 +226,7 @@ def find_marks(lab: Plane) -> Marks:
     smooth = blur(lab, _SIGMA)
     ground, deviation, share = _ground(smooth)
     smooth -= ground
+    rise = smooth[0].copy()
     distance: Plane = np.sqrt(np.square(smooth, out=smooth).sum(0))
     labels = np.zeros(distance.shape, np.int32)
     if share >= _LEAST_GROUND:
@@ -234,8 +236,8 @@ def find_marks(lab: Plane) -> Marks:
     labels = split_marks(_steep(labels, distance))
     if deviation > _RESTLESS:
         marked = labels.any()
-        return measure_marks(labels, lab, distance) if marked else _of_spots(lab)
-    return measure_marks(_with_lines(labels, distance, lab[0]), lab, distance)
+        return measure_marks(labels, lab, distance, rise) if marked else _of_spots(lab)
+    return measure_marks(_with_lines(labels, distance, lab[0]), lab, distance, rise)
 
 
 def _is_slope(lab: Plane) -> bool:
@@ -487,10 +489,11 @@ def _most(values: Any, labels: Any, count: int) -> Columns:
     return most
 
 
-def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
+def measure_marks(labels: Labels, lab: Plane, distance: Any, rise: Any = None) -> Marks:
     """Measure labelled marks, shape (height, width), on Oklab times 100, (3, height, width).
 
-    ``distance`` of every pixel from the ground weighs their colours.
+    ``distance`` of every pixel from the ground weighs their colours; ``rise`` is how much lighter
+    than the ground each is.
     """
     count = int(labels.max())
     inside = np.flatnonzero(labels)
@@ -524,6 +527,7 @@ def measure_marks(labels: Labels, lab: Plane, distance: Any) -> Marks:
         area=area,
         colour=np.stack(colours, 1) / np.maximum(sums(weight), 1e-9)[:, None],
         contrast=mean,
+        rise=np.zeros(count) if rise is None else sums(np.ravel(rise)[inside]) / area,
         elongation=np.sqrt(short / long),
         fill=area / (4 * np.pi * np.sqrt(long * short)),
         angle=0.5 * np.arctan2(2 * mixed, 2 * half),

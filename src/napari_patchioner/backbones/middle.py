@@ -144,10 +144,13 @@ def _measured(
     else:
         # What the border cuts has any shape.
         values["marks_irregular"] = _CUT
-    values |= {f"marks_{name}": float(diameter[0] * np.mean(names == name)) for name in HUES}
+    for name in HUES:
+        values[f"marks_{name}"] = float(diameter[0] * np.mean(names == name))
+        values[f"marks_number_{name}"] = float(np.mean(names == name))
     for channel, name in enumerate(LAB):
         values[f"marks_{name}"] = float(diameter[0] * colour[channel])
         values[f"ground_{name}"] = float(ground[channel])
+        values[f"marks_gray_{name}"] = float(colour[channel] * values["marks_number_gray"])
     values["ground_area"] = 1.0
     return _axes(values)
 

@@ -91,7 +91,9 @@ AXES: tuple[str, ...] = (
     "slope_down",
     "slope_right",
     *(f"{part}_{name}" for part in ("ground", "mark", "line") for name in ("area", *LAB)),
-    *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES, *LAB)),
+    *(f"marks_{measure}" for measure in (*_MARKS, "along", "across", *HUES, *LAB, "brighter")),
+    *(f"marks_number_{hue}" for hue in HUES),
+    *(f"marks_gray_{channel}" for channel in LAB),
     *(f"line_{measure}" for measure in ("count", "length", "width")),
     *(f"line_{measure}" for measure in ("ends", "branches", "crossings")),
     *(f"balanced_{colour}" for colour in COLOURS),
@@ -155,6 +157,9 @@ _STEPPED = (0.003, 0.2)
 _LINE_AREA, _MARK_AREA = 0.004, 0.2
 # What share of the marks a word must fit to be said of them.
 _MOST = 0.7
+# Of a colour that is said of some marks: their share, and how many there are; how many of these are
+# listed.
+_SOME, _FEWEST, _LISTED = 0.08, 0.6, 3
 # Distance between neighbours over that of as many at random places.
 _CLUSTERED, _EVEN = 0.6, 1.45
 
@@ -237,16 +242,16 @@ def _of_marks(view: _View) -> str:
     if number < 0.6 or not (sharp or view.difference > _LEAST_DIFFERENCE):
         return ""
     size, across = _word(view.mean("diameter"), _SIZES), ""
-    colour = _mark_colours(view)
     shape, noun = _shape(view)
     if view.unit is not None and noun != "rod":
         size, across = "", view.measured(view.mean("diameter"), "across")
     if round(number) == 1:
-        return _joined("one", size, colour, shape, noun, across)
-    how_many = _number(number) if sharp else _word(number, _ROUGHLY)
-    words = _joined(how_many, size, colour, shape, f"{noun}s", across)
+        return _joined("one", size, _mark_colours(view), shape, noun, across)
     if not sharp:
-        return words
+        how_many = _word(number, _ROUGHLY)
+        return _joined(how_many, size, _mark_colours(view), shape, f"{noun}s", across)
+    how_many, colour = _counted_colours(view, number)
+    words = _joined(how_many, size, colour, shape, f"{noun}s", across)
     return _joined(words, _arrangement(view, number))
 
 
@@ -272,8 +277,59 @@ def _shape(view: _View) -> tuple[str, str]:
     return "", "mark"
 
 
+def _counted_colours(view: _View, number: float) -> tuple[str, str]:
+    """Say how many marks there are, and the colour of most, or how many of which colour."""
+    groups = _groups(view)
+    counts = [share * number for share in groups.values()]
+    if set(groups) <= {""}:
+        brighter = view.mean("brighter")
+        return _number(number), "brighter" if brighter > 0.9 else "darker" if brighter < 0.1 else ""
+    if len(groups) == 1:
+        return _number(number), view.inked("marks")
+    if len(groups) > _LISTED or "" in groups:
+        return _number(number), "many-coloured"
+    first, *others = (
+        f"{_number(count)} {_of_group(view, name)}"
+        for name, count in zip(groups, counts, strict=True)
+    )
+    others = [text.removeprefix("about ") for text in others]
+    return f"{', '.join([first, *others[:-1]])} and {others[-1]}", ""
+
+
+def _of_group(view: _View, name: str) -> str:
+    """Name the colour of a group of marks; of gray ones with their tint and lightness."""
+    grays = view["marks_number_gray"]
+    if name != "gray" or grays <= 0:
+        return name
+    gray = np.array([view[f"marks_gray_{channel}"] for channel in LAB]) / grays
+    if colour_name(gray) == view.name("ground"):
+        return "darker" if gray[0] < view.lab("ground")[0] else "brighter"
+    return colour_name(gray)
+
+
+def _groups(view: _View) -> dict[str, float]:
+    """Share of the marks of each colour that some have, the commonest first; "" for no name.
+
+    Of marks of the colour of the ground some may be darker than that, and others brighter.
+    """
+    whole = max(view["marks_count"], 1e-9)
+    shares = {name: view[f"marks_number_{name}"] / whole for name in HUES}
+    shares[""] = 1 - sum(shares.values())
+    least = max(_SOME, _FEWEST / max(whole * view.squares, 1e-9))
+    kept = {name: share for name, share in shares.items() if share > least}
+    ground = str(hue_names(view.lab("ground")))
+    if list(kept) == [ground]:
+        brighter = view["marks_brighter"] / whole
+        kept = {"darker": 1 - brighter, "brighter": brighter}
+        kept = {name: share for name, share in kept.items() if share > least}
+        if len(kept) < 2:
+            kept = {ground: 1.0}
+    whole = sum(kept.values())
+    return {name: kept[name] / whole for name in sorted(kept, key=lambda name: -kept[name])}
+
+
 def _mark_colours(view: _View) -> str:
-    """Name the colour of the marks, or their two colours where they have two."""
+    """Name the colour of a mark, or of marks that are not counted, or their two colours."""
     whole = max(view["marks_diameter"], 1e-9)
     hues = {name: view[f"marks_{name}"] / whole for name in HUES}
     (first, most), (second, next_most), *_ = sorted(hues.items(), key=lambda item: -item[1])
