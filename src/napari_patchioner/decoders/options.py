@@ -20,7 +20,7 @@ LENGTHS = ("label", "phrase", "sentence")
 MAX_WORDS = 8
 _SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
 # Pixels are square whose sides differ by no more than this share.
-SQUARE = 0.02
+SQUARE = 0.05
 _LENGTH = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-zµμ]+)", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("µm", "um", "micron", "micrometer", "micrometre", "µ"), "µm"),
@@ -234,11 +234,15 @@ def as_length(text: str) -> tuple[float, str]:
 def square_pixel(height: tuple[float, str], width: tuple[float, str]) -> str | None:
     """Return the side of a pixel as a length, None where it is not square or has no such unit.
 
+    Sides that hardly differ stand for that of the square of the same area.
+
     >>> square_pixel((0.65, "micrometer"), (0.65, "micrometer")), square_pixel((2, "s"), (2, "s"))
     ('0.65 micrometer', None)
+    >>> square_pixel((0.65, "µm"), (0.67, "µm")), square_pixel((0.65, "µm"), (1.3, "µm"))
+    ('0.659924 µm', None)
     """
     (down, unit), (across, other) = height, width
-    text = f"{down:.6g} {unit}"
+    text = f"{math.sqrt(max(down * across, 0)):.6g} {unit}"
     with suppress(ModelError):
         as_length(text)
         if unit == other and math.isclose(down, across, rel_tol=SQUARE):

@@ -105,6 +105,7 @@ def test_a_layer_that_is_let_go_stays_where_it_is():
     ("calibration", "size"),
     [
         ({"units": ("um", "um"), "scale": (0.3, 0.3)}, "0.3 micrometer"),
+        ({"units": ("um", "um"), "scale": (0.3, 0.312)}, "0.305941 micrometer"),
         ({"units": ("um", "um"), "scale": (0.3, 0.4)}, None),
         ({"units": ("s", "s")}, None),
         ({}, None),
