@@ -158,6 +158,21 @@ def test_gradients_are_gradients(size: tuple[int, int], step: int, turn: float) 
     assert words(weak.astype(np.uint8)) in ("a smooth gradient of gray", "a smooth area of gray")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ((40, 70, 210), (255, 255, 255), "from blue to (white|pale blue)"),
+        ((215, 30, 35), (245, 225, 30), "from red to yellow"),
+        ((0, 128, 128), (0, 0, 0), "from (black|dark gray) to (dark )?(cyan|green|blue)"),
+    ],
+)
+def test_gradients_go_from_colour_to_colour(first: tuple, second: tuple, text: str) -> None:
+    share = np.linspace(0, 1, 640)[:, None]
+    row = np.array(first) * (1 - share) + np.array(second) * share
+    image = np.broadcast_to(row.round().astype(np.uint8), (480, 640, 3))
+    assert re.fullmatch(f"a smooth gradient {text}", words(np.ascontiguousarray(image)))
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_two_plain_areas_are_no_gradient(turned: bool) -> None:
     halves = np.full((400, 500, 3), 255, np.uint8)
@@ -173,6 +188,26 @@ def test_lines_that_cross_are_no_rods() -> None:
         image[20:460, place + 80 : place + 84] = 0
         image[place : place + 4, 20:620] = 0
     assert words(image) == "a grid of thin black lines on a white background"
+
+
+def test_a_grid_as_light_as_its_ground_is_a_grid() -> None:
+    image = plain((128, 128, 128))
+    image[30::60, :] = image[31::60, :] = image[32::60, :] = (215, 30, 35)
+    image[:, 30::60] = image[:, 31::60] = image[:, 32::60] = (215, 30, 35)
+    assert words(image) == "a grid of thin red lines on a gray background"
+
+
+def test_stripes_as_light_as_each_other_are_stripes() -> None:
+    rows, columns = np.indices((480, 640))
+    image = np.where(((rows + 2 * columns) // 60 % 2)[..., None], (215, 30, 35), (128, 128, 128))
+    assert words(image.astype(np.uint8)) in ("red and gray stripes", "gray and red stripes")
+
+
+def test_one_thin_line_is_said_where_it_is_clear() -> None:
+    image = plain((255, 255, 255))
+    image[200:203, 250:420] = (0, 128, 128)
+    assert words(image).startswith("one thin ")
+    assert words(image).endswith(" line on a white background")
 
 
 def test_open_and_touching_rings_are_no_lines() -> None:

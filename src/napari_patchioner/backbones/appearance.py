@@ -61,6 +61,8 @@ _DIM, _DIMMEST, _WHITE = 0.5, 1.6, 0.9
 _EDGE, _CLEAR = 8.0, 2.0
 # Limits of the shapes of marks: shorter over longer axis, and how much of an ellipse they fill.
 _ROUND, _ROD = 0.75, 0.5
+# The same of straight lines.
+_STRAIGHT = 0.2
 _WHOLE = 0.85
 # The same of squares, and of rectangles, of which longer ones are rods.
 _SQUARE, _RECTANGLE = 0.88, 0.3
@@ -283,7 +285,11 @@ def _network(marks: Marks, sums: _Sums) -> dict[str, Plane]:
     }
     widths = np.append(1.0, marks.width)[marks.labels[tuple(network.length.T)]]
     axes["line_width"] = sums(network.length[:, 0], network.length[:, 1], widths)
-    axes["line_count"] = sums(marks.row[line], marks.column[line])
+    place = marks.row[line], marks.column[line]
+    axes["line_count"] = sums(*place)
+    straight = marks.elongation[line] < _STRAIGHT
+    axes["line_along"] = sums(*place, np.cos(2 * marks.angle[line]) * straight)
+    axes["line_across"] = sums(*place, np.sin(2 * marks.angle[line]) * straight)
     return axes
 
 
@@ -334,6 +340,8 @@ def _texture(lab: Plane) -> Iterable[tuple[str, Plane]]:
     """Measure lightness, contrast per scale, edges and their direction, from Oklab times 100."""
     maps = dict(zip(LAB, lab, strict=True))
     maps |= {f"{name}_squared": plane**2 for name, plane in zip(LAB, lab, strict=True)}
+    for (first, plane), (second, other) in combinations(zip(LAB, lab, strict=True), 2):
+        maps[f"{first}_times_{second}"] = plane * other
     lightness = lab[0]
     edges = sorted({edge for band in _BANDS.values() for edge in band})
     blurred = {sigma: blur(lightness, sigma) if sigma else lightness for sigma in edges}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,8 @@ AXES: tuple[str, ...] = (
     *(f"line_{measure}" for measure in ("count", "length", "width")),
     *(f"line_{measure}" for measure in ("ends", "branches", "crossings")),
     *(f"balanced_{colour}" for colour in COLOURS),
+    *(f"{first}_times_{second}" for first, second in combinations(LAB, 2)),
+    *("line_along", "line_across"),
 )
 """Names of the measured axes, in the order of the last dimension of an axes array.
 
@@ -155,6 +158,9 @@ _LADDER = ("nm", "µm", "mm", "m", "km")
 _STEPPED = (0.003, 0.2)
 # Shares of the region below which lines, or marks that nothing counts, go unmentioned.
 _LINE_AREA, _MARK_AREA = 0.004, 0.2
+# The same of lines that differ so much from the ground; how many times more crossings than branches
+# a grid has; how many deviations an even slope of colours reaches to both sides.
+_CLEAR, _CLEAR_LINE_AREA, _CROSSED, _REACH = 15.0, 0.0012, 3.0, 1.75
 # What share of the marks a word must fit to be said of them.
 _MOST = 0.7
 # Of a colour that is said of some marks: their share, and how many there are; how many of these are
@@ -221,10 +227,10 @@ def _pattern(view: _View) -> str:
     """Name a pattern that fills the region: stripes, checks or a grid; else nothing."""
     twofold, fourfold = view.directions()
     ink = view["line_area"] + view["mark_area"]
-    if view.variation < 6.0 or ink < 0.02:
+    if (view.variation < 6.0 and view.contrast < _CLEAR) or ink < 0.02:
         return ""
     colours = " and ".join(dict.fromkeys((view.name("ground"), view.name("mark", "line"))))
-    if twofold > 0.8 and view["line_area"] > 0.25 and view.mostly_lines:
+    if max(twofold, view.alignment) > 0.8 and view["line_area"] > 0.25 and view.mostly_lines:
         return f"{colours} stripes"
     if fourfold > 0.75 and twofold < 0.3:
         if ink > 0.35 and view["line_area"] < 0.1:
@@ -385,7 +391,7 @@ def _arrangement(view: _View, number: float) -> str:
 
 def _of_lines(view: _View) -> str:
     """Describe lines; nothing where there are none."""
-    if view["line_area"] < _LINE_AREA:
+    if view["line_area"] < (_LINE_AREA if view.contrast < _CLEAR else _CLEAR_LINE_AREA):
         return ""
     wide = view.measured(view.line_width, "wide")
     words = _joined("" if wide else _word(view.line_width, _WIDTHS), view.inked("line"))
@@ -395,7 +401,9 @@ def _of_lines(view: _View) -> str:
     )
     twofold, _ = view.directions()
     if branches + crossings > 4 and ends < 0.35 * (branches + crossings) and length > 200:
-        return _joined(f"a mesh of {words} lines", wide)
+        # Where four lines meet in every knot they cross, even where no edge tells how.
+        pattern = "grid" if crossings > _CROSSED * branches else "mesh"
+        return _joined(f"a {pattern} of {words} lines", wide)
     if crossings > 0.6 * branches and crossings > 1.5:
         return _joined(words, "crossing lines", wide)
     if branches > 2:
@@ -417,9 +425,7 @@ def _of_texture(view: _View) -> str:
     stepped = _STEPPED[0] < view["edge"] < _STEPPED[1] and view["flat"] > 0.75
     slopes = steep > 0.02 and steadiness > 0.85 and view["fine_energy"] < 2.5 and view.variation > 2
     if slopes and not stepped:
-        # Over an even slope, lightness spreads so many deviations to both sides.
-        reach = np.array([1.6 * view.variation, 0, 0])
-        first, second = (colour_name(view.lab() + sign * reach) for sign in (-1, 1))
+        first, second = map(colour_name, view.ends())
         if first != second:
             return f"a smooth gradient from {first} to {second}"
         return f"a smooth gradient of {first}"
@@ -601,12 +607,37 @@ class _View(dict[str, float]):
     def mostly_lines(self) -> bool:
         return self["line_area"] > 3 * self["mark_area"]
 
+    @property
+    def contrast(self) -> float:
+        """Distance of the colour of lines and larger marks from that of the ground."""
+        return float(np.linalg.norm(self.lab("mark", "line") - self.lab("ground")))
+
+    @property
+    def alignment(self) -> float:
+        """How far straight lines share one direction, 0 to 1."""
+        along = np.hypot(self["line_along"], self["line_across"])
+        return float(along / max(self["line_count"], 1e-6))
+
     def directions(self) -> tuple[float, float]:
         """How far edges share one direction, and two at right angles, 0 to 1."""
         whole = max(self["clear_squared"], 1e-6)
         twofold = np.hypot(self["clear_along"], self["clear_across"]) / whole
         fourfold = np.hypot(self["fourfold_along"], self["fourfold_across"]) / whole
         return float(twofold), float(fourfold)
+
+    def ends(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Colours at the darker and at the brighter end, where they change evenly in between."""
+        mean = np.array([self[channel] for channel in LAB])
+        covariance = np.diag([self[f"{channel}_squared"] for channel in LAB])
+        for (row, first), (column, second) in combinations(enumerate(LAB), 2):
+            covariance[row, column] = covariance[column, row] = self[f"{first}_times_{second}"]
+        spread, ways = np.linalg.eigh(covariance - np.outer(mean, mean))
+        way = ways[:, -1] * (1 if ways[0, -1] >= 0 else -1)
+        # Over an even slope, colours spread so many deviations to both sides, but not beyond white.
+        reach = _REACH * np.sqrt(max(float(spread[-1]), 0.0))
+        room = np.array([mean[0], 100 - mean[0]]) / max(way[0], 1e-6)
+        dark, bright = np.minimum(reach, np.maximum(room, 0))
+        return mean - dark * way, mean + bright * way
 
     def slope(self) -> tuple[float, float]:
         """How steep lightness is, per pixel, and how steadily it goes one way, 0 to 1."""
