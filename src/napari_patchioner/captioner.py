@@ -76,9 +76,11 @@ class Captioner:
     memory: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def place(self, placement: Placement) -> None:
-        """Move the networks of all parts to another device or precision, from `devices.choose`.
+        """Move all parts to another device or precision, from `devices.choose`.
 
-        What is no network, such as the search of a memory bank, stays on the processor.
+        Of a memory bank the comparison goes along, in the precision of the bank. On the processor
+        weights are again what they were before. Where a GPU has too little memory, then or later,
+        the processor does that part, and `devices.notify` says so.
         """
         for model_part in (self.backbone, self.bridge, self.decoder):
             if isinstance(model_part, Placeable):

@@ -12,9 +12,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skimage.data
+from small_gpu import SmallGpu
 
 from napari_patchioner.bridges import MemoryBank, MemoryBridge, RetrievalBridge, ThroughText
 from napari_patchioner.decoders import QuoteDecoder
+from napari_patchioner.devices import CPU, Placement
 from napari_patchioner.errors import Cancelled, FormatError, ModelError
 from napari_patchioner.locking import WriteLock
 from napari_patchioner.models import load_model
@@ -26,6 +28,7 @@ from napari_patchioner.models.memories import (
     memory_card,
     memory_folder,
     memory_notes,
+    move,
     open_memory,
     remove_memory,
     with_memory,
@@ -304,6 +307,31 @@ def test_a_decoder_that_reads_memories_goes_on_reading(captioner, tmp_path):
     quoting = with_memory(decap, MemoryChoice("cells", quote=True))
     assert isinstance(quoting.bridge, RetrievalBridge)
     assert isinstance(quoting.decoder, QuoteDecoder)
+
+
+def test_a_memory_goes_where_the_model_is(captioner, grid):
+    named(captioner)
+    choice, gpu, boxes = MemoryChoice("cells", weight=0.5), SmallGpu(), [Box(0, 0, 90, 90)]
+    model = load_model("mini", engine="torch")
+    model.place(gpu)
+    chosen = with_memory(model, choice)
+    assert (chosen.placement, chosen.bridge.then.bank.placement) == (gpu, gpu)
+    there = chosen.caption(grid, boxes)
+    assert gpu.counts["empty"] == 2  # the bank and the one it is mixed with
+    move(model, CPU)
+    assert with_memory(model, choice) is chosen
+    assert (chosen.placement, chosen.bridge.then.bank.placement) == (CPU, CPU)
+    assert [caption.text for caption in chosen.caption(grid, boxes)] == [c.text for c in there]
+    model.place(gpu)
+    assert with_memory(model, choice).bridge.then.bank.placement is gpu
+
+
+def test_a_memory_leaves_the_engine_to_the_model(captioner):
+    named(captioner)
+    captioner = load_model("mini", engine="torch")
+    captioner.placement = Placement(engine="onnxruntime")
+    captioner.backbone.engine = engine = object()
+    assert with_memory(captioner, MemoryChoice("cells")).backbone.engine is engine
 
 
 def test_the_digest_of_a_choice_follows_what_captions_depend_on(captioner):

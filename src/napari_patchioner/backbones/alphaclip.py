@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from napari_patchioner.checkpoints import read_state, rename
-from napari_patchioner.devices import to_numpy, torch_cores
+from napari_patchioner.devices import in_parts, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.progress import Progress
 from napari_patchioner.regions import PatchWeights
 
-from .base import Features, FloatArray, Layout, LazyText, block_progress
+from .base import ENCODE, Features, FloatArray, Layout, LazyText, block_progress
 from .clip import ClipBackbone
 from .clip_towers import ClipText, ClipVision, lazy_text
 
@@ -147,18 +147,20 @@ class AlphaClip(ClipBackbone):
                     f"A region on a grid of {region.grid_shape} does not fit one of {grid.shape}; "
                     f"cover it with this grid's transform."
                 )
-        picture = self.placement.put(torch.from_numpy(grid.picture)[None])
+        picture, total = torch.from_numpy(grid.picture)[None], len(weights)
         height, width = grid.picture.shape[1:]
-        rows = [np.empty((0, self.dim), np.float32)]
-        message = f"encoding {len(weights)} regions"
-        for start in range(0, len(weights), _BATCH):
-            masks = pixel_masks(weights[start : start + _BATCH], (height, width))
-            span = (start / len(weights), (start + len(masks)) / len(weights))
-            reported = block_progress(self.blocks, progress, message, span)
-            with torch_cores(), torch.inference_mode(), reported:
-                hidden = self._masked(picture.expand(len(masks), -1, -1, -1), masks)
-                rows.append(to_numpy(self._last(hidden)[:, 0]))
-        return np.concatenate(rows)
+        message = f"encoding {total} regions"
+
+        def work(batch: slice) -> FloatArray:
+            masks = pixel_masks(weights[batch], (height, width))
+            span = (batch.start / total, batch.stop / total)
+            with block_progress(self.blocks, progress, message, span):
+                pixels = self.placement.put(picture).expand(len(masks), -1, -1, -1)
+                return to_numpy(self._last(self._masked(pixels, masks))[:, 0])
+
+        with torch_cores(), torch.inference_mode():
+            rows = in_parts(self, total, _BATCH, work, ENCODE)
+        return np.concatenate([np.empty((0, self.dim), np.float32), *rows])
 
     def _masked(self, pixels: Tensor, masks: FloatArray) -> Tensor:
         """Tokens as they enter the last layer, of pixels with masks from 0 to 1."""

@@ -16,7 +16,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from napari_patchioner.devices import CPU, IN_8_BITS, Placement, to_numpy, torch_cores
+from napari_patchioner.devices import (
+    CPU,
+    DTYPES,
+    IN_8_BITS,
+    Placement,
+    in_parts,
+    settle,
+    to_numpy,
+    torch_cores,
+)
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, GridTransform, grid_key
 from napari_patchioner.images import as_rgb
@@ -40,6 +49,8 @@ _TRANSFORMS = {
     "aspect": GridTransform.keeping_aspect,
     "crop": GridTransform.centre_cropped,
 }
+# What a GPU may have too little memory to do.
+ENCODE, EMBED = "encode images", "embed texts"
 # From this aspect ratio on, a picture is cut and resized at once.
 _STRIP = 16
 
@@ -167,20 +178,26 @@ class Backbone(Part):
         progress = progress or no_progress
         progress(0.0, "reading the image")
         rgb = as_rgb(image)
-        with torch_cores(), torch.inference_mode():
+
+        def work(_: object) -> FeatureGrid:
             features, transform = self.encode_rgb(rgb, progress)
+            shape = transform.grid_shape
+            attention, picture = features.attention, features.picture
+            return FeatureGrid(
+                embeddings=to_numpy(features.patches).reshape(*shape, self.dim),
+                transform=transform,
+                key=key or grid_key(rgb, self.name),
+                attention=None if attention is None else attention.reshape(shape),
+                cls=None if features.cls is None else to_numpy(features.cls),
+                measures=features.measures,
+                backbone=self.name,
+                picture=None if picture is None else to_numpy(picture),
+            )
+
+        with torch_cores(), torch.inference_mode():
+            [grid] = in_parts(self, 1, 1, work, ENCODE)
         progress(1.0, "done")
-        shape = transform.grid_shape
-        return FeatureGrid(
-            embeddings=to_numpy(features.patches).reshape(*shape, self.dim),
-            transform=transform,
-            key=key or grid_key(rgb, self.name),
-            attention=None if features.attention is None else features.attention.reshape(shape),
-            cls=None if features.cls is None else to_numpy(features.cls),
-            measures=features.measures,
-            backbone=self.name,
-            picture=None if features.picture is None else to_numpy(features.picture),
-        )
+        return grid
 
     def encode_rgb(
         self, rgb: npt.NDArray[np.uint8], progress: Progress
@@ -194,15 +211,21 @@ class Backbone(Part):
     def place(self, placement: Placement) -> None:
         """Move to another device or precision; grids of half precision have keys of their own.
 
-        It is torch that runs there, see :meth:`use_engine`.
+        It is torch that runs there, see :meth:`use_engine`. Where the device has too little memory,
+        the network stays on the processor, and `devices.notify` says so.
         """
         self.engine = None
-        self.name = self.name.removesuffix(IN_8_BITS)
+        for ending in (IN_8_BITS, *(f"/{dtype}" for dtype in DTYPES)):
+            self.name = self.name.removesuffix(ending)
+        settle(self, placement, ENCODE)
+        if self.placement.dtype != CPU.dtype:
+            self.name += f"/{self.placement.dtype}"
+
+    def move(self, placement: Placement) -> None:
+        """Move the networks alone."""
         for network in self.networks:
             placement.put(network)
         self.placement = placement
-        if placement.dtype != "float32":
-            self.name += f"/{placement.dtype}"
 
     def use_engine(self, progress: Progress | None = None) -> None:
         """Have ONNX Runtime run the network if it is quicker and makes the same of pictures.
@@ -236,16 +259,20 @@ class TextEncoder:
     blocks: Sequence[nn.Module]
     frame: Callable[[str], list[int]]
     batch = 64
-    placement = CPU
+    placement: Placement = CPU
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed token ids, shape (n, length), padded with 0, to (n, dim)."""
         raise NotImplementedError
 
     def place(self, placement: Placement) -> None:
-        """Move to another device or precision."""
-        self.placement = placement
+        """Move to another device or precision, as `Backbone.place` does."""
+        settle(self, placement, EMBED)
+
+    def move(self, placement: Placement) -> None:
+        """Move the network."""
         placement.put(self.network)
+        self.placement = placement
 
     @torch.inference_mode()
     def embed_tokens(self, tokens: Tensor) -> Tensor:
@@ -255,19 +282,21 @@ class TextEncoder:
 
     def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> FloatArray:
         """Embed sentences, shape (n, dim), not normalised; ``progress`` may raise ``Cancelled``."""
-        rows = [np.empty((0, self.dim), np.float32)]
         total, report = len(texts), progress or no_progress
-        for start in range(0, total, self.batch):
-            framed = [self.frame(text) for text in texts[start : start + self.batch]]
+
+        def work(batch: slice) -> FloatArray:
+            framed = [self.frame(text) for text in texts[batch]]
             length = max(map(len, framed))
             tokens = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in framed])
-            message = f"{start} of {total} sentences"
-            report(start / total, message)
-            span = (start / total, (start + len(framed)) / total)
+            message = f"{batch.start} of {total} sentences"
+            report(batch.start / total, message)
+            span = (batch.start / total, batch.stop / total)
             with block_progress(self.blocks, progress, message, span):
-                rows.append(to_numpy(self.embed_tokens(tokens)))
+                return to_numpy(self.embed_tokens(tokens))
+
+        rows = in_parts(self, total, self.batch, work, EMBED)
         report(1.0, f"{total} sentences")
-        return np.concatenate(rows)
+        return np.concatenate([np.empty((0, self.dim), np.float32), *rows])
 
 
 class LazyText:
@@ -287,9 +316,14 @@ class LazyText:
         """Embed sentences, see `TextEncoder.embed`."""
         if self._tower is None:
             self._tower = self._load()
-        if self._tower.placement != self.placement:
             self._tower.place(self.placement)
         return self._tower.embed(texts, progress=progress)
+
+    def place(self, placement: Placement) -> None:
+        """Move to another device or precision, once the tower is open."""
+        self.placement = placement
+        if self._tower is not None:
+            self._tower.place(placement)
 
 
 class TextBackbone(Backbone):
@@ -321,7 +355,7 @@ class TextBackbone(Backbone):
         """Move to another device or precision, the text tower too."""
         super().place(placement)
         if self.text is not None:
-            self.text.placement = placement
+            self.text.place(placement)
 
 
 @contextmanager

@@ -19,14 +19,14 @@ from torch.nn import functional
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.bridges.concepts import PHOTOGRAPH
 from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
-from napari_patchioner.devices import CPU, Placement, to_numpy, torch_cores
+from napari_patchioner.devices import CPU, Placement, in_parts, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError, RegionError
 from napari_patchioner.grids import FeatureGrid, GridTransform, pool
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
 
 from .appearance import Appearance
-from .base import Backbone, Features, FloatArray
+from .base import ENCODE, Backbone, Features, FloatArray
 from .engine import Conversion, try_pictures
 from .middle import thing_in_the_middle
 from .mini_text import MiniText
@@ -214,9 +214,12 @@ class MiniBackbone(Backbone):
     ) -> FloatArray:
         """Read a region in a crop; the picture lies under all of a grid."""
         crop, window = _crop(pixels, region, transform)
+
+        def work(_: object) -> tuple[FloatArray, FloatArray]:
+            return dense(self.engine or self._network, crop, CLOSE_UP_SIZE, self.placement)
+
         with torch_cores():
-            network = self.engine or self._network
-            deep, middle = dense(network, crop, CLOSE_UP_SIZE, self.placement)
+            [(deep, middle)] = in_parts(self, 1, 1, work, ENCODE)
         shape = (middle.shape[0], middle.shape[1])
         around = GridTransform(transform.image_shape, shape, window)
         patches = np.concatenate([resample(deep, shape), middle], axis=2)

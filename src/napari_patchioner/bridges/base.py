@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.devices import Placeable, Placement
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.parts import Part
@@ -120,6 +121,12 @@ class ThroughText(Bridge):
 
     def __init__(self, space: TextSpace, then: Bridge) -> None:
         self.space, self.then = space, then
+
+    def place(self, placement: Placement) -> None:
+        """Move both bridges that can be moved."""
+        for bridge in (self.space, self.then):
+            if isinstance(bridge, Placeable):
+                bridge.place(placement)
 
     @property
     def text_dim(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.checkpoints import tensors_sha256
+from napari_patchioner.devices import Placement
 from napari_patchioner.errors import ModelError
 
 from .base import Bridge, BridgeOutput, Query, checked_unit_rows, unit_rows
@@ -226,6 +227,11 @@ class LinearBridge(Bridge):
         """Open ``map`` and, where it is given, ``bank``, the folder of a `MemoryBank`."""
         bank = MemoryBank.open(files["bank"]) if "bank" in files else None
         return LinearMap.open(files["map"]), bank
+
+    def place(self, placement: Placement) -> None:
+        """Have the bank compared there."""
+        if bank := getattr(self, "bank", None):
+            bank.place(placement)
 
     def answer(self, query: Query) -> BridgeOutput:
         """Map all regions at once."""

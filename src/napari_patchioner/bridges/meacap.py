@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import Evidence
+from napari_patchioner.devices import Placement
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import part
 
@@ -104,6 +105,10 @@ class MeaCapBridge(Bridge):
 
         parser = FactualParser.open(files["parser"])
         return bank, parser, BertSentences.open(files["sentences"])
+
+    def place(self, placement: Placement) -> None:
+        """Have the bank compared there; the language models stay on the processor."""
+        self.bank.place(placement)
 
     def answer(self, query: Query) -> BridgeOutput:
         """Scale each vector to length one and name its concepts.

@@ -9,13 +9,15 @@ import mmap
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.decoders import CaptionOptions, Evidence
+from napari_patchioner.devices import CPU, Placement, notify, too_little_memory
 from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress
@@ -33,6 +35,11 @@ from .bank_files import (
     usable_rows,
 )
 from .base import Bridge, BridgeOutput, Neighbours, Query, checked_unit_rows, unit_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .bank_on_gpu import Found, PlacedBank, RowsOnGpu
 
 _MAX_META = 2**22
 
@@ -74,6 +81,9 @@ class MemoryBank:
     caption for each, and a length in ``lengths``. ``provenance`` says what made them, such as the
     hash of a projection; ``hash`` is the SHA-256 of embeddings and captions.
     """
+
+    placement: Placement = CPU
+    _on_gpu: RowsOnGpu | None = None
 
     def __init__(
         self,
@@ -205,12 +215,16 @@ class MemoryBank:
         ``among``, a mask of shape (rows,), says which captions count; all by default.
         """
         queries = self._queries(vectors)
-        ranking = _Ranking(len(queries), k if among is None else min(k, int(among.sum())))
+        most = k if among is None else min(k, int(among.sum()))
+        result = self._search(queries, most, progress, among=among)
+        if result is not None:
+            return self._named(result.indices, result.cosines)
+        ranking = _Ranking(len(queries), most)
         for chunk in self.compare(queries, progress):
             if among is not None:
                 chunk.cosines[:, ~among[chunk.indices]] = -np.inf
             ranking.add(chunk.indices, chunk.cosines)
-        return self._named(ranking, k)
+        return self._named(ranking.indices, ranking.cosines)
 
     def recall(
         self,
@@ -235,21 +249,78 @@ class MemoryBank:
         cosines, best first. ``progress`` is called for every chunk; may raise ``Cancelled``.
         """
         queries = self._queries(vectors)
-        average = _SoftAverage(len(queries), self.dim, temperature, len(self))
-        ranking = _Ranking(len(queries), max(neighbours, top_k or 0))
-        chunks = self._estimated(queries, temperature, ranking.k, top_k is None, progress)
+        k, averaged = max(neighbours, top_k or 0), None if top_k is not None else temperature
+        projected, indices, cosines = self._search(
+            queries, k, progress, temperature=averaged, unit=unit
+        ) or self._compared(queries, k, progress, averaged, unit)
+        if projected is None:
+            # A few rows per vector: each averages its own.
+            average = _SoftAverage(len(queries), self.dim, temperature, len(self))
+            rows = self.take(indices[:, :top_k])
+            lengths = np.linalg.norm(rows, axis=-1) if unit else None
+            average.add(cosines[:, :top_k], rows, lengths)
+            projected = average.result()
+        named = self._named(indices[:, :neighbours], cosines[:, :neighbours])
+        return unit_rows(projected) if normalize else projected, named
+
+    def place(self, placement: Placement) -> None:
+        """Have a GPU compare the rows from the next question on, or the processor again.
+
+        The rows lie there, as they are stored, if they fit into what is free; else they pass
+        through block by block at each question.
+        """
+        if placement != self.placement:
+            before, self.placement, self._on_gpu = self.placement, placement, None
+            if before.is_gpu:
+                before.empty_cache()
+
+    def placed(self) -> list[PlacedBank]:
+        """Return the rows as a GPU compares them; nothing where the processor does."""
+        if not self.placement.is_gpu:
+            return []
+        import torch
+
+        from .bank_on_gpu import PlacedBank, RowsOnGpu
+
+        if self._on_gpu is None:
+            dtype = torch.from_numpy(self.embeddings[:0]).dtype
+            # It holds no bank, so that what lies on the GPU goes with the bank.
+            read, how = partial(_stored, self.embeddings), (self.dim, dtype, self.placement)
+            self._on_gpu = RowsOnGpu(read, self.lengths, *how)
+        return [PlacedBank(self._on_gpu)]
+
+    def _search(
+        self, queries: npt.NDArray[np.float32], k: int, progress: Progress | None, **options: Any
+    ) -> Found | None:
+        """Have a GPU compare, see `bank_on_gpu.search`; None where the processor has to."""
+        banks = self.placed() if len(queries) else []
+        if not banks:
+            return None
+        from .bank_on_gpu import search
+
+        result = search(banks, queries, k, progress or no_progress, **options)
+        if result is None:
+            notify(too_little_memory(self.placement, "compare with the sentences of the memory"))
+        return result
+
+    def _compared(
+        self,
+        queries: npt.NDArray[np.float32],
+        k: int,
+        progress: Progress | None,
+        temperature: float | None,
+        unit: bool,
+    ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Compare on the processor; return what `bank_on_gpu.search` finds."""
+        ranking = _Ranking(len(queries), k)
+        average = _SoftAverage(len(queries), self.dim, temperature or 1.0, len(self))
+        chunks = self._estimated(queries, temperature, k, progress)
         for chunk in self.compare(queries, progress) if chunks is None else chunks:
             ranking.add(chunk.indices, chunk.cosines)
-            if top_k is None:
+            if temperature is not None:
                 average.add(chunk.cosines, chunk.rows, chunk.lengths if unit else None)
-        if top_k is not None:
-            # A few rows per vector: each averages its own.
-            indices = ranking.indices[:, :top_k]
-            rows = self.take(indices)
-            lengths = np.linalg.norm(rows, axis=-1) if unit else None
-            average.add(ranking.cosines[:, :top_k], rows, lengths)
-        projected = average.result()
-        return unit_rows(projected) if normalize else projected, self._named(ranking, neighbours)
+        averages = None if temperature is None else average.result()
+        return averages, ranking.indices, ranking.cosines
 
     def _queries(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Vectors of length one, checked."""
@@ -287,7 +358,7 @@ class MemoryBank:
         """
         import torch
 
-        suited = self.embeddings.dtype == np.float16 and len(queries) <= _FEW
+        suited = self.embeddings.dtype == np.float16 and 0 < len(queries) <= _FEW
         if not suited or self.lengths.min() < _SHORT or self.lengths.max() > _LONG:
             return None
         progress = progress or no_progress
@@ -304,22 +375,21 @@ class MemoryBank:
     def _estimated(
         self,
         queries: npt.NDArray[np.float32],
-        temperature: float,
+        temperature: float | None,
         k: int,
-        averaged: bool,
         progress: Progress | None,
     ) -> list[Compared] | None:
         """Compare the rows alone that matter: the ``k`` nearest, and all but 1e-5 of the weight.
 
-        A weight, where rows are ``averaged``, is at most ``exp(2 error / temperature)`` times what
-        an estimate says of it. None where nothing is saved, or the estimates turn out to be worse
-        than they should be.
+        A weight, where rows are averaged at a ``temperature``, is at most
+        ``exp(2 error / temperature)`` times what an estimate says of it. None where nothing is
+        saved, or the estimates turn out to be worse than they should be.
         """
         near = self.estimate(queries, progress) if len(self) > _CHUNK else None
         if near is None:
             return None
         first = _kth(near, k) - 2 * _ROUNDING
-        weighty = [_cut(row, temperature) if averaged else np.inf for row in near]
+        weighty = [np.inf if temperature is None else _cut(row, temperature) for row in near]
         chosen = _above(near, np.minimum(first, weighty))
         if len(chosen) > min(_SHORTLIST, len(self) // 4):
             return None
@@ -340,11 +410,12 @@ class MemoryBank:
         """Return what `compare` adds to the cosines of rows; nothing here, see `MixedBank`."""
         return np.zeros(indices.shape, np.float32)
 
-    def _named(self, ranking: _Ranking, k: int) -> tuple[Neighbours, ...]:
-        """Captions and cosines of the first ``k`` of each query."""
-        indices = ranking.indices[:, :k]
-        cosines = ranking.cosines[:, :k] - self.shift(indices)
-        pairs = zip(indices.tolist(), cosines.tolist(), strict=True)
+    def _named(
+        self, indices: npt.NDArray[np.int64], cosines: npt.NDArray[np.float32]
+    ) -> tuple[Neighbours, ...]:
+        """Captions and cosines of rows, (n, k)."""
+        true = cosines - self.shift(indices)
+        pairs = zip(indices.tolist(), true.tolist(), strict=True)
         return tuple(
             tuple((self.captions[row], cosine) for row, cosine in zip(*pair, strict=True))
             for pair in pairs
@@ -475,6 +546,16 @@ def _give_back(rows: npt.NDArray[Any], end: int) -> None:
         mapped.madvise(_DONT_NEED, first, last - first)
 
 
+def _stored(rows: npt.NDArray[Any], size: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield rows as stored, so many at once, each block with the number of its first."""
+    import torch
+
+    for first in range(0, len(rows), size):
+        stored = rows[first : first + size]
+        yield first, torch.from_numpy(stored)
+        _give_back(rows, first + len(stored))
+
+
 def _kth(cosines: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
     """Return the k-th largest of each query, of cosines (n, rows); infinity where none is asked."""
     if not 0 < k <= cosines.shape[1]:
@@ -494,6 +575,10 @@ class _BankBridge(Bridge):
 
     def __init__(self, bank: MemoryBank, neighbours: int) -> None:
         self.bank, self.neighbours = bank, neighbours
+
+    def place(self, placement: Placement) -> None:
+        """Have the bank compared there."""
+        self.bank.place(placement)
 
     @classmethod
     def read(cls, files: Mapping[str, Path]) -> tuple[MemoryBank]:

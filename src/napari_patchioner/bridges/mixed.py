@@ -6,15 +6,20 @@ import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner.devices import Placement
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import Progress, no_progress, part
 
 from .memory import Compared, MemoryBank
+
+if TYPE_CHECKING:
+    from .bank_on_gpu import PlacedBank
 
 SHIFT = 0.05
 """What a weight e times as large adds to the cosines of a bank, in their own unit.
@@ -62,6 +67,20 @@ class MixedBank(MemoryBank):
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def place(self, placement: Placement) -> None:
+        """Have all banks compared there."""
+        super().place(placement)
+        for bank in self._banks:
+            bank.place(placement)
+
+    def placed(self) -> list[PlacedBank]:
+        """Return the rows of all banks as a GPU compares them."""
+        return [
+            replace(placed, start=placed.start + int(start), shift=placed.shift + float(shift))
+            for bank, start, shift in zip(self._banks, self._starts, self._shifts, strict=False)
+            for placed in bank.placed()
+        ]
 
     def compare(
         self, queries: npt.NDArray[np.float32], progress: Progress | None = None

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_patchioner.checkpoints import fit, read_notes, read_state, rename, unfilled
-from napari_patchioner.devices import Placement
+from napari_patchioner.devices import CPU, Placement, in_parts, settle
 from napari_patchioner.errors import ModelError
 
 from .bpe import ClipTokenizer, Gpt2Tokenizer
@@ -47,6 +47,8 @@ _MAPPER_LAYER = {
 }
 _FIELDS = {"{n}": ("n", r"\d+"), "{kind}": ("kind", "weight|bias")}
 _MAX_NAMED = 4
+# What a GPU may have too little memory to do.
+_GENERATE = "generate captions"
 # What a decoder does unless it is asked for something else.
 DEFAULTS = CaptionOptions(beams=1, alternatives=0)
 _Past: TypeAlias = tuple[Cache, Tensor | None]
@@ -188,6 +190,7 @@ class GptDecoder(ABC):
     default_tokens: ClassVar[int] = 30
     sentences_at_once: ClassVar[int] = 2**30
     search = SearchOptions()
+    placement: Placement = CPU
 
     published: ClassVar[Callable[..., PrefixGPT]]
 
@@ -206,8 +209,14 @@ class GptDecoder(ABC):
         self.tidy = tidy
 
     def place(self, placement: Placement) -> None:
-        """Run on another device or in another precision."""
+        """Run on another device or in another precision, as `Backbone.place` does."""
+        settle(self, placement, _GENERATE)
+
+    def move(self, placement: Placement) -> None:
+        """Move the model, and leave out what was made of it where it was."""
         placement.put(self.model)
+        self.placement = placement
+        self.__dict__.pop("_token_text", None)
 
     @classmethod
     def open(cls, files: Mapping[str, Path], *, heads: int | None = None, **options: Any) -> Self:
@@ -255,14 +264,16 @@ class GptDecoder(ABC):
         Captions are no longer than the model has positions for.
         """
         options = (options or DEFAULTS).changed(changes)
-        weight = self.model.tokens.weight
-        inputs = torch.as_tensor(vectors, dtype=weight.dtype, device=weight.device)
         size = max(1, self.sentences_at_once // options.beams)
-        captions: list[Caption] = []
-        for start in range(0, len(inputs), size):
-            rows = slice(start, start + size)
-            captions += self._decode(inputs[rows], evidence and evidence[rows], options)
-        return captions
+
+        def work(rows: slice) -> list[Caption]:
+            weight = self.model.tokens.weight
+            inputs = self.placement.put(torch.as_tensor(vectors[rows]))
+            inputs = inputs.to(weight.device, weight.dtype)
+            return self._decode(inputs, evidence and evidence[rows], options)
+
+        batches = in_parts(self, len(vectors), size, work, _GENERATE)
+        return [caption for batch in batches for caption in batch]
 
     @abstractmethod
     def _decode(

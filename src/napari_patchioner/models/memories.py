@@ -34,6 +34,7 @@ from napari_patchioner.bridges import (
 from napari_patchioner.bridges.bank_files import CAPTIONS, META
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import QuoteDecoder
+from napari_patchioner.devices import Placeable, Placement
 from napari_patchioner.errors import ModelError, os_errors, shell_command
 from napari_patchioner.locking import PathTaken, WriteLock
 from napari_patchioner.progress import Progress, no_progress, part
@@ -327,7 +328,24 @@ def with_memory(
     if key not in known:
         known.clear()
         known[key] = _combined(captioner, choice, progress)
-    return known[key]
+    made = known[key]
+    _follow(made, captioner.placement)
+    return made
+
+
+def move(captioner: Captioner, placement: Placement) -> None:
+    """Move a captioner and what `with_memory` made of it."""
+    captioner.place(placement)
+    for made in _with.get(captioner, {}).values():
+        _follow(made, placement)
+
+
+def _follow(made: Captioner, placement: Placement) -> None:
+    """Move what is not shared with the captioner that something was made of."""
+    for own in (made.bridge, made.decoder):
+        if isinstance(own, Placeable):
+            own.place(placement)
+    made.placement = placement
 
 
 _with: WeakKeyDictionary[Captioner, dict[Any, Captioner]] = WeakKeyDictionary()
@@ -358,7 +376,7 @@ def _combined(captioner: Captioner, choice: MemoryChoice, progress: Progress | N
         decoder, retrieval = QuoteDecoder(), RetrievalBridge(bank)
         bridge = ThroughText(bridge, retrieval) if isinstance(bridge, TextSpace) else retrieval
     made = replace(captioner, bridge=bridge, decoder=decoder)
-    made.placement, made.memory = captioner.placement, origin
+    made.memory = origin
     return made
 
 
