@@ -171,6 +171,7 @@ def calibrate(
     probabilities: FloatArray,
     name: HeadName = "mini",
     mixed: Collection[str] = (),
+    held_out: int | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """From the first concept's probability to how often such a concept is right.
 
@@ -186,6 +187,8 @@ def calibrate(
     mixed : collection of str
         Photographs of all sorts of things, by file name; the others are mostly of persons, and
         count less for `mini-zeroshot`.
+    held_out : int, optional
+        Fold whose regions must not be asked, so that the score of its head can be measured.
 
     Returns
     -------
@@ -196,6 +199,8 @@ def calibrate(
     """
     regions = material.regions
     rows = np.flatnonzero(measured(regions))
+    if held_out is not None:
+        rows = rows[folds_of(regions.images[rows]) != held_out]
     groups = np.arange(len(material.concepts))
     if name == "mini-zeroshot":
         rows = rows[regions.kinds[rows] == "box"]
@@ -275,11 +280,13 @@ def build(
     """
     heads = {fold: fit(name, material, fold) for fold in range(FOLDS)}
     probabilities = unseen_probabilities(material, heads)
-    offsets, steps, values = calibrate(material, probabilities, name, mixed)
     heads[-1] = fit(name, material, None)
     short = name.removeprefix("mini-")
     for fold, head in heads.items():
-        path = shipped / HEADS[name] if fold < 0 else folds / f"head_{short}_fold{fold}.safetensors"
+        path, held_out = folds / f"head_{short}_fold{fold}.safetensors", fold
+        if fold < 0:
+            path, held_out = shipped / HEADS[name], None
+        offsets, steps, values = calibrate(material, probabilities, name, mixed, held_out)
         calibrated = replace(head, score_offsets=offsets, score_steps=steps, score_values=values)
         write_head(calibrated, path, name)
     return probabilities
