@@ -19,6 +19,7 @@ from napari_patchioner.bridges.concepts import (
 from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.errors import ModelError
 from napari_patchioner.progress import no_progress
+from napari_patchioner.regions import GridTransform
 
 NAMES = ("cat", "dog", "cup", "mug", "violin")
 CHANNELS = 3
@@ -28,6 +29,11 @@ CHANNELS = 3
 class Scene:
     shape: tuple[int, int] = (10, 10)
     measures: dict[str, float] = field(default_factory=lambda: {"photograph": 1.0})
+    side: int = 640
+
+    @property
+    def transform(self):
+        return GridTransform((self.side, self.side), self.shape)
 
 
 def make_head(**changes):
@@ -199,6 +205,17 @@ def test_the_score_is_calibrated():
     [seen] = bridge.project(make_vectors({CHANNELS: 9}), Scene()).evidence
     assert seen.score == pytest.approx(0.6, abs=0.02)
     assert seen.verdict == "sure"
+
+
+@pytest.mark.parametrize("side", [64, 128, 255])
+def test_a_picture_of_few_pixels_is_less_sure(side):
+    vectors = make_vectors({CHANNELS: 0.15})
+    scores = [
+        make_bridge().project(vectors, Scene(side=pixels)).evidence[0].score
+        for pixels in (side, 2 * side, 256, 640)
+    ]
+    assert scores[0] < scores[1] <= scores[2]
+    assert scores[2] == scores[3] > 0
 
 
 def test_some_concepts_are_right_less_often_than_their_probability_says():

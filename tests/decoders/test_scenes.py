@@ -28,14 +28,14 @@ def say(scenes: Scenes, *things: Thing) -> str:
     ("things", "text"),
     [
         ([Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, BELOW)], "a cat on a couch"),
-        ([Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, LEFT)], "a cat near a couch"),
+        ([Thing("cat", 0.9, 0.9, ABOVE), Thing("couch", 0.8, 0.5, LEFT)], "a cat next to a couch"),
         (
             [Thing("table", 0.9, 0.9), Thing("cup", 0.8, 0.5), Thing("coffee", 0.6, 0.4)],
-            "a cup of coffee on a table",
+            "a cup of coffee sitting on a table",
         ),
         (
             [Thing("person", 0.9, 0.9), Thing("bench", 0.8, 0.5), Thing("chair", 0.6, 0.4)],
-            "a person on a bench near a chair",
+            "a person on a bench next to a chair",
         ),
         (
             [Thing("boat", 0.9, 0.8), Thing("ocean", 0.8, 0.5), Thing("person", 0.9, 0.1)],
@@ -53,6 +53,15 @@ def say(scenes: Scenes, *things: Thing) -> str:
         (
             [Thing("laptop", 0.9, 0.9, ABOVE), Thing("clock", 0.8, 0.6), Thing("vase", 0.8, 0.5)],
             "a laptop, a clock and a vase",
+        ),
+        (
+            [Thing("cup", 0.9, 0.9), Thing("coffee", 0.9, 0.5), Thing("spoon", 0.8, 0.4)],
+            "a cup of coffee and a spoon",
+        ),
+        (
+            [Thing("cat", 0.9, 0.9, ABOVE), Thing("sink", 0.9, 0.5, BELOW)]
+            + [Thing(name, 0.9, 0.4, LEFT) for name in ("toilet", "bathtub")],
+            "a cat in a sink next to a toilet and a bathtub",
         ),
         ([Thing("person", 0.9, 0.9, several=0.9)], "a group of people"),
         ([Thing("zebra", 0.9, 0.9, several=0.9)], "a zebra"),

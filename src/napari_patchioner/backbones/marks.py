@@ -295,7 +295,8 @@ def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
     kept = ~weak | (np.bincount(label, beside, count + 1) < _BETWEEN * rims)
     kept[0] = False
     left = (np.cumsum(kept) * kept)[labels]
-    return np.asarray(np.where(parts > 0, left.max() + parts, left), np.int32)
+    # A line may lie on all of a small mark.
+    return _renumbered(np.where(parts > 0, left.max() + parts, left))
 
 
 def _of_spots(lab: Plane) -> Marks:
@@ -312,10 +313,7 @@ def _of_spots(lab: Plane) -> Marks:
         away = np.hypot(rows + low[0] - middle[0], columns + low[1] - middle[1])
         view[away <= spots.radius[index]] = number
     present = np.bincount(labels.ravel(), minlength=len(order) + 1) > 0
-    present[0] = False
-    marks = measure_marks(
-        (np.cumsum(present) * present)[labels].astype(np.int32), lab, labels * 0.0
-    )
+    marks = measure_marks(_renumbered(labels), lab, labels * 0.0)
     elongation = spots.elongation[order][present[1:]]
     area = np.pi * spots.radius[order][present[1:]] ** 2
     return replace(marks, elongation=elongation, area=area, fill=np.ones_like(area), sharp=False)
@@ -435,7 +433,8 @@ def split_marks(labels: Labels) -> Labels:
     if hollow.any():
         parted = split_marks(np.where(hollow > 0, hollow, labels))
         parted[hollow > 0] = 0
-        return parted
+        # A part that lay in a hollow alone is gone.
+        return _renumbered(parted)
     deepest, area = _most(depth, labels, count), np.bincount(labels.ravel())
     # A disc has the area of its largest inner circle.
     clumped = (deepest >= _SPLIT_RADIUS) & (area > 1.4 * np.pi * deepest**2)
@@ -466,10 +465,14 @@ def split_marks(labels: Labels) -> Labels:
     first = np.zeros(count + 1, int)
     first[owner[:0:-1]] = np.arange(number, 0, -1)
     nearest = np.where(owner[nearest] == labels, nearest, first[labels])
-    parted = np.where(many, count + nearest, labels)
-    present = np.bincount(parted.ravel()) > 0
+    return _renumbered(np.where(many, count + nearest, labels))
+
+
+def _renumbered(labels: Labels) -> Labels:
+    """Return labels without gaps in their numbers, in the same order."""
+    present = np.bincount(labels.ravel()) > 0
     present[0] = False
-    return np.asarray((np.cumsum(present) * present)[parted], np.int32)
+    return np.asarray((np.cumsum(present) * present)[labels], np.int32)
 
 
 def _pale_middles(labels: Labels, depth: Any) -> Labels:

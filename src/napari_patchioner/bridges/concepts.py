@@ -24,10 +24,10 @@ from .appearance import AXES, LONG_SIDE, attributes, describe, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import (
-    DOUBTFUL,
     FEWEST,
     MIDDLE,
     ThingHead,
+    known_features,
     pool_inside,
     pool_windows,
     things_of_members,
@@ -45,10 +45,6 @@ PHOTOGRAPH = 0.5
 WHOLE = 0.9
 # Beside a sure member of a set the others are named from this score on.
 BESIDE_SURE = 0.4
-# The head was fitted to photographs in which nearly everything is one of its names, so it takes a
-# lobster for a zebra. What ImageNet's own classifier knows and gives less than this in every window
-# is as likely as not.
-DENIED = 0.02
 _MIXTURE = 3
 _SHARPNESS = 1.5
 _MIN_PROBABILITY = 1e-3
@@ -66,6 +62,10 @@ _ARTICLE = re.compile(r"^(?:an?|the|my) ")
 
 # ImageNet's probability that speaks neither for nor against a concept.
 _EVEN = 0.01
+
+# Pictures with fewer pixels along the long side tell less; what an octave takes from the log-odds
+# of a name, and twice as many four times. Chosen on photographs brought down to 64 and 128 pixels.
+_ENOUGH, _OCTAVE = 256, 0.35
 
 
 class ConceptBridge(Bridge):
@@ -94,8 +94,8 @@ class ConceptBridge(Bridge):
     ) -> None:
         self._embed_text = embed_text
         self._things = things
-        # The last picture's embeddings, which stand for its grid, and what its windows show: to the
-        # head, and to ImageNet's classifier alone
+        # The last picture's embeddings, which stand for its grid, what its windows show to the
+        # head, and what ImageNet's classifier finds in any of them
         self._last: tuple[weakref.ref[FloatArray], FloatArray, FloatArray] | None = None
         self._head, self._imagenet = head, imagenet
         self._names, self._words = tuple(names), tuple(words)
@@ -141,7 +141,7 @@ class ConceptBridge(Bridge):
                 for words, text in zip(measured, texts, strict=True)
             ]
         else:
-            scores = self._head.calibrated(probabilities)
+            scores = self._head.calibrated(probabilities, _doubt(grid))
             evidence = [
                 self._evidence(row, words, float(score))
                 for row, words, score in zip(probabilities, measured, scores, strict=True)
@@ -202,35 +202,9 @@ class ConceptBridge(Bridge):
         """
         if self._things is None:
             return ()
-        things = self._things.things(self._windows(grid), self._names, self._groups)
-        # Only with a head that was shown regions was it measured that this helps.
-        return self._less_denied(things) if self._things.knows_regions else things
-
-    def _less_denied(self, things: Sequence[Thing]) -> tuple[Thing, ...]:
-        """Make doubtful what ImageNet denies.
-
-        Where a sentence would begin with that, the picture shows something else: what people
-        mention after it is doubtful, too, but for persons.
-        """
-        kept, is_other, is_begun = [], False, False
-        for thing in things:
-            is_denied = self._is_denied(thing.name)
-            if thing.probability >= self._head.sure and not is_begun:
-                is_other, is_begun = is_other or is_denied, not is_denied
-            if is_denied or (is_other and thing.name != "person"):
-                thing = replace(thing, probability=min(thing.probability, DOUBTFUL))
-            kept.append(thing)
-        return tuple(kept)
-
-    def _is_denied(self, name: str) -> bool:
-        """Whether ImageNet knows a concept and finds it in no window of the last picture."""
-        concept = self._index[name]
-        members = next((group for group in self._groups if concept in group), [concept])
-        known = np.isin(members, self._imagenet.groups).any()
-        # Of persons it knows the bridegroom alone.
-        if self._last is None or not known or name == "person":
-            return False
-        return float(self._last[2][:, members].sum(1).max()) < DENIED
+        windows = self._windows(grid)
+        assert self._last is not None
+        return self._things.things(windows, self._names, self._groups, self._last[2])
 
     def _of_picture(self, pooled: Evidence, grid: FeatureGrid) -> Evidence:
         """Evidence of a whole picture: what its parts show; guesses at its middle where none is."""
@@ -247,7 +221,7 @@ class ConceptBridge(Bridge):
             return pooled
         # Parts are named by what people mention; the middle is what the picture was taken of.
         middle = self._merged(self._windows(grid)[MIDDLE, None])
-        chance = float(self._head.calibrated(middle)[0])
+        chance = float(self._head.calibrated(middle, _doubt(grid))[0])
         guesses = self._evidence(middle[0], dict(pooled.attributes), min(chance, score))
         return replace(guesses, parts=parts)
 
@@ -259,7 +233,7 @@ class ConceptBridge(Bridge):
         if looks is not None and looks.ndim > 1:
             seen = np.isfinite(looks).all(axis=1)
             probabilities[seen] = _agreed(probabilities[seen], self.named(looks[seen]))
-        scores = self._head.calibrated(probabilities)
+        scores = self._head.calibrated(probabilities, _doubt(query.grid))
         any_sure = bool((scores >= self._head.sure).any())
         chosen = np.flatnonzero(scores >= BESIDE_SURE) if any_sure else np.arange(len(scores))
         things = things_of_members(
@@ -287,10 +261,11 @@ class ConceptBridge(Bridge):
         if self._last is None or self._last[0]() is not grid.embeddings:
             features = pool_windows(grid.embeddings)[:, : -len(AXES)]
             deep = features[:, : len(self._imagenet.weights)]
+            found = self._imagenet.probabilities(deep, len(self._names))
             self._last = (
                 weakref.ref(grid.embeddings),
                 self.probabilities(features),
-                self._imagenet.probabilities(deep, len(self._names)),
+                known_features(found, self._imagenet.has_class(self._names), self._groups),
             )
         return self._last[1]
 
@@ -380,6 +355,12 @@ class ConceptBridge(Bridge):
         )
 
 
+def _doubt(grid: FeatureGrid) -> float:
+    """Say how much less is known of a picture of few pixels, in log-odds."""
+    octaves = np.log2(_ENOUGH / max(grid.transform.extent[2:]))
+    return float(_OCTAVE * max(octaves, 0.0) ** 2)
+
+
 def _unit(pixel_size: str | None, grid: FeatureGrid) -> tuple[float, str] | None:
     """Length of a pixel of an image whose long side is 640, and its unit, where it is known."""
     if pixel_size is None:
@@ -426,6 +407,11 @@ class ImageNetClassifier:
         grouped = np.zeros((concepts, len(deep)), np.float32)
         np.add.at(grouped, self.groups, classes.T)
         return grouped.T
+
+    def has_class(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which concepts it can know of, shape (len(names),); of persons, the bridegroom alone."""
+        found = np.isin(np.arange(len(names)), self.groups)
+        return np.asarray(found & (np.array(names) != "person"))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -494,9 +480,12 @@ class ConceptHead:
         np.logaddexp.at(logits.T, self.labels, fitted.T)
         return softmax(logits / temperature)
 
-    def calibrated(self, probabilities: FloatArray) -> FloatArray:
-        """Probability that the likeliest concept is right, from those of all, shape (n,)."""
-        odds = first_odds(probabilities) + self.score_offsets[probabilities.argmax(1)]
+    def calibrated(self, probabilities: FloatArray, doubt: float = 0.0) -> FloatArray:
+        """Probability that the likeliest concept is right, from those of all, shape (n,).
+
+        ``doubt`` is taken from the log-odds.
+        """
+        odds = first_odds(probabilities) + self.score_offsets[probabilities.argmax(1)] - doubt
         scores: FloatArray = np.interp(odds, self.score_steps, self.score_values).astype(np.float32)
         return scores
 

@@ -38,10 +38,13 @@ CONSIDERED = 0.12
 BESIDE = 0.15
 # Things that evidence lists at most.
 LISTED = 12
-# The regressions were fitted on photographs that nearly all show people and what people keep. A
-# person that no window gives this much is not there, and other things that none gives this much
-# are at best as likely as not.
-PERSON_PLAIN, PLAIN, DOUBTFUL = 0.75, 0.5, 0.5
+# Nearly all of the photographs that the regressions were fitted to show people: a person that no
+# window gives this much is not there.
+PERSON_PLAIN = 0.5
+# The head was fitted to photographs in which nearly everything is one of its names, so it takes a
+# lobster for a zebra. What ImageNet's own classifier finds of a thing is read beside that: the
+# logarithm of its largest probability in a window over one that speaks neither for nor against it.
+_TRACE, _EVEN = 1e-3, 0.05
 # Windows at least this probable, apart from each other, count as one thing each.
 _COUNTED = 0.6
 # Members of a set show one thing twice where they share more than this of the smaller one.
@@ -179,21 +182,39 @@ def thing_features(windows: FloatArray) -> FloatArray:
     return np.stack(features, axis=1).astype(np.float32)
 
 
+def known_features(
+    windows: FloatArray, has_class: npt.NDArray[np.bool_], groups: Sequence[Sequence[int]]
+) -> FloatArray:
+    """Say what another classifier finds of each concept in any window, shape (concepts,).
+
+    ``windows`` (n, concepts) are its probabilities and ``has_class`` (concepts,) says what it can
+    know of; the members of a group count as one. Zero where it knows nothing.
+    """
+    found, knows = windows.copy(), has_class.copy()
+    for members in groups:
+        found[:, members] = windows[:, members].sum(1, keepdims=True)
+        knows[members] = has_class[members].any()
+    odds = np.log(found.max(0) + _TRACE) - np.log(_EVEN)
+    return np.where(knows, odds, 0).astype(np.float32)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ThingHead:
     """Three logistic regressions: is a concept mentioned, is it shown, are there three or more.
 
     ``weights`` (FEATURES, 3) read `thing_features`, ``offsets`` (concepts, 3) are each concept's
     own: how readily people mention it, how often the windows are right about it and how often it
-    comes in numbers. A fourth, of ``beside_weights`` (BESIDE_FEATURES,) and ``beside_offsets``
+    comes in numbers; ``known_weights`` (3,), empty where that is not read, read `known_features`. A
+    fourth, of ``beside_weights`` (BESIDE_FEATURES,) and ``beside_offsets``
     (concepts,), reads `beside_features`: is a concept in a region beside the first. One for each
     of `RELATIONS`, of ``around_weights`` (AROUND_FEATURES, 3) and ``around_offsets``
-    (concepts, 3), reads `around_features`: is a region on, in front of or near a concept. These
-    four are empty where no region was ever labelled.
+    (concepts, 3), reads `around_features`: is a region on, in front of or near a concept. The
+    last four are empty where no region was ever labelled.
     """
 
     weights: FloatArray
     offsets: FloatArray
+    known_weights: FloatArray = field(default_factory=_nothing)
     beside_weights: FloatArray = field(default_factory=_nothing)
     beside_offsets: FloatArray = field(default_factory=_nothing)
     around_weights: FloatArray = field(default_factory=_nothing)
@@ -205,25 +226,31 @@ class ThingHead:
         return self.beside_weights.size > 0
 
     def things(
-        self, windows: FloatArray, names: Sequence[str], groups: Sequence[Sequence[int]]
+        self,
+        windows: FloatArray,
+        names: Sequence[str],
+        groups: Sequence[Sequence[int]],
+        known: FloatArray | None = None,
     ) -> tuple[Thing, ...]:
         """Things that a picture shows, what is mentioned most readily first.
 
         ``windows`` (84, len(names)) are probabilities of what is in each; of every group of
         concepts that mean nearly the same only the most probable is a thing, with all of the
-        group's share.
+        group's share. ``known`` (len(names),) are `known_features`, of which a head without
+        weights for them needs none.
         """
         windows = _merged(windows, groups)
-        peaks = windows.max(0)
         # A head that no region was shown to is less plain about everything.
-        person, plain = (PERSON_PLAIN, PLAIN) if self.knows_regions else (CONSIDERED, CONSIDERED)
+        person = PERSON_PLAIN if self.knows_regions else CONSIDERED
         needed = np.where(np.array(names) == "person", person, CONSIDERED)
-        kept = np.flatnonzero(peaks >= needed)
+        kept = np.flatnonzero(windows.max(0) >= needed)
+        if not len(kept):
+            return ()
         # What comes first in a window is at least so probable, so the others need no features.
         odds = thing_features(windows[:, kept]) @ self.weights + self.offsets[kept]
+        if self.known_weights.size and known is not None:
+            odds += np.outer(known[kept], self.known_weights)
         chances = 1 / (1 + np.exp(-odds))
-        faint = peaks[kept] < plain
-        chances[faint, 1] = chances[faint, 1].clip(max=DOUBTFUL)
         order = np.argsort(-chances[:, 0], kind="stable")[:LISTED]
         return tuple(
             Thing(
@@ -346,7 +373,9 @@ def load_thing_head(path: Path, concepts: int) -> ThingHead:
     if any(name not in arrays for name in names[:2]):
         raise own_file_damaged(path)
     head = ThingHead(**{name: arrays[name] for name in names if name in arrays})
-    shapes = [getattr(head, name).shape for name in names]
+    if head.known_weights.shape not in ((3,), (0,)):
+        raise own_file_damaged(path)
+    shapes = [getattr(head, name).shape for name in names if name != "known_weights"]
     expected: list[tuple[int, ...]] = [(FEATURES, 3), (concepts, 3)]
     of_regions = [(BESIDE_FEATURES,), (concepts,), (AROUND_FEATURES, 3), (concepts, 3)]
     if shapes not in ([*expected, *of_regions], [*expected, *[(0,)] * len(of_regions)]):

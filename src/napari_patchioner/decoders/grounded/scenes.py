@@ -27,7 +27,8 @@ from .vocabulary import (
 SURE = 0.7
 # Of what else is shown, this much must be probable, and so many people mention it.
 SHOWN, MENTIONED = 0.38, 0.07
-MOST = 3
+# So many things of a picture are named, and of a region set.
+MOST, MOST_MEMBERS = 4, 3
 # What people do not mention with the others must be so probable.
 EVIDENT = 0.65
 # Persons are named, and come first, from this share of the best mentioned thing's mention.
@@ -54,6 +55,10 @@ _SUPPORTS, _TABLES, _WATERS, _SKIES, _BACKDROPS, _EVERYWHERE = (
         "floor, wooden floor, ceiling",
     )
 )
+# What people say "sits" on furniture, as they do of what lies and stands there.
+_SITS = ("appliance", "clothing", "container", "food", "instrument", "paper", "plant", "tool")
+_BESIDE = "next to"
+_SEATS = _TABLES | {"bed", "couch", "bench", "chair", "shelf", "stove"}
 # From this probability of three or more on they are several.
 SEVERAL = 0.75
 # Things of a kind that share this much of their places need to be this probable, both of them.
@@ -96,7 +101,7 @@ class Scenes:
         )
         if head is None:
             return []
-        kept = [head]
+        kept, most = [head], MOST_MEMBERS if head.number else MOST
         floor = max(MENTIONED, PERSONS * head.mention)
         known = [
             thing
@@ -106,7 +111,7 @@ class Scenes:
         for thing in sorted(known, key=lambda thing: -thing.mention):
             shown = thing.probability >= SHOWN and thing.mention >= MENTIONED
             fits = self._fits(thing, kept) and self._is_likely_with(thing, kept)
-            if len(kept) < MOST and shown and fits:
+            if len(kept) < most and shown and fits:
                 kept.append(thing)
         for thing in kept:
             if _is_sure(thing) and self._goes_before(thing, head):
@@ -125,20 +130,26 @@ class Scenes:
     def phrase(self, things: Sequence[Thing], first: str | None = None) -> str:
         """Say what is beside the first of some things, then what it is on or in.
 
-        ``first`` replaces the name of the first thing.
+        ``first`` replaces the name of the first thing, of a region.
         """
         head, *others = things
+        of_picture = first is None and not head.number
         apart = [thing for thing in others if self._is_place_of(thing, head)]
         beside = [thing for thing in others if thing not in apart]
         text = first or self._counted(head)
+        # A cup of coffee is that, whatever is beside it.
+        filled = [thing for thing in apart if self._place_word(head, thing) == "of"][:1]
+        apart = [thing for thing in apart if thing not in filled]
+        text += "".join(f" of {self._noun(thing, 'of')}" for thing in filled)
         if beside:
             join = self._join(head, beside[0])
             nouns = [self._noun(thing) for thing in beside]
             if join == "and" and len(nouns) > 1:
                 text += f", {', '.join(nouns[:-1])} and {nouns[-1]}"
             else:
-                text += f" {join} {' and '.join(nouns)}"
-        near, used = head, ""
+                first_ones = "".join(f"{noun}, " for noun in nouns[:-2])
+                text += f" {join} {first_ones}{' and '.join(nouns[-2:])}"
+        near, used, last = head, "of" if filled else "", ""
         for thing in sorted(apart, key=lambda thing: self._lateness(head, thing)):
             relation = self._place_word(head, thing) or self._place_word(near, thing) or "near"
             # Nothing is on two things, and no group is on one horse.
@@ -149,10 +160,22 @@ class Scenes:
             # Whatever is outdoors is near the sky, and nothing on the ground is in it.
             if thing.name in _SKIES and (relation == "near" or used):
                 continue
-            text += f" {relation} {self._noun(thing, relation)}"
+            word = self._fuller(relation, near, thing) if of_picture else relation
+            # Next to two things is next to both.
+            text += f" {'and' if word == last == _BESIDE else word} {self._noun(thing, relation)}"
+            last = word
             if relation != "of":
                 near, used = thing, relation
         return text
+
+    def _fuller(self, relation: str, thing: Thing, other: Thing) -> str:
+        """Say where a thing is as people do who describe a whole picture."""
+        kind = self._concepts[thing.name].kind
+        if relation == "on" and kind in _SITS and other.name in _SEATS:
+            return "sitting on"
+        if relation == "near" and other.name not in _WATERS | _SKIES:
+            return _BESIDE
+        return relation
 
     def of_region(self, evidence: Evidence) -> list[str]:
         """Phrases about a region's first concept, what is beside it and where it is, longest first.
