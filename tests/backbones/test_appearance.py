@@ -8,6 +8,7 @@ from skimage.data import chelsea
 from skimage.draw import disk
 
 from napari_patchioner.backbones.appearance import appearance_axes
+from napari_patchioner.backbones.marks import measure_marks
 from napari_patchioner.bridges.appearance import AXES, COLOURS
 
 
@@ -79,3 +80,16 @@ def test_measuring_takes_less_than_a_second() -> None:
     start = time.process_time()
     appearance_axes(chelsea(), (27, 40))
     assert time.process_time() - start < 1.5
+
+
+def test_a_mark_of_no_pixel_is_none() -> None:
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:8, 2:8], labels[10:16, 15:25] = 1, 3
+    lab = np.random.default_rng(0).random((20, 30, 3)).astype(np.float32)
+
+    marks = measure_marks(labels, lab, lab[..., 0])
+
+    np.testing.assert_array_equal(marks.area, [36, 60])
+    assert np.isfinite(np.stack([marks.row, marks.column, marks.contrast])).all()
+    assert marks.labels.max() == 2
+    assert np.isfinite(marks.spacing(np.ones(2, bool))).all()

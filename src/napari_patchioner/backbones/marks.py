@@ -295,8 +295,7 @@ def _with_lines(labels: Labels, distance: Plane, lightness: Plane) -> Labels:
     kept = ~weak | (np.bincount(label, beside, count + 1) < _BETWEEN * rims)
     kept[0] = False
     left = (np.cumsum(kept) * kept)[labels]
-    # A line may lie on all of a small mark.
-    return _renumbered(np.where(parts > 0, left.max() + parts, left))
+    return np.asarray(np.where(parts > 0, left.max() + parts, left), np.int32)
 
 
 def _of_spots(lab: Plane) -> Marks:
@@ -313,7 +312,7 @@ def _of_spots(lab: Plane) -> Marks:
         away = np.hypot(rows + low[0] - middle[0], columns + low[1] - middle[1])
         view[away <= spots.radius[index]] = number
     present = np.bincount(labels.ravel(), minlength=len(order) + 1) > 0
-    marks = measure_marks(_renumbered(labels), lab, labels * 0.0)
+    marks = measure_marks(labels, lab, labels * 0.0)
     elongation = spots.elongation[order][present[1:]]
     area = np.pi * spots.radius[order][present[1:]] ** 2
     return replace(marks, elongation=elongation, area=area, fill=np.ones_like(area), sharp=False)
@@ -433,8 +432,7 @@ def split_marks(labels: Labels) -> Labels:
     if hollow.any():
         parted = split_marks(np.where(hollow > 0, hollow, labels))
         parted[hollow > 0] = 0
-        # A part that lay in a hollow alone is gone.
-        return _renumbered(parted)
+        return parted
     deepest, area = _most(depth, labels, count), np.bincount(labels.ravel())
     # A disc has the area of its largest inner circle.
     clumped = (deepest >= _SPLIT_RADIUS) & (area > 1.4 * np.pi * deepest**2)
@@ -496,8 +494,10 @@ def measure_marks(labels: Labels, lab: Plane, distance: Any, rise: Any = None) -
     """Measure labelled marks, shape (height, width), on Oklab times 100, (3, height, width).
 
     ``distance`` of every pixel from the ground weighs their colours; ``rise`` is how much lighter
-    than the ground each is.
+    than the ground each is. Numbers that no pixel has are no marks: a part may have lain in a
+    hollow alone, or a line on all of a mark.
     """
+    labels = _renumbered(labels)
     count = int(labels.max())
     inside = np.flatnonzero(labels)
     label = labels.ravel()[inside] - 1
