@@ -261,11 +261,11 @@ class ConceptBridge(Bridge):
         if self._last is None or self._last[0]() is not grid.embeddings:
             features = pool_windows(grid.embeddings)[:, : -len(AXES)]
             deep = features[:, : len(self._imagenet.weights)]
-            found = self._imagenet.probabilities(deep, len(self._names))
+            known = self._imagenet.probabilities(deep, len(self._names))
             self._last = (
                 weakref.ref(grid.embeddings),
                 self.probabilities(features),
-                known_features(found, self._imagenet.has_class(self._names), self._groups),
+                known_features(known, self._imagenet.has_class(self._names), self._groups),
             )
         return self._last[1]
 
@@ -410,8 +410,8 @@ class ImageNetClassifier:
 
     def has_class(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which concepts it can know of, shape (len(names),); of persons, the bridegroom alone."""
-        found = np.isin(np.arange(len(names)), self.groups)
-        return np.asarray(found & (np.array(names) != "person"))
+        grouped = np.isin(np.arange(len(names)), self.groups)
+        return np.asarray(grouped & (np.array(names) != "person"))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -190,11 +190,11 @@ def known_features(
     ``windows`` (n, concepts) are its probabilities and ``has_class`` (concepts,) says what it can
     know of; the members of a group count as one. Zero where it knows nothing.
     """
-    found, knows = windows.copy(), has_class.copy()
+    chances, knows = windows.copy(), has_class.copy()
     for members in groups:
-        found[:, members] = windows[:, members].sum(1, keepdims=True)
+        chances[:, members] = windows[:, members].sum(1, keepdims=True)
         knows[members] = has_class[members].any()
-    odds = np.log(found.max(0) + _TRACE) - np.log(_EVEN)
+    odds = np.log(chances.max(0) + _TRACE) - np.log(_EVEN)
     return np.where(knows, odds, 0).astype(np.float32)
 
 
