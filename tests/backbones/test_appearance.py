@@ -85,9 +85,9 @@ def test_measuring_takes_less_than_a_second() -> None:
 def test_a_mark_of_no_pixel_is_none() -> None:
     labels = np.zeros((20, 30), np.int32)
     labels[2:8, 2:8], labels[10:16, 15:25] = 1, 3
-    lab = np.random.default_rng(0).random((20, 30, 3)).astype(np.float32)
+    lab = np.random.default_rng(0).random((3, 20, 30)).astype(np.float32)
 
-    marks = measure_marks(labels, lab, lab[..., 0])
+    marks = measure_marks(labels, lab, lab[0])
 
     np.testing.assert_array_equal(marks.area, [36, 60])
     assert np.isfinite(np.stack([marks.row, marks.column, marks.contrast])).all()
