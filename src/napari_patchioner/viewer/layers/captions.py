@@ -6,14 +6,16 @@ import textwrap
 import zlib
 from functools import lru_cache
 from string import Formatter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from napari.layers import Layer, Shapes
 from napari.layers.utils.string_encoding import FormatStringEncoding
 from pydantic import Field
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # From the palette of Okabe and Ito, which people tell apart whatever colours they see: bright ones
 # for dark images, dark ones for bright images.

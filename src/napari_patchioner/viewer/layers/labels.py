@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
@@ -286,6 +285,8 @@ class LabelsBinding(TableBinding):
         for (plane, value), row in merged.items():
             ours = {INDEX: value, PLANE: plane} | cells_of(row)
             lines.append(ours | {n: cell for n, cell in row.extra.items() if n not in ours})
+        import pandas as pd  # late, see `write_rows`
+
         table = pd.DataFrame(lines)
         if self.layer.ndim == 2 and PLANE in table:
             table = table.drop(columns=PLANE)

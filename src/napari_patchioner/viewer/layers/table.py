@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from napari.layers import Layer
 
 from napari_patchioner.annotations import Annotation, Record
@@ -138,6 +137,9 @@ def write_rows(layer: Layer, rows: Sequence[Row | Record]) -> None:
         if all(_has_same_extra(layer, index, row) for index, row in news.items()):
             _write_cells(layer, news)
             return
+    # Late: it takes a third as long as opening the dock, and a worker has imported it by now.
+    import pandas as pd
+
     # Other code names columns by numbers or tuples, too; our records have texts.
     features = features.set_axis(_names(features.columns), axis=1)
     columns = [name for name in features.columns if name not in COLUMNS]

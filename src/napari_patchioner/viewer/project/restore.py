@@ -11,7 +11,6 @@ import numpy as np
 from napari.layers import Image, Layer, Points, Shapes
 from napari.utils.events import Event
 from napari.utils.notifications import show_warning
-from scipy.spatial import cKDTree
 
 from napari_patchioner.annotations import Project, Record, Seen, new_uid
 from napari_patchioner.annotations.project.records import LABEL, OWN_LAYERS, SeenMask, is_foreign
@@ -381,6 +380,9 @@ def match(saved: Sequence[Record], shapes: Sequence[Seen]) -> list[Record | None
         points = [(record, place) for record, place in points if len(place) == axes]
     if not indices or not points:
         return matches
+    # Late, as it takes long and few projects hold points.
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(np.array([place for _, place in points]))
     near = tree.query_ball_point([shapes[index].vertices[0] for index in indices], SAME_PLACE)
     taken: set[int] = set()

@@ -97,7 +97,10 @@ class ModelRegistry:
                 self._drop(KEPT)
 
     def load_ahead(self, model: str, progress: Progress) -> None:
-        """Load a model that will be wanted soon."""
+        """Load a model that will be wanted soon, and before, what layers of shapes need."""
+        progress(0.0, "loading the libraries")
+        import pandas  # noqa: F401
+
         with self.using(model, progress):
             pass
 
