@@ -319,6 +319,27 @@ def deliver(session, requests):
     return [session.deliver(one, Caption(f"about {one.uid}", 0.5)) for one in requests]
 
 
+def test_a_look_at_what_has_not_changed_compares_nothing(monkeypatch):
+    layer, session, binding = bound()
+    layer.add([SQUARE, SQUARE + 20], shape_type="rectangle")
+    answer(session, binding)
+    binding.sync()
+    looks, observe = [], session.observe
+
+    def noted(*arguments, **options):
+        looks.append(arguments)
+        return observe(*arguments, **options)
+
+    monkeypatch.setattr(session, "observe", noted)
+    binding.sync()
+    layer.events.features()
+    assert looks == []
+    layer.features.loc[0, "caption"] = "mine"
+    layer.events.features()
+    assert len(looks) == 1
+    assert [record.caption for record in session.table("regions")] == ["mine", "at 24.50"]
+
+
 def test_captions_come_without_another_look_at_the_layer(monkeypatch):
     layer, session, binding = bound()
     requests = requested(layer, session)

@@ -28,6 +28,10 @@ def test_captions_have_a_rim_that_tells_them_from_the_image(viewer, colour, grou
     assert add_halo(viewer, layer)
     draw = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node.text.draw
     assert opposite() > before + 20
+    layer.text.visible = False
+    assert opposite() == 0
+    layer.text.visible = True
+    assert opposite() > before + 20
     assert add_halo(viewer, layer)
     assert viewer.window._qt_viewer.canvas.layer_to_visual[layer].node.text.draw is draw
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari.utils.events import Event
 
 from napari_patchioner.annotations import Record
 from napari_patchioner.annotations.project.records import Seen, is_foreign
-from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.session import Row, Session
 from napari_patchioner.viewer.workers.job import JobProgress
 
 from . import shapes, table
@@ -166,6 +167,8 @@ class LayerBinding(TableBinding):
         self._reader = shapes.LayerReader(self.layer, self.image)
         # What the table says
         self._shown: list[Record] = []
+        # What was read last of the layer
+        self._read: tuple[list[Seen], list[Row]] = [], []
         if self._foreign:
             table.keep_theirs(self.layer)
             selection = self.layer.selected_data.events.items_changed
@@ -177,23 +180,45 @@ class LayerBinding(TableBinding):
             return
         self.behind = False
         self._follower.update()
+        before, self._read = self._read, (self._reader.shapes(), self._reader.rows())
+        if self._is_known(before):
+            # Of thousands of shapes nothing has to be compared, but what models have said since.
+            if self._session.amend():
+                self._session.notify()
+            self._repair()
+            return
         news = self._session.observe(
             self.key,
-            self._reader.shapes(),
-            self._reader.rows(),
+            *self._read,
             replaced=replaced,
             quiet=quiet,
             foreign=self._foreign,
         )
-        before, self._current = self._current, self._session.uids(self.key)
-        if replaced and len(self._current) < len(before):
+        earlier, self._current = self._current, self._session.uids(self.key)
+        if replaced and len(self._current) < len(earlier):
             # napari selects the next shape when one vanishes.
-            with shapes.same_selection(self.layer, before, self._current):
+            with shapes.same_selection(self.layer, earlier, self._current):
                 pass
         if news or not table.has_columns(self.layer):
             with self._quietly():
                 self._write_table()
+            self._read = self._read[0], self._reader.rows()
         self._shown = self._session.table(self.key)
+        self._repair()
+
+    def _is_known(self, before: tuple[list[Seen], list[Row]]) -> bool:
+        """Whether shapes and rows are those of the last look, and so are their records."""
+        records = self._session.table(self.key)
+        return (
+            _are_same(self._read[0], before[0])
+            and _are_same(self._read[1], before[1])
+            and _are_same(records, self._shown)
+            and self._session.holds(self.key)
+            and table.has_columns(self.layer)
+        )
+
+    def _repair(self) -> None:
+        """Mend what napari may have left broken though no shape has changed."""
         table.reset_defaults(self.layer)
         shapes.trim_colours(self.layer)
         shapes.trim_vertices(self.layer)
@@ -243,9 +268,20 @@ class LayerBinding(TableBinding):
         """Follow a paste, which is announced in no other way, and edits in other tables."""
         if not self._writing:
             # What napari is adding it announces again, once all of it is there.
-            if not self.dragging and not self._adding:
+            if not self.dragging and not self._adding and not self._is_own_echo():
                 self.sync()
             self._changed()
+
+    def _is_own_echo(self) -> bool:
+        """Whether the table says what was read or written last, of as many shapes."""
+        seen, rows = self._read
+        complete = len(seen) == self.layer.nshapes and table.has_columns(self.layer)
+        return complete and _are_same(self._reader.rows(), rows)
+
+
+def _are_same(new: Sequence[object], old: Sequence[object]) -> bool:
+    """Whether two lists hold the very same objects."""
+    return len(new) == len(old) and all(map(is_, new, old))
 
 
 class PointsBinding(TableBinding):

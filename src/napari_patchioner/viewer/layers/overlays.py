@@ -299,10 +299,15 @@ def add_halo(viewer: Viewer, layer: Layer) -> bool:
     text.shared_program.frag = code.replace("void main", "uniform float u_rim;\nvoid main").replace(
         _END, _RIM + _END
     )
-    draw = text.draw
+    draw, is_warm = text.draw, False
 
     def draw_rims_first() -> None:
         """Draw all rims before all letters: they would cover the letters beside them."""
+        nonlocal is_warm
+        # Without letters, only that the first ones find everything compiled
+        if is_warm and not any(text.text):
+            return
+        is_warm = True
         for rim in (1.0, 0.0):
             text.shared_program["u_rim"] = rim
             draw()
