@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES
+from PIL import Image
 from published import clip, decap
-from small_gpu import SmallGpu
+from small_gpu import SmallGpu, load_mini
 
 from napari_patchioner import load_model
 from napari_patchioner.backbones.clip import ClipDense
+from napari_patchioner.cli import main
 from napari_patchioner.decoders import DeCapDecoder
 from napari_patchioner.devices import CPU, DeviceWarning, Placement, is_out_of_memory, noticed
 from napari_patchioner.regions import Box
@@ -272,3 +274,17 @@ def test_notices_go_where_they_are_wanted(tmp_path):
         "The GPU has too little memory to encode images, so the processor does it, which takes "
         "longer; close what else uses the GPU, or choose the device cpu."
     )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_command_line_says_once_what_the_processor_does(tmp_path, capfd, workers):
+    photos = [tmp_path / f"{name}.png" for name in "abc"]
+    for photo in photos:
+        Image.fromarray(IMAGE).save(photo)
+    out = ["--out", str(tmp_path / "out.csv"), "--workers", str(workers)]
+    assert main(["caption", *map(str, photos), "--regions", "whole", *out], load=load_mini) == 0
+    _, said = capfd.readouterr()
+    assert 1 <= said.count("too little memory to encode images") <= workers
+    assert "DeviceWarning" not in said
+    assert "3 done, 0 skipped, 0 failed" in said
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4

@@ -337,6 +337,18 @@ def noticed(notice: Notice) -> Iterator[None]:
         _NOTICE.reset(token)
 
 
+def once(notice: Notice) -> Notice:
+    """Return a function that passes each message on the first time only."""
+    said: set[str] = set()
+
+    def first(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            notice(message)
+
+    return first
+
+
 def notify(message: str) -> None:
     """Say to the person what they should know of; by default with a `DeviceWarning`."""
     notice = _NOTICE.get()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from napari_patchioner import Captioner, load_model
 from napari_patchioner.devices import Placement
 
 
@@ -85,3 +86,10 @@ class SmallGpu(Placement):
         placed = value.as_subclass(OnGpu)
         self.check(placed)
         return placed
+
+
+def load_mini(_model: str) -> Captioner:
+    """Load `mini` to a GPU that has room for nothing; it pickles."""
+    captioner = load_model("mini", engine="torch")
+    captioner.place(SmallGpu(room=2000))
+    return captioner

@@ -18,6 +18,7 @@ from queue import Queue
 from typing import Any, NamedTuple, TypeAlias
 
 from napari_patchioner.captioner import Captioner
+from napari_patchioner.devices import noticed, once
 from napari_patchioner.errors import PatchionerError
 
 from ._job import Job, Outcome, failure, read_source, reason, skipped, work
@@ -287,7 +288,8 @@ def _serve(pipe: Connection, load: Loader, model: str, threads: int) -> None:
         os.dup2(sys.stderr.fileno(), 1)
     read: Queue[tuple[Job, Any] | None] = Queue(1)
     threading.Thread(target=_read_ahead, args=(pipe, read), name="reading", daemon=True).start()
-    with suppress(EOFError, OSError), torch_threads(threads) as limit:
+    notice = noticed(once(partial(print, file=sys.stderr, flush=True)))
+    with suppress(EOFError, OSError), notice, torch_threads(threads) as limit:
         captioner = _lazily(load, model, limit)
         while (item := read.get()) is not None:
             job, source = item

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 # Nothing heavy here: Ctrl+C while the rest is imported gets its message as any other.
 from napari_patchioner import __version__
-from napari_patchioner.devices import CPU, DEVICES, ENGINES, choose
+from napari_patchioner.devices import CPU, DEVICES, ENGINES, choose, noticed, once
 from napari_patchioner.errors import PatchionerError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     try:
         try:
-            return _run(argv, load)
+            with noticed(once(lambda message: _say(f"napari-patchioner: {message}"))):
+                return _run(argv, load)
         finally:
             sys.stdout.flush()
     except PatchionerError as error:

@@ -3,8 +3,12 @@ from __future__ import annotations
 import inspect
 import threading
 
+import numpy as np
 import pytest
+from small_gpu import SmallGpu
 
+from napari_patchioner import load_model
+from napari_patchioner.devices import CPU
 from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.viewer.workers.models import KEPT, ModelRegistry, ModelStore
 
@@ -188,3 +192,110 @@ def test_the_store_knows_which_files_no_hub_holds():
     [alpha] = store.by_hand("alphaclip-b16")
     assert "AlphaCLIP on GitHub" in alpha
     assert list(store.by_hand("clip-b16")) == []
+
+
+class Placed:
+    """A model that notes where it goes."""
+
+    def __init__(self, name, placement, log):
+        self.name, self.placement, self.log = name, placement, log
+
+    def place(self, placement):
+        self.placement = placement
+        self.log.append((self.name, "gpu" if placement.is_gpu else "cpu"))
+
+
+def on_gpu(log, *names):
+    """Return a registry whose models with these names are loaded to a GPU."""
+    gpu = SmallGpu()
+
+    def load(name, progress):
+        log.append((name, "loaded"))
+        return Placed(name, gpu if name in names else CPU, log)
+
+    return ModelRegistry(load, list)
+
+
+def test_one_model_at_a_time_is_on_the_gpu():
+    log = []
+    registry = on_gpu(log, "a", "b")
+    use(registry, "a", "a", "b", "b", "a")
+    loaded = [("a", "loaded"), ("a", "cpu"), ("b", "loaded")]
+    assert log == [*loaded, ("b", "cpu"), ("a", "gpu")]
+
+
+def test_a_model_of_the_processor_stays_there():
+    log = []
+    registry = on_gpu(log, "a")
+    use(registry, "b", "a", "b")
+    assert log == [("b", "loaded"), ("a", "loaded")]
+
+
+def test_a_model_at_work_on_the_gpu_is_waited_for():
+    log, begun, go = [], threading.Event(), threading.Event()
+    registry = on_gpu(log, "a", "b")
+    waits = []
+
+    def progress(_fraction, message):
+        waits.append(message)
+        go.set()
+
+    def work():
+        with registry.using("a"):
+            begun.set()
+            assert go.wait(60)
+            log.append(("a", "done"))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    with registry.using("b", progress):
+        log.append(("b", "used"))
+    thread.join()
+    assert "waiting for another model to leave the GPU" in waits
+    order = [("a", "loaded"), ("a", "done"), ("a", "cpu"), ("b", "loaded"), ("b", "used")]
+    assert log == order
+
+
+def test_whoever_waits_for_the_gpu_can_cancel():
+    def stop(_fraction, _message):
+        raise Cancelled
+
+    log = []
+    registry = on_gpu(log, "a", "b")
+    with registry.using("a"):
+        with pytest.raises(Cancelled), registry.using("b", stop):
+            pytest.fail("the GPU was taken")
+        assert log == [("a", "loaded")]
+    use(registry, "b")
+    assert log == [("a", "loaded"), ("a", "cpu"), ("b", "loaded")]
+
+
+def test_models_that_are_forgotten_leave_the_gpu():
+    log = []
+    registry = on_gpu(log, "a")
+    with registry.using("a") as captioner:
+        gpu = captioner.placement
+    registry.forget()
+    assert registry.loaded == ()
+    assert gpu.counts["emptied"] == 1
+
+
+def test_two_real_models_change_places():
+    gpus = {}
+
+    def load(name, progress):
+        captioner = load_model("mini", engine="torch")
+        captioner.place(gpus.setdefault(name, SmallGpu()))
+        return captioner
+
+    registry = ModelRegistry(load, list)
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    with registry.using("a") as first:
+        grid = first.encode(image)
+    with registry.using("b"):
+        assert first.placement == first.backbone.placement == CPU
+    with registry.using("a") as again:
+        assert again is first
+        assert again.backbone.placement is gpus["a"]
+        np.testing.assert_array_equal(again.encode(image).embeddings, grid.embeddings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from threading import get_ident
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 import torch
 from napari.components import ViewerModel
 
-from napari_patchioner.devices import available_cores, torch_cores
+from napari_patchioner.devices import available_cores, notify, torch_cores
 from napari_patchioner.errors import Cancelled, RegionError
 from napari_patchioner.regions import Box, Polygon
 from napari_patchioner.viewer.session.session import Request
 from napari_patchioner.viewer.workers import hand as hand_module
+from napari_patchioner.viewer.workers import job as job_module
 from napari_patchioner.viewer.workers.caption import BATCH, caption_tasks
 from napari_patchioner.viewer.workers.job import Job, JobProgress
 
@@ -156,3 +158,24 @@ def test_a_job_ignores_its_own_warnings_and_leaves_those_of_other_threads_alone(
     with pytest.raises(UserWarning):
         warnings.warn("of the window", UserWarning, stacklevel=1)
     assert results == ["done"]
+
+
+def test_a_job_shows_its_notices_in_the_window_but_not_each_time(qtbot, monkeypatch):
+    shown, results = [], []
+    monkeypatch.setattr(job_module, "show_warning", lambda text: shown.append((text, get_ident())))
+
+    def work(progress):
+        for number in (1, 2, 1):
+            notify(f"notice {number} of {monkeypatch!r}")
+        return "done"
+
+    for _ in range(2):
+        job = Job(work)
+        job.delivered.connect(results.append)
+        with qtbot.waitSignal(job.ended):
+            job.start()
+    assert [(text[:8], thread) for text, thread in shown] == [
+        ("notice 1", get_ident()),
+        ("notice 2", get_ident()),
+    ]
+    assert results == ["done"] * 2

@@ -6,15 +6,17 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_patchioner.devices import follow_spared_cores, spared_cores
+from napari_patchioner.devices import follow_spared_cores, noticed, spared_cores
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.quiet import add_quiet_filter, ignored_warnings
 
@@ -22,6 +24,9 @@ from .hand import hand
 
 # How much a background thread gives way to all others.
 NICE = 10
+# How long, in seconds, a notice is not shown again.
+NOTICE_S = 60.0
+_shown: dict[str, float] = {}
 _gc_lock = threading.Lock()
 _gc_pauses = 0
 _gc_frozen = False
@@ -77,6 +82,7 @@ class _Mailbox:
     def __init__(self) -> None:
         self.notifier = _Notifier()
         self.results: deque[object] = deque()
+        self.notices: deque[str] = deque()
         self.end: list[Exception | None] = []
 
 
@@ -160,6 +166,8 @@ class Job(QObject):  # type: ignore[misc]
         self._on_arrived()
 
     def _on_arrived(self) -> None:
+        while self._mailbox.notices:
+            _show_notice(self._mailbox.notices.popleft())
         while self._mailbox.results:
             result = self._mailbox.results.popleft()
             if not self.progress.cancelled.is_set():
@@ -168,6 +176,14 @@ class Job(QObject):  # type: ignore[misc]
             error = self._mailbox.end.pop()
             self.ended.emit(Cancelled() if self.progress.cancelled.is_set() else error)
             self.deleteLater()
+
+
+def _show_notice(message: str) -> None:
+    """Show what a person should know of, but not for every region the same."""
+    now = time.monotonic()
+    if now - _shown.get(message, -NOTICE_S) >= NOTICE_S:
+        _shown[message] = now
+        show_warning(message)
 
 
 def error_message(error: Exception, failure: str, advice: str = "") -> str:
@@ -190,9 +206,14 @@ def _run(
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     error: Exception | None = None
+
+    def notice(message: str) -> None:
+        mailbox.notices.append(message)
+        mailbox.notifier.announce()
+
     try:
         # napari shows every warning to the person; deprecations in libraries do not concern them.
-        with ignored_warnings(), spared_cores(hand.spared):
+        with ignored_warnings(), noticed(notice), spared_cores(hand.spared):
             results = function(*arguments, progress)
             for result in results if isinstance(results, Iterator) else (results,):
                 mailbox.results.append(result)

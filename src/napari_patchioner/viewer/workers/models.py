@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from threading import Lock
 
 from napari_patchioner import models
 from napari_patchioner.captioner import Captioner
+from napari_patchioner.devices import CPU, Placeable, Placement
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import ModelCard, load_model
 from napari_patchioner.models.embedded import HEADS
 from napari_patchioner.models.install import find_preset
+from napari_patchioner.models.memories import move
 from napari_patchioner.models.store import store_folder
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.viewer.preferences import preference
@@ -58,6 +61,8 @@ class ModelRegistry:
         self._loaded: OrderedDict[str, Captioner] = OrderedDict()
         self._users: Counter[str] = Counter()
         self._leaving: set[str] = set()
+        # Where models run that were loaded to a GPU; one of them at a time is there
+        self._homes: dict[str, Placement] = {}
         self._state, self._loading = Lock(), Lock()
 
     @property
@@ -90,7 +95,9 @@ class ModelRegistry:
                 raise ModelError("this model is being removed; choose another one")
             self._users[model] += 1
         try:
-            yield self._kept(model) or self._loaded_alone(model, progress)
+            captioner = self._kept(model) or self._loaded_alone(model, progress)
+            self._return_to_gpu(model, captioner, progress)
+            yield captioner
         finally:
             with self._state:
                 self._users[model] -= 1
@@ -137,24 +144,65 @@ class ModelRegistry:
     def forget(self) -> None:
         """Drop all models that nobody uses at the moment; they are loaded anew when wanted."""
         with self._state:
+            before = [
+                captioner.placement for captioner in self._loaded.values() if _on_gpu(captioner)
+            ]
             self._drop(0)
+        for placement in before:
+            placement.empty_cache()
 
     def _loaded_alone(self, model: str, progress: Progress) -> Captioner:
         """Load a model, and no other one at the same time."""
-        # Whoever waits for the lock can cancel.
-        while not self._loading.acquire(timeout=CHECK_S):
-            progress(0.0, "waiting for a model to load")
-        try:
+        with self._alone(progress):
             captioner = self._kept(model)
             if captioner is None:
                 with self._state:
                     self._drop(KEPT - 1)
+                self._clear_gpu(model, progress)
                 captioner = self._load(model, progress)
                 with self._state:
                     self._loaded[model] = captioner
+                    self._homes.pop(model, None)
+                    if _on_gpu(captioner):
+                        self._homes[model] = captioner.placement
             return captioner
+
+    @contextmanager
+    def _alone(self, progress: Progress) -> Iterator[None]:
+        """Let no other model be loaded or moved meanwhile; whoever waits for that can cancel."""
+        while not self._loading.acquire(timeout=CHECK_S):
+            progress(0.0, "waiting for a model to load")
+        try:
+            yield
         finally:
             self._loading.release()
+
+    def _return_to_gpu(self, model: str, captioner: Captioner, progress: Progress) -> None:
+        """Have a model that was loaded to a GPU be there, alone."""
+        home = self._homes.get(model)
+        if home is None or captioner.placement == home:
+            return
+        with self._alone(progress):
+            if captioner.placement != home:
+                self._clear_gpu(model, progress)
+                move(captioner, home)
+
+    def _clear_gpu(self, model: str, progress: Progress) -> None:
+        """Move all other models off the GPU, once they are not in use: two may be too large."""
+        while True:
+            with self._state:
+                others = [
+                    name
+                    for name, captioner in self._loaded.items()
+                    if name != model and _on_gpu(captioner)
+                ]
+                idle = [self._loaded[name] for name in others if not self._users[name]]
+            for captioner in idle:
+                move(captioner, CPU)
+            if len(idle) == len(others):
+                return
+            progress(0.0, "waiting for another model to leave the GPU")
+            time.sleep(CHECK_S)
 
     def _kept(self, model: str) -> Captioner | None:
         """Return a model that is in memory, and note that it was used."""
@@ -168,6 +216,10 @@ class ModelRegistry:
         idle = [model for model in self._loaded if not self._users[model]]
         for model in idle[: max(0, len(self._loaded) - kept)]:
             del self._loaded[model]
+
+
+def _on_gpu(captioner: Captioner) -> bool:
+    return isinstance(captioner, Placeable) and captioner.placement.is_gpu
 
 
 @cache
