@@ -32,6 +32,7 @@ PARTS = {
     "window": "In the window",
     "folder": "Folders",
     "slide": "A slide",
+    "gpu": "On a GPU",
 }
 BEGIN, END = "<!-- begin performance -->", "<!-- end performance -->"
 
@@ -61,7 +62,8 @@ def main() -> None:
         except subprocess.CalledProcessError:
             failed.append(part)
             continue
-        print(as_table(_rows(figures[part])), flush=True)
+        if figures[part]:
+            print(as_table(_rows(figures[part])), flush=True)
     told = {"machine": machine(options.threads), "quick": options.quick, "parts": figures}
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -106,7 +108,9 @@ def _write_table(page: Path, told: dict[str, Any]) -> None:
     """Put all tables between the marks of a page."""
     tables = [f"Measured on {told['machine']}."]
     tables += [
-        f"### {PARTS[part]}\n\n{as_table(_rows(rows))}" for part, rows in told["parts"].items()
+        f"### {PARTS[part]}\n\n{as_table(_rows(rows))}"
+        for part, rows in told["parts"].items()
+        if rows
     ]
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
