@@ -343,6 +343,19 @@ def test_what_is_shown_on_a_screen_is_not_its_colour() -> None:
     assert suiting({"purple": 0.9, "black": 0.8}, "dog") == {"black": 0.8}
 
 
+def test_white_things_in_the_shade_are_not_called_gray() -> None:
+    assert suiting({"gray": 0.9, "smooth": 0.8}, "truck") == {"smooth": 0.8}
+    assert suiting({"gray": 0.9}, "elephant") == {"gray": 0.9}
+
+
+def test_in_the_dark_nothing_is_black() -> None:
+    image = plain((200, 30, 30))
+    image[120:360, 160:480] = 12
+    axes = appearance_axes(image, GRID)[8:22, 11:29].reshape(-1, len(AXES)).mean(0, keepdims=True)
+    assert attributes(axes, [40.0])[0]["black"] > 0.9
+    assert "black" not in attributes(axes, [20.0])[0]
+
+
 def test_two_equal_colours_give_no_colour_word() -> None:
     image = plain((200, 30, 30))
     image[:, 320:] = (30, 60, 200)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.bridges import NormalizeBridge, ThroughText
 from napari_patchioner.bridges.appearance import AXES
 from napari_patchioner.bridges.base import Query
@@ -18,8 +19,9 @@ from napari_patchioner.bridges.concepts import (
 )
 from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.progress import no_progress
-from napari_patchioner.regions import GridTransform
+from napari_patchioner.regions import Box, GridTransform, cover
 
 NAMES = ("cat", "dog", "cup", "mug", "violin")
 CHANNELS = 3
@@ -84,6 +86,19 @@ def test_the_strongest_concept_comes_first():
     output = make_bridge().project(make_vectors({CHANNELS: 1}, {CHANNELS + 1: 1}), Scene())
     assert [seen.concepts[0][0] for seen in output.evidence] == ["cat", "dog"]
     assert all(seen.verdict == "sure" for seen in output.evidence)
+
+
+@pytest.mark.parametrize(("around", "black"), [((200, 30, 30), True), ((30, 25, 20), False)])
+def test_black_is_said_where_it_is_light_enough_around(around, black):
+    image = np.full((480, 640, 3), around, np.uint8)
+    image[180:300, 240:400] = 12
+    axes = appearance_axes(image, (30, 40))
+    seen = np.zeros((30, 40, CHANNELS + 4), np.float32)
+    transform = GridTransform((480, 640), (30, 40))
+    grid = FeatureGrid(np.concatenate([seen, axes], 2), transform, "", measures={"photograph": 1.0})
+    covers = [cover(Box(180, 240, 299, 399), transform)]
+    output = make_bridge().project(pool(grid, covers), grid, covers=covers)
+    assert ("black" in output.evidence[0].attributes) is black
 
 
 def test_a_hidden_unit_speaks_only_where_it_is_positive():

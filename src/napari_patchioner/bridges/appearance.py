@@ -136,6 +136,8 @@ _STEPS = ((10, 1), (25, 5), (100, 10), (300, 50), (1000, 100))
 _SIZES = ((8.0, 26.0, 75.0), ("tiny", "small", "", "large"))
 _WIDTHS = ((9.0,), ("thin", "thick"))
 _MIN_STRENGTH = 0.05
+# Below this lightness of what is around a thing it is too dark to call that black.
+_NIGHT = 29.0
 _NO_COLOURS_SAID = """
     television, computer monitor, computer, laptop, keyboard, remote control, cell phone, telephone,
     video game, game controller, picture, mirror, window, clock, digital clock, sign, street sign,
@@ -150,6 +152,12 @@ _NO_COLOURS_SAID = """
 """
 _COLOURLESS = frozenset(re.split(r",\s+", _NO_COLOURS_SAID.strip()))
 _FURRED = frozenset(("cow", "dog", "cat", "horse", "sheep", "bear", "elephant", "zebra", "giraffe"))
+# Of other things in photographs that look gray most are white ones in the shade, or glass.
+_NAMES_OF_GRAY = """
+    elephant, hippopotamus, rhinoceros, koala, wolf, squirrel, mouse, dolphin, seal, shark, whale,
+    heron, statue, standing stones, stone wall, rocks, road
+"""
+_GRAYISH = frozenset(re.split(r",\s+", _NAMES_OF_GRAY.strip()))
 _UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
 # Units of lengths, in metres, and those to go to from one that makes long numbers.
 _METRES = {"nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
@@ -199,13 +207,19 @@ def describe(
     return [re.sub(r"\ba (?=[aeo])", "an ", phrase) for phrase in phrases]
 
 
-def attributes(axes: npt.NDArray[np.float32]) -> list[dict[str, float]]:
+def attributes(
+    axes: npt.NDArray[np.float32], around: npt.ArrayLike | None = None
+) -> list[dict[str, float]]:
     """Adjectives that most pixels of each region support, and their strength, 0 to 1.
 
     Of ``axes`` (n, len(AXES)), averaged over each region: colour terms, ``dark``, ``bright``,
-    ``smooth``, ``striped``, ``grainy``, ``textured`` and ``spotted``.
+    ``smooth``, ``striped``, ``grainy``, ``textured`` and ``spotted``. ``around`` is the lightness
+    of each region with what lies around it, where it is known: in the dark nothing is black.
     """
     strengths = [_strengths(_View(row)) for row in axes]
+    for row, lightness in enumerate([] if around is None else np.asarray(around).tolist()):
+        if lightness < _NIGHT:
+            strengths[row].pop("black", None)
     return [{name: s for name, s in row.items() if s > _MIN_STRENGTH} for row in strengths]
 
 
@@ -497,7 +511,7 @@ def suiting(words: dict[str, float], name: str) -> dict[str, float]:
     """Leave out the colours that are no colour of a thing of this name.
 
     What a screen, a page or a bowl shows is what is on or in it, behind a bicycle or a fork lies
-    most of the region, and white goods have the colour of their light.
+    most of the region, and white goods have the colour of their light. Gray is said of few.
 
     Examples
     --------
@@ -509,6 +523,8 @@ def suiting(words: dict[str, float], name: str) -> dict[str, float]:
         unfit = COLOURS
     elif name in _FURRED:
         unfit = _UNNATURAL
+    if name not in _GRAYISH:
+        unfit = (*unfit, "gray")
     return {word: strength for word, strength in words.items() if word not in unfit}
 
 

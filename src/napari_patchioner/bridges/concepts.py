@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
 from collections.abc import Callable, Sequence
@@ -51,6 +52,8 @@ _MIN_PROBABILITY = 1e-3
 _MIN_OPEN = 0.02
 # Deviation of the weight of patches around the middle of a region, in sides of it.
 _MIDDLE = 0.18
+# What is around a region reaches so far, in longer sides of it.
+_MARGIN = 0.3
 # What one of two looks rules out may still be so.
 _LEAST = 1e-4
 # Probabilities are no nearer to 0 and 1 than this where their odds are taken.
@@ -121,7 +124,7 @@ class ConceptBridge(Bridge):
         """
         vectors, grid, covers, patches = query.vectors, query.grid, query.covers, query.patches
         features, axes = vectors[:, : -len(AXES)], vectors[:, -len(AXES) :]
-        measured = attributes(_middles(axes, grid, covers))
+        measured = attributes(_middles(axes, grid, covers), _lightness_around(grid, covers))
         probabilities = self.named(features)
         photograph = grid.measures.get("photograph", 1.0)
         rows = [row for row, vector in query.close_ups.items() if vector.ndim == 1]
@@ -367,6 +370,22 @@ def _unit(pixel_size: str | None, grid: FeatureGrid) -> tuple[float, str] | None
         return None
     length, unit = as_length(pixel_size)
     return length * max(grid.transform.extent[2:]) / LONG_SIDE, unit
+
+
+def _lightness_around(grid: FeatureGrid, covers: Sequence[PatchWeights]) -> FloatArray | None:
+    """Lightness of each region together with a margin around it, shape (n,)."""
+    if not covers:
+        return None
+    plane = grid.embeddings[..., AXES.index("lightness") - len(AXES)]
+    means = []
+    for region in covers:
+        (top, bottom), (left, right) = (
+            (places.min(), places.max() + 1) for places in (region.rows, region.columns)
+        )
+        margin = math.ceil(_MARGIN * max(bottom - top, right - left))
+        part = plane[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
+        means.append(part.mean())
+    return np.array(means, np.float32)
 
 
 def _middles(axes: FloatArray, grid: FeatureGrid, covers: Sequence[PatchWeights]) -> FloatArray:
