@@ -14,11 +14,12 @@ from published import clip, decap
 from small_gpu import SmallGpu, load_mini
 
 from napari_patchioner import load_model
+from napari_patchioner.backbones import RegionEncoder
 from napari_patchioner.backbones.clip import ClipDense
 from napari_patchioner.cli import main
 from napari_patchioner.decoders import DeCapDecoder
 from napari_patchioner.devices import CPU, DeviceWarning, Placement, is_out_of_memory, noticed
-from napari_patchioner.regions import Box
+from napari_patchioner.regions import Box, cover_all
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
 HALF = Placement("cpu", "bfloat16")
@@ -115,6 +116,33 @@ def test_a_gpu_with_room_does_all_of_it(tmp_path):
     backbone.place(gpu)
     np.testing.assert_array_equal(backbone.encode(IMAGE).embeddings, expected.embeddings)
     assert gpu.counts == {"network": 1, "tensor": 1, "moves": 2}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_backbone_hands_over_what_a_gpu_computed(name, tmp_path):
+    kind = FAMILIES[name]
+    backbone = kind.open(kind.write(tmp_path, 2), size=3 * kind.patch)
+    backbone.place(SmallGpu(dtype="float16"))
+    grid = backbone.encode(IMAGE)
+    assert type(grid.embeddings) is np.ndarray
+    if isinstance(backbone, RegionEncoder):
+        weights = cover_all([Box(0, 0, 30, 30)] * 2, grid.transform)
+        assert type(backbone.embed_regions(grid, weights)) is np.ndarray
+
+
+def test_regions_that_do_not_fit_are_encoded_fewer_at_once(tmp_path):
+    kind = FAMILIES["alphaclip"]
+    backbone = kind.open(kind.write(tmp_path, 2), size=3 * kind.patch)
+    grid = backbone.encode(IMAGE)
+    weights = cover_all([Box(0, 0, 10 + n, 30) for n in range(5)], grid.transform)
+    expected = backbone.embed_regions(grid, weights)
+    # Two pictures of three channels fit, five do not.
+    gpu = SmallGpu(room=3 * 3 * kind.patch**2 * 3 * 3 * 4)
+    backbone.place(gpu)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeviceWarning)
+        np.testing.assert_allclose(backbone.embed_regions(grid, weights), expected, atol=1e-5)
+    assert gpu.counts["refused"] == 1
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -22,6 +22,8 @@ class OnGpu(torch.Tensor):
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         if func is torch.Tensor.cpu:
             return args[0].as_subclass(torch.Tensor)
+        if func in (torch.Tensor.numpy, torch.Tensor.__array__):
+            raise TypeError("can't convert a tensor on a GPU to numpy; use Tensor.cpu() first")
         result = super().__torch_function__(func, types, args, kwargs)
         for made in result if isinstance(result, tuple) else (result,):
             if isinstance(made, OnGpu):

@@ -366,14 +366,15 @@ class PromptDecoder(GptDecoder):
         The exponential of the mean loss of every token but the first; not a number for a text of
         one token. The published code gives this as a score.
         """
-        perplexities = []
-        for text in texts:
-            tokens = torch.tensor([self.tokenizer.encode(text)], dtype=torch.long)
+
+        def work(rows: slice) -> float:
+            tokens = torch.tensor([self.tokenizer.encode(texts[rows.start])], dtype=torch.long)
             tokens = tokens[:, : self.model.config.positions].to(self.model.tokens.weight.device)
             hidden, _ = self.model.run(self.model.tokens(tokens))
             logits = self.model.head(hidden[0, :-1])
-            perplexities.append(float(functional.cross_entropy(logits, tokens[0, 1:]).exp()))
-        return perplexities
+            return float(functional.cross_entropy(logits, tokens[0, 1:]).exp())
+
+        return in_parts(self, len(texts), 1, work, _GENERATE)
 
     def _encode_inside(self, phrase: str) -> list[int]:
         return self.tokenizer.encode(f" {phrase}")
