@@ -134,11 +134,12 @@ def test_memory_may_run_out_at_any_moment(bank, failing):
 
 @pytest.mark.parametrize("k", [1, 3, ROWS])
 @pytest.mark.parametrize("usable", [ROWS, 3000, 3, 0])
-def test_of_equal_sentences_the_first_comes_first(bank, k, usable):
+@pytest.mark.parametrize("placement", [CPU, SmallGpu()], ids=["cpu", "gpu"])
+def test_of_equal_sentences_the_first_comes_first(bank, k, usable, placement):
     among = np.zeros(ROWS, bool)
     among[np.random.default_rng(2).permutation(ROWS)[:usable]] = True
     opened = MemoryBank.open(bank)
-    opened.place(SmallGpu())
+    opened.place(placement)
     found = opened.nearest(EXACT, k, among=None if usable == ROWS else among)
     rows = np.asarray(opened.embeddings, np.float32)
     cosines = np.where(among, EXACT @ rows.T / opened.lengths, -np.inf)

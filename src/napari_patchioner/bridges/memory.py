@@ -507,7 +507,13 @@ class _Ranking:
         """Return the nearest of those that some queries have and of others."""
         columns = np.arange(cosines.shape[1])[None].repeat(len(cosines), axis=0)
         if cosines.shape[1] > self.k:
-            columns = np.sort(np.argpartition(-cosines, self.k - 1, axis=1)[:, : self.k], axis=1)
+            least = np.partition(cosines, -self.k, axis=1)[:, -self.k, None]
+            chosen, equal = cosines > least, cosines == least
+            room = self.k - np.count_nonzero(chosen, axis=1)
+            # Of those that come last, which may be many, the first.
+            for row in np.flatnonzero(np.count_nonzero(equal, axis=1) > room):
+                equal[row, np.flatnonzero(equal[row])[room[row] :]] = False
+            columns = np.nonzero(chosen | equal)[1].reshape(len(cosines), self.k)
         both = np.hstack([self.cosines[queries], np.take_along_axis(cosines, columns, axis=1)])
         indices = np.hstack([self.indices[queries], rows[columns]])
         order = np.argsort(-both, axis=1, kind="stable")[:, : self.k]
