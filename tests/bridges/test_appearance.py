@@ -224,6 +224,18 @@ def test_open_and_touching_rings_are_no_lines() -> None:
     assert text.startswith("about 35")
 
 
+def test_a_halo_with_a_nick_is_a_ring() -> None:
+    rows, columns = np.indices((480, 640))
+    away = np.hypot(rows - 260, columns - 300)
+    image = plain((95, 95, 95))
+    image[(away > 60) & (away < 92)] = 25
+    image[away < 50] = 220
+    image[258:262, 374:378] = 95
+    text = words(image)
+    assert "line" not in text
+    assert {"black", "gray"} <= set(text.split())
+
+
 def test_grain() -> None:
     noise = np.random.default_rng(0).normal(128, 40, (480, 640, 1)).clip(0, 255)
     image = np.repeat(noise, 3, 2).astype(np.uint8)

@@ -48,6 +48,8 @@ _HOLLOW = 3.0
 # Lines are so many times longer than wide.
 _LINE = 9.0
 _RING_HOLE = 0.12
+# Holes that are so much smaller than the largest of a mark do not count.
+_TINY_HOLE = 0.05
 # Directions in which marks are measured, what is missing in the corners of those with straight
 # sides, and how deep these are at least, in pixels.
 _DIRECTIONS = np.linspace(0, np.pi / 2, 45, endpoint=False)
@@ -118,7 +120,7 @@ class Marks:
     depth : ndarray of float, shape (n,)
         Radius of the largest disc inside, in pixels.
     holes, hole_area : ndarray of float, shape (n,)
-        How many holes, and their square pixels.
+        How many holes, without tiny ones beside others, and the square pixels of all.
     missing : ndarray of float, shape (n,)
         Area of the smallest rectangle around the mark that the mark, with its holes, does not
         take, over the square of the shorter side: 0 for rectangles, 0.21 for discs and rods with
@@ -578,12 +580,13 @@ def _apart(labels: Labels) -> npt.NDArray[np.bool_]:
 
 
 def _holes(labels: Labels, count: int) -> tuple[Columns, Columns]:
-    """Count and measure, in square pixels, the holes in each mark."""
-    numbers, areas = np.zeros(count), np.zeros(count)
+    """Count the holes in each mark, but for tiny ones beside others, and measure all of them."""
+    numbers, areas, largest = np.zeros(count), np.zeros(count), np.zeros(count)
     _, owner, sizes = _enclosed(labels)
-    chosen = owner > 0
-    np.add.at(numbers, owner[chosen] - 1, 1.0)
-    np.add.at(areas, owner[chosen] - 1, sizes[chosen])
+    owner, sizes = owner[owner > 0] - 1, sizes[owner > 0]
+    np.maximum.at(largest, owner, sizes)
+    np.add.at(numbers, owner, sizes > _TINY_HOLE * largest[owner])
+    np.add.at(areas, owner, sizes)
     return numbers, areas
 
 
