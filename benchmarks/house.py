@@ -34,7 +34,7 @@ FLOORS = [
     {"backbones"},
     {"captioner", "pyramid"},
     {"models", "annotations"},
-    {"training", "evaluation", "batch", "teaching"},
+    {"training", "evaluation", "batch", "grounding", "teaching"},
     {"cli", "viewer", "demo", "__main__"},
 ]
 # Words that belong to no field; the vocabulary has one the reader knows for each of them.

@@ -300,3 +300,36 @@ def test_regions_go_among_sentences(photograph, tower):
     else:
         assert asked == [[seen.text for seen in output.evidence]]
         assert made == pytest.approx(6**-0.5)
+
+
+def test_a_phrase_may_mean_several_concepts():
+    meanings = {"feline": np.eye(6)[0], "vessel": np.eye(6)[2] + 0.95 * np.eye(6)[3]}
+
+    def embed_text(texts):
+        rows = [meanings.get(text, np.eye(6)[5]) for text in texts]
+        return np.array(rows, np.float32)
+
+    embeddings = np.eye(len(NAMES), 6, dtype=np.float16)
+    parts = (make_head(), make_imagenet(), NAMES, embeddings, ("red",), [("cup", "mug")])
+    bridge = ConceptBridge(*parts, embed_text, meanings={"pet": [NAMES[0], NAMES[1]]})
+    vectors = make_vectors({CHANNELS: 1}, {CHANNELS + 2: 1})
+    said = bridge.phrase_probabilities(
+        vectors, ["a Cat", "cup", "pet", "feline", "vessel", "stone"]
+    )
+    probabilities = bridge.probabilities(vectors[:, : -len(AXES)])
+    cat, cup = probabilities[:, 0], probabilities[:, 2:4].sum(axis=1)
+    wanted = [cat, cup, probabilities[:, :2].sum(axis=1), cat, cup]
+    np.testing.assert_allclose(said[:, :5].T, wanted, rtol=1e-4)
+    assert set(bridge.phrase_meaning("vessel")) == {"cup", "mug"}
+    assert (bridge.phrase_meaning("stone") == ()) == np.isnan(said[:, 5]).all()
+    through = ThroughText(bridge, NormalizeBridge())
+    np.testing.assert_array_equal(through.phrase_probabilities(vectors, ["cup"])[:, 0], said[:, 1])
+    assert through.phrase_meaning("pet") == bridge.phrase_meaning("pet")
+
+
+def test_adjectives_of_regions_are_the_shares_of_colours():
+    vectors = make_vectors({}, {})
+    vectors[0, vectors.shape[1] - len(AXES) + AXES.index("share_red")] = 0.8
+    vectors[1, vectors.shape[1] - len(AXES) + AXES.index("share_blue")] = 0.8
+    strengths = make_bridge().adjective_strengths(vectors, ["red", "blue"])
+    np.testing.assert_array_equal(strengths, np.eye(2))

@@ -112,6 +112,27 @@ class WordReader(Protocol):
         """
 
 
+@runtime_checkable
+class PhraseReader(Protocol):
+    """A bridge that says how likely regions show what a phrase means, be it wider than a word."""
+
+    def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
+        """Return what the bridge knows that a phrase may mean, the nearest first."""
+
+    def phrase_probabilities(
+        self, vectors: npt.NDArray[np.float32], phrases: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Return how likely each region shows each phrase, shape (n, phrases); NaN where unknown.
+
+        The vectors, (n, dim), are pooled embeddings.
+        """
+
+    def adjective_strengths(
+        self, vectors: npt.NDArray[np.float32], adjectives: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Return how much each region has each colour or texture, shape (n, adjectives), 0 to 1."""
+
+
 class ThroughText(Bridge):
     """Goes by way of a space of sentences to another bridge, such as one over a memory bank.
 
@@ -148,6 +169,26 @@ class ThroughText(Bridge):
         if isinstance(self.space, WordReader):
             return self.space.word_probabilities(vectors, words)
         return np.full((len(vectors), len(words)), np.nan, np.float32)
+
+    def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
+        """Return what a phrase may mean, as ``space`` does if it can."""
+        return self.space.phrase_meaning(phrase) if isinstance(self.space, PhraseReader) else ()
+
+    def phrase_probabilities(
+        self, vectors: npt.NDArray[np.float32], phrases: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Say how likely each region shows each phrase, as ``space`` does if it can."""
+        if isinstance(self.space, PhraseReader):
+            return self.space.phrase_probabilities(vectors, phrases)
+        return np.full((len(vectors), len(phrases)), np.nan, np.float32)
+
+    def adjective_strengths(
+        self, vectors: npt.NDArray[np.float32], adjectives: Sequence[str]
+    ) -> npt.NDArray[np.float32]:
+        """Say how much each region has each colour or texture, as ``space`` does if it can."""
+        if isinstance(self.space, PhraseReader):
+            return self.space.adjective_strengths(vectors, adjectives)
+        return np.ones((len(vectors), len(adjectives)), np.float32)
 
 
 class NormalizeBridge(Bridge):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,13 +15,14 @@ import numpy.typing as npt
 
 from napari_patchioner.checkpoints import own_file_damaged, read_notes, read_own_arrays
 from napari_patchioner.decoders import Evidence, Thing
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 from napari_patchioner.decoders.options import as_length
 from napari_patchioner.devices import product
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid, pool
 from napari_patchioner.regions import PatchWeights
 
-from .appearance import AXES, LONG_SIDE, attributes, describe, suiting
+from .appearance import AXES, LONG_SIDE, attributes, describe, ramp, suiting
 from .around import pool_around
 from .base import Bridge, BridgeOutput, Query, unit_rows
 from .things import (
@@ -61,6 +62,14 @@ _FARTHEST = 1e-4
 
 # Cosine similarity from which a word means the same as the name of a concept.
 _SAME_MEANING = 0.75
+# From the first share of a region on it has a colour, at the second for sure; what is gray, white
+# or black, or brown, is more often something else.
+_COLOUR_SHARES, _GRAY_SHARES = (0.04, 0.4), (0.15, 0.6)
+_GRAYS = ("black", "white", "gray", "brown")
+_BALANCED = [AXES.index(f"balanced_{colour}") for colour in COLOURS]
+# What a phrase may mean: names so near to it among sentences, beside the nearest that is nearer
+# than the least, count in part.
+_LEAST_MEANING, _BELOW_BEST, _MEANINGS = 0.5, 0.2, 12
 _ARTICLE = re.compile(r"^(?:an?|the|my) ")
 
 # ImageNet's probability that speaks neither for nor against a concept.
@@ -81,7 +90,7 @@ class ConceptBridge(Bridge):
     offered side by side ("mug" and "cup"): the most probable of a group stands for all of it.
     ``embed_text``, texts to rows of length d, is the text tower of the embeddings, where there is
     one; ``things`` says what of a whole picture is mentioned, where regions are named alone
-    without it.
+    without it. ``meanings`` are other words and the names of concepts they may mean.
     """
 
     def __init__(
@@ -94,6 +103,7 @@ class ConceptBridge(Bridge):
         groups: Sequence[Sequence[str]] = (),
         embed_text: Callable[[Sequence[str]], FloatArray] | None = None,
         things: ThingHead | None = None,
+        meanings: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._embed_text = embed_text
         self._things = things
@@ -107,6 +117,11 @@ class ConceptBridge(Bridge):
         members = [[index[name] for name in group if name in index] for group in groups]
         self._groups = [group for group in members if len(group) > 1]
         self._index, self._meant = index, dict[str, int | None]()
+        self._meanings = meanings or {}
+        # Of the phrases asked about so far, how much each concept is what they mean
+        self._shares: dict[str, FloatArray] = {}
+        # The vectors that phrases were asked of last, and the probabilities of all concepts there
+        self._asked: tuple[weakref.ref[FloatArray], FloatArray] | None = None
 
     @property
     def text_dim(self) -> int:
@@ -323,6 +338,77 @@ class ConceptBridge(Bridge):
                 group = next((group for group in self._groups if concept in group), [concept])
                 chances[:, column] = probabilities[:, group].sum(axis=1)
         return chances
+
+    def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
+        """Return the concepts that a phrase may mean, the nearest first; none where none is near.
+
+        That of this name with its group, all that a wider word stands for ("animal"), or else those
+        whose names lie near it among sentences.
+        """
+        shares = self._shares_of(phrase)
+        order = np.argsort(-shares, kind="stable")
+        return tuple(self._names[row] for row in order if shares[row] > 0)
+
+    def phrase_probabilities(self, vectors: FloatArray, phrases: Sequence[str]) -> FloatArray:
+        """Return how likely each region shows what a phrase may mean, shape (n, phrases).
+
+        The vectors (n, dim) are pooled ``[features | appearance axes]``; see `phrase_meaning`. Of a
+        phrase that means no concept all are NaN.
+        """
+        shares = np.stack([self._shares_of(phrase) for phrase in phrases], axis=1)
+        asked = self._asked
+        if asked is None or asked[0]() is not vectors:
+            # The same windows are asked about phrase after phrase.
+            asked = weakref.ref(vectors), self.probabilities(vectors[:, : -len(AXES)])
+            self._asked = asked
+        chances = product(asked[1], shares)
+        chances[:, ~shares.any(axis=0)] = np.nan
+        return np.asarray(np.minimum(chances, 1), np.float32)
+
+    def adjective_strengths(self, vectors: FloatArray, adjectives: Sequence[str]) -> FloatArray:
+        """Return how much regions have each of some adjectives, shape (n, adjectives), 0 to 1.
+
+        The vectors (n, dim) are pooled ``[features | appearance axes]``. Any of the colours of a
+        region counts by the share that it takes, which need not be the largest; other adjectives
+        are those of `attributes`.
+        """
+        axes = vectors[:, -len(AXES) :]
+        strengths = np.zeros((len(vectors), len(adjectives)), np.float32)
+        others = [adjective for adjective in adjectives if adjective not in COLOURS]
+        measured = attributes(axes) if others else []
+        for column, adjective in enumerate(adjectives):
+            if adjective in others:
+                strengths[:, column] = [words.get(adjective, 0.0) for words in measured]
+                continue
+            own = axes[:, AXES.index(f"share_{adjective}")]
+            # Pictures without any colour have no balanced shares.
+            balanced = axes[:, AXES.index(f"balanced_{adjective}")]
+            has_colour = axes[:, _BALANCED].any(axis=1)
+            share = np.where(has_colour, (own + balanced) / 2, own)
+            low, high = _GRAY_SHARES if adjective in _GRAYS else _COLOUR_SHARES
+            strengths[:, column] = ramp(share, low, high)
+        return strengths
+
+    def _shares_of(self, phrase: str) -> FloatArray:
+        """Return how much each concept is what a phrase means, shape (concepts,), 0 to 1."""
+        phrase = _ARTICLE.sub("", phrase.strip().casefold())
+        if phrase in self._shares:
+            return self._shares[phrase]
+        shares = np.zeros(len(self._names), np.float32)
+        forms = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), f"{phrase}s")
+        names = next((self._meanings[form] for form in forms if form in self._meanings), ())
+        exact = [self._index[name] for name in (*forms, *names) if name in self._index]
+        for concept in exact:
+            group = next((group for group in self._groups if concept in group), [concept])
+            shares[group] = 1
+        if phrase and not exact and self._embed_text is not None:
+            likeness = self._embeddings @ unit_rows(self._embed_text([phrase]))[0]
+            near = np.argsort(-likeness, kind="stable")[:_MEANINGS]
+            best = float(likeness[near[0]])
+            rise = (likeness[near] - (best - _BELOW_BEST)) / (_BELOW_BEST / 2)
+            shares[near] = np.where(likeness[near] < _LEAST_MEANING, 0, rise.clip(0, 1))
+        self._shares[phrase] = shares
+        return shares
 
     def _concept(self, word: str) -> int | None:
         """Return which concept a word means, if any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from .preset import ModelCard
 if TYPE_CHECKING:
     from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.backbones.mini_text import MiniText
+    from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 FOLDER = Path(__file__).parent / "embedded"
 SHARED = (
@@ -67,6 +68,10 @@ NEAR = (
 )
 
 
+KINDS = ("person", "animal", "vehicle", "food", "furniture", "clothing", "instrument", "building")
+"""Kinds of concepts that are words of their own: a phrase of one means all of that kind."""
+
+
 def embedded_cards() -> list[ModelCard]:
     """Cards of the embedded models, the default first."""
     sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
@@ -105,6 +110,17 @@ class EmbeddedBackbone:
         return MiniBackbone(FOLDER / "backbone.safetensors", gate, load_text_tower())
 
 
+def _meanings(concepts: Sequence[Concept]) -> dict[str, list[str]]:
+    """Return the concepts that words other than their names stand for: plurals, kinds, synonyms."""
+    meanings: dict[str, list[str]] = {}
+    for concept in concepts:
+        for word in {concept.plural, *concept.synonyms} - {concept.name, *KINDS}:
+            meanings.setdefault(word, []).append(concept.name)
+        if concept.kind in KINDS:
+            meanings.setdefault(concept.kind, []).append(concept.name)
+    return meanings
+
+
 def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     """Put an embedded model together."""
     from napari_patchioner.backbones.mini import MiniBackbone
@@ -136,8 +152,8 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
             )
     names = [concept.name for concept in concepts]
     things = load_thing_head(folder / THINGS[name], known) if name in THINGS else None
-    bridge = ConceptBridge(
-        head, imagenet, names, embeddings, vocabulary.ATTRIBUTES, NEAR, text.embed_text, things
-    )
+    words, tower = vocabulary.ATTRIBUTES, text.embed_text
+    meanings = _meanings(concepts)
+    bridge = ConceptBridge(head, imagenet, names, embeddings, words, NEAR, tower, things, meanings)
     decoder = GroundedDecoder.open(folder)
     return Captioner(backbone, bridge, decoder, name=name, weighting="area", spread=SPREAD)

@@ -1,0 +1,293 @@
+"""How likely parts of an image show what a phrase says, from its grid."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.backbones import RegionEncoder, TextTower
+from napari_patchioner.bridges import PhraseReader, TextSpace, unit_rows
+from napari_patchioner.bridges.base import Query
+from napari_patchioner.decoders import CaptionOptions
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.progress import no_progress
+from napari_patchioner.regions import Box, Region
+from napari_patchioner.teaching.find import Proposal, areas_of, common_areas, peaks
+
+from . import windows
+from .phrase import NounPhrase, read_phrase, split_negative
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+Scores: TypeAlias = npt.NDArray[np.float64]
+
+PHOTOGRAPH = 0.5
+"""Below this probability of being a photograph the embedded models name nothing."""
+
+# What a picture shows beside what is looked for, and how sentences that name things begin.
+_NEUTRAL = ("something else", "the background", "a photo", "a texture", "the ground", "the sky")
+_TEMPLATES = ("{}", "a photo of {}")
+# Cosines differ by some hundredths; softmax at this temperature.
+_TEMPERATURE = 0.04
+# Cosines of descriptions with a phrase that are surely not, and surely, what is meant.
+_UNLIKE, _LIKE = 0.4, 0.85
+# What is left of a thing that has none of the adjectives, or nothing of what it should be beside.
+_OTHERWISE, _ALONE = 0.12, 0.7
+# The same of a description, which names the colour of marks that are few as well.
+_PALE = 0.4
+# A box is at least so many patches high and wide.
+_LEAST_SIDE = 2.0
+# How much of the score is that a box ends where the thing does.
+_TIGHT = 0.6
+# Boxes are looked for where the heat map comes to this share of its peak.
+_HILL, _LEAST_HILL = 0.25, 0.02
+_OVERLAP, _PART, _MOST = 0.3, 0.6, 60
+
+
+class PhraseScorer:
+    """Says where images show a phrase; asked about any number of images of one model.
+
+    Models whose patches are among sentences compare these, pooled, with the phrase and with what it
+    is not: a softmax over the phrase, the negative ones and a few neutral ones. The embedded models
+    read the phrase: how likely a part of a photograph shows the thing, how much it has of the
+    colours; of other pictures they compare descriptions of what is measured.
+
+    Parameters
+    ----------
+    captioner : Captioner
+        A model with a text tower; a ModelError otherwise.
+    phrase : str
+        Such as ``"a red bus"``; what follows "not", or a dash before a word, is a negative phrase.
+    negative : str
+        More of what is not wanted, parted by commas.
+
+    Examples
+    --------
+    >>> from napari_patchioner import load_model  # doctest: +SKIP
+    >>> captioner = load_model("mini")  # doctest: +SKIP
+    >>> scorer = PhraseScorer(captioner, "a red bus, not a car")  # doctest: +SKIP
+    >>> scorer.proposals(captioner.encode(image))  # doctest: +SKIP
+    """
+
+    def __init__(self, captioner: Captioner, phrase: str, negative: str = "") -> None:
+        if not isinstance(captioner.backbone, TextTower):
+            raise ModelError(
+                f"{captioner.name} cannot read a phrase, since it has no text tower; choose a "
+                "model that has one, such as mini."
+            )
+        wanted, unwanted = split_negative(phrase)
+        unwanted += split_negative(f"not {negative}")[1] if negative.strip() else ()
+        if not wanted:
+            raise ModelError('Type what to look for, such as "a red bus".')
+        self._captioner = captioner
+        self.phrase, self.negatives = wanted, unwanted
+        self._wanted = read_phrase(wanted)
+        self._unwanted = [read_phrase(text) for text in unwanted]
+        self._texts: FloatArray | None = None
+        self._last: tuple[weakref.ref[FloatArray], Scores] | None = None
+
+    @property
+    def meaning(self) -> tuple[str, ...]:
+        """What an embedded model takes the thing for, the nearest first; empty for other models."""
+        bridge = self._captioner.bridge
+        thing = self._wanted.thing
+        return bridge.phrase_meaning(thing) if thing and isinstance(bridge, PhraseReader) else ()
+
+    def problem(self, grid: FeatureGrid) -> str:
+        """Return in a sentence why the phrase cannot be found in an image; empty where it can."""
+        bridge, name = self._captioner.bridge, self._captioner.name
+        if not isinstance(bridge, PhraseReader):
+            return ""
+        if not _is_photograph(grid):
+            if self._wanted.is_measurable:
+                return ""
+            return (
+                f"{name} names nothing in what is no photograph: ask for what can be measured, "
+                'such as "dark purple round spots", or find more like an example.'
+            )
+        if (self._wanted.thing or not self._wanted.adjectives) and not self.meaning:
+            return (
+                f"{name} knows nothing like {self._wanted.thing or self.phrase!r}: use a plainer "
+                "word, find more like an example, or choose another model."
+            )
+        return ""
+
+    def regions(self, grid: FeatureGrid, regions: Sequence[Region]) -> Scores:
+        """Return how likely each region shows the phrase, shape (n,), 0 to 1.
+
+        A ModelError where the phrase cannot be found in this image, see `problem`.
+        """
+        self._check(grid)
+        if not regions:
+            return np.zeros(0)
+        captioner = self._captioner
+        if isinstance(captioner.bridge, PhraseReader) and _is_photograph(grid):
+            return self._read(captioner.embed(grid, regions))
+        measured = None
+        if isinstance(captioner.bridge, PhraseReader):
+            measured = captioner.embed(grid, regions)
+        return self._compared(captioner.text_vectors(grid, regions), measured)
+
+    def heat(self, grid: FeatureGrid) -> FloatArray:
+        """Return how likely each place shows the phrase, cells of half a patch, 0 to 1."""
+        scales = self._scales(grid)
+        return windows.heat_of(self._windows(grid), scales, grid.shape)
+
+    def image(self, grid: FeatureGrid) -> float:
+        """Return how likely an image shows the phrase somewhere: what its likeliest window does."""
+        return float(self._windows(grid).max())
+
+    def proposals(
+        self, grid: FeatureGrid, *, least: float = 0.02, most: int = _MOST
+    ) -> list[Proposal]:
+        """Return boxes that may show the phrase, the likeliest first.
+
+        They end where the heat map falls; no two share more than a part of the smaller one.
+        """
+        chances, scales = self._windows(grid), self._scales(grid)
+        heat = windows.heat_of(chances, scales, grid.shape)
+        boxes = windows.places(scales)
+        if not isinstance(self._captioner.backbone, RegionEncoder):
+            hills = windows.boxes_around(heat, max(_HILL * float(heat.max()), _LEAST_HILL))
+            sides = (hills[:, 2:] - hills[:, :2]) * grid.shape
+            hills = hills[(sides >= _LEAST_SIDE).all(axis=1)]
+            if len(hills):
+                own = self.regions(grid, [_as_box(box, grid) for box in hills])
+                boxes, chances = np.concatenate([boxes, hills]), np.concatenate([chances, own])
+        tight = windows.contrast(heat, boxes)
+        ranks = chances * (1 - _TIGHT + _TIGHT * tight)
+        top = peaks(boxes, ranks, most=3 * most, overlapping=_OVERLAP)
+        kept: list[int] = []
+        for row in top.tolist():
+            common = common_areas(boxes[row], boxes[kept])
+            smaller = np.minimum(areas_of(boxes[row][None]), areas_of(boxes[kept]))
+            if (common <= _PART * smaller).all():
+                kept.append(row)
+        # What is shown is how likely the best of it is there, not how well the box fits.
+        best = max((float(ranks[row]) for row in kept), default=1.0)
+        peak = max((float(chances[row]) for row in kept), default=0.0)
+        proposals = [
+            Proposal(_as_box(boxes[row], grid), float(ranks[row] * peak / max(best, 1e-9)))
+            for row in kept[:most]
+        ]
+        return [proposal for proposal in proposals if proposal.score >= least]
+
+    # details
+
+    def _check(self, grid: FeatureGrid) -> None:
+        if problem := self.problem(grid):
+            raise ModelError(problem)
+
+    def _scales(self, grid: FeatureGrid) -> Sequence[tuple[float, int]]:
+        """Return the windows to ask about, fewer where each takes long."""
+        if isinstance(self._captioner.backbone, RegionEncoder):
+            return windows.FEW_SCALES
+        if isinstance(self._captioner.bridge, PhraseReader) and not _is_photograph(grid):
+            return windows.SOME_SCALES
+        # Smaller windows than a patch or two are all alike.
+        return [scale for scale in windows.SCALES if scale[0] * min(grid.shape) >= 1.5] or [
+            (1.0, 1)
+        ]
+
+    def _windows(self, grid: FeatureGrid) -> Scores:
+        """Return the chances of all windows; those of the last grid are kept."""
+        if self._last is not None and self._last[0]() is grid.embeddings:
+            return self._last[1]
+        self._check(grid)
+        captioner, scales = self._captioner, self._scales(grid)
+        if isinstance(captioner.backbone, RegionEncoder):
+            boxes = [_as_box(box, grid) for box in windows.places(scales)]
+            chances = self._compared(captioner.text_vectors(grid, boxes))
+        else:
+            vectors = windows.pooled(grid.embeddings, scales)
+            bridge = captioner.bridge
+            if isinstance(bridge, PhraseReader) and _is_photograph(grid):
+                chances = self._read(vectors)
+            elif isinstance(bridge, TextSpace):
+                patches = areas_of(windows.places(scales)) * np.prod(grid.shape)
+                query = Query(vectors, grid, CaptionOptions(), patches, no_progress)
+                measured = vectors if isinstance(bridge, PhraseReader) else None
+                chances = self._compared(bridge.text_vectors(query), measured)
+            else:
+                chances = self._compared(vectors)
+        self._last = weakref.ref(grid.embeddings), chances
+        return chances
+
+    def _read(self, vectors: FloatArray) -> Scores:
+        """Return how likely pooled embeddings show the phrase, and nothing that is not wanted."""
+        chances = self._read_one(vectors, self._wanted)
+        for other in self._unwanted:
+            chances = chances * (1 - self._read_one(vectors, other))
+        return chances
+
+    def _read_one(self, vectors: FloatArray, phrase: NounPhrase) -> Scores:
+        bridge = self._captioner.bridge
+        assert isinstance(bridge, PhraseReader)
+        chances = np.ones(len(vectors))
+        if phrase.thing:
+            # What is not known is nowhere.
+            known = bridge.phrase_probabilities(vectors, [phrase.thing])[:, 0]
+            chances = np.nan_to_num(known.astype(np.float64))
+        if phrase.adjectives:
+            strengths = bridge.adjective_strengths(vectors, phrase.adjectives).prod(axis=1)
+            left = _OTHERWISE if phrase.thing else 0.0
+            chances = chances * (left + (1 - left) * strengths)
+        if phrase.beside:
+            beside = self._read_one(vectors, read_phrase(phrase.beside))
+            chances = chances * (_ALONE + (1 - _ALONE) * beside)
+        return chances
+
+    def _compared(self, vectors: FloatArray, measured: FloatArray | None = None) -> Scores:
+        """Return how likely vectors among sentences show the phrase rather than anything else.
+
+        Those of descriptions are compared with the phrase alone; ``measured`` are the pooled
+        embeddings of what was described.
+        """
+        cosines = unit_rows(vectors) @ self._text_rows().T
+        if measured is None:
+            logits = cosines / _TEMPERATURE
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            return np.asarray(odds[:, 0] / odds.sum(axis=1), float)
+        alike = np.clip((cosines - _UNLIKE) / (_LIKE - _UNLIKE), 0, 1)
+        chances = np.asarray(alike[:, 0], float)
+        bridge = self._captioner.bridge
+        assert isinstance(bridge, PhraseReader)
+        for column, phrase in enumerate([self._wanted, *self._unwanted]):
+            own = np.asarray(alike[:, column], float)
+            # What is dark or light there is so beside its surroundings, as descriptions have it.
+            if colours := [word for word in phrase.adjectives if word in COLOURS]:
+                strengths = bridge.adjective_strengths(measured, colours).max(axis=1)
+                own = own * (_PALE + (1 - _PALE) * strengths)
+            chances = own if column == 0 else chances * (1 - own)
+        return chances
+
+    def _text_rows(self) -> FloatArray:
+        """Return vectors of the phrase, the negative ones and neutral ones, of length one."""
+        if self._texts is None:
+            backbone = self._captioner.backbone
+            assert isinstance(backbone, TextTower)
+            texts = [self.phrase, *self.negatives, *_NEUTRAL]
+            filled = [template.format(text) for text in texts for template in _TEMPLATES]
+            rows = unit_rows(backbone.embed_text(filled))
+            self._texts = unit_rows(rows.reshape(len(texts), len(_TEMPLATES), -1).mean(axis=1))
+        return self._texts
+
+
+def _is_photograph(grid: FeatureGrid) -> bool:
+    return grid.measures.get("photograph", 1.0) >= PHOTOGRAPH
+
+
+def _as_box(box: Scores, grid: FeatureGrid) -> Box:
+    """Return a box given from 0 to 1 on the grid, in pixels of the image, without its outside."""
+    corners = grid.transform.to_image(box.reshape(2, 2) * grid.shape)
+    height, width = grid.transform.image_shape
+    edges = np.clip(corners, -0.5, (height - 0.5, width - 0.5))
+    return Box(*(float(edge) for edge in edges.ravel()))

@@ -1,0 +1,57 @@
+"""What phrases are taken for."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_patchioner.grounding import read_phrase, split_negative
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("a red bus, not a car", "a red bus", ("a car",)),
+        ("a bus but not a car", "a bus", ("a car",)),
+        ("bus -car -dark truck", "bus", ("car", "dark truck")),
+        ("bus not a car, a truck or a van", "bus", ("a car", "a truck", "a van")),
+        ("a T-shirt", "a T-shirt", ()),
+        ("knot in a rope", "knot in a rope", ()),
+        ("NOT a car", "", ("a car",)),
+        ("  a \t bus \n", "a bus", ()),
+        ("", "", ()),
+    ],
+)
+def test_what_is_not_wanted_is_parted_off(text, wanted, unwanted):
+    assert split_negative(text) == (wanted, unwanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "thing", "adjectives", "beside"),
+    [
+        ("the big RED bus", "big bus", ("red",), ""),
+        ("two grey people", "two person", ("gray",), ""),
+        ("women", "woman", (), ""),
+        ("a person in a red shirt", "person", (), "a red shirt"),
+        ("something blue", "", ("blue",), ""),
+        ("an orange", "orange", (), ""),
+        ("an orange orange", "orange", ("orange",), ""),
+        ("orange things", "", ("orange",), ""),
+        ("black and white cat", "cat", ("black", "white"), ""),
+    ],
+)
+def test_a_phrase_is_a_thing_with_adjectives(text, thing, adjectives, beside):
+    phrase = read_phrase(text)
+    assert (phrase.thing, phrase.adjectives, phrase.beside) == (thing, adjectives, beside)
+
+
+@pytest.mark.parametrize(
+    ("text", "measurable"),
+    [
+        ("dark purple round spots", True),
+        ("a stripe", True),
+        ("a mitotic cell", False),
+        ("a", False),
+    ],
+)
+def test_only_what_is_measured_can_be_asked_for_by_adjectives(text, measurable):
+    assert read_phrase(text).is_measurable is measurable

@@ -1,0 +1,172 @@
+"""Where images show what a phrase says: by the embedded model, and by patches among sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage import color, data
+
+from napari_patchioner.bridges import NormalizeBridge
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.grounding import PhraseScorer
+from napari_patchioner.regions import Box, WholeImage
+from napari_patchioner.teaching import overlap
+
+CAT, CUP = Box(0, 0, 299, 450), Box(0, 451, 299, 899)
+
+
+@pytest.fixture(scope="module")
+def cat_and_cup():
+    """A cat on the left, a cup on the right."""
+    cup = data.coffee()[50:350, 30:480]
+    return np.concatenate([data.cat(), cup], axis=1)
+
+
+@pytest.fixture(scope="module")
+def grid(mini, cat_and_cup):
+    return mini.encode(cat_and_cup)
+
+
+@pytest.mark.parametrize("phrase", ["a cat", "cats", "the cat", "an animal", "kitten"])
+def test_the_region_that_shows_it_comes_first(mini, grid, phrase):
+    cat, cup = PhraseScorer(mini, phrase).regions(grid, [CAT, CUP])
+    assert cat > 0.3
+    assert cat > 3 * cup
+    assert PhraseScorer(mini, "a cup").regions(grid, [CAT, CUP]).argmax() == 1
+
+
+def test_the_heat_map_is_hottest_on_it(mini, grid):
+    for phrase, left in (("a cat", True), ("a cup", False)):
+        heat = PhraseScorer(mini, phrase).heat(grid)
+        assert heat.shape == (2 * grid.shape[0], 2 * grid.shape[1])
+        assert 0 <= heat.min() <= heat.max() <= 1
+        assert (heat.argmax() % heat.shape[1] < heat.shape[1] / 2) == left
+
+
+def test_its_box_is_proposed(mini, grid):
+    proposals = PhraseScorer(mini, "a cat").proposals(grid)
+    scores = [proposal.score for proposal in proposals]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score <= 1 for score in scores)
+    first = proposals[0].box
+    corners = np.array([first.top, first.left, first.bottom, first.right])
+    assert overlap(corners, np.array([[CAT.top, CAT.left, CAT.bottom, CAT.right]]))[0] > 0.5
+
+
+def test_what_is_not_wanted_counts_against_it(mini, grid):
+    plain = PhraseScorer(mini, "an animal").regions(grid, [CAT])[0]
+    for without in (
+        PhraseScorer(mini, "an animal, not a cat"),
+        PhraseScorer(mini, "an animal", "a cat"),
+        PhraseScorer(mini, "an animal -cat"),
+    ):
+        assert without.negatives[0].endswith("cat")
+        assert without.regions(grid, [CAT])[0] < 0.2 * plain
+    assert PhraseScorer(mini, "an animal, not a car").regions(grid, [CAT])[0] > 0.9 * plain
+
+
+def test_the_one_of_that_colour_is_preferred(mini):
+    hsv = color.rgb2hsv(data.cat())
+    blue = hsv.copy()
+    blue[..., 0], blue[..., 1] = 0.62, np.maximum(hsv[..., 1], 0.6)
+    both = np.concatenate([data.cat(), (255 * color.hsv2rgb(blue)).astype(np.uint8)], axis=1)
+    grid = mini.encode(both)
+    regions = [CAT, Box(0, 451, 299, 901)]
+    first, second = PhraseScorer(mini, "a blue cat").regions(grid, regions)
+    assert second > 2 * first
+    first, second = PhraseScorer(mini, "something blue").regions(grid, regions)
+    assert second > first
+
+
+def test_a_whole_image_is_as_likely_as_its_likeliest_part(mini, grid):
+    scorer = PhraseScorer(mini, "a cup")
+    assert scorer.image(grid) >= scorer.regions(grid, [WholeImage()])[0]
+
+
+def test_no_regions_have_no_scores(mini, grid):
+    assert PhraseScorer(mini, "a cat").regions(grid, []).shape == (0,)
+
+
+def test_what_the_model_cannot_know_is_said_in_a_sentence(mini, grid):
+    scorer = PhraseScorer(mini, "qwrtzp")
+    assert scorer.meaning == ()
+    assert "mini knows nothing like 'qwrtzp'" in scorer.problem(grid)
+    for ask in (scorer.heat, scorer.proposals, scorer.image):
+        with pytest.raises(ModelError, match="knows nothing like"):
+            ask(grid)
+    assert PhraseScorer(mini, "a dog").problem(grid) == ""
+
+
+def test_a_micrograph_is_asked_for_what_is_measured(mini):
+    micrograph = mini.encode(data.immunohistochemistry())
+    with pytest.raises(ModelError, match="no photograph"):
+        PhraseScorer(mini, "a dog").proposals(micrograph)
+    spots = PhraseScorer(mini, "brown spots").proposals(micrograph)
+    assert spots
+    coins = mini.encode(data.coins())
+    [whole] = PhraseScorer(mini, "round spots on a dark background").regions(coins, [WholeImage()])
+    [stripes] = PhraseScorer(mini, "blue stripes").regions(coins, [WholeImage()])
+    assert whole > stripes
+
+
+@pytest.mark.parametrize("phrase", ["", "  ", "not a car"])
+def test_nothing_to_look_for_is_no_phrase(mini, phrase):
+    with pytest.raises(ModelError, match="Type what to look for"):
+        PhraseScorer(mini, phrase)
+
+
+class SentencePatches:
+    """Patches of a tiny image that lie among sentences: every word has an axis."""
+
+    name, dim = "sentences", 8
+    words = ("dog", "cat", "grass", "else", "background", "photo", "ground", "sky")
+
+    def embed_text(self, texts, *, progress=None):
+        rows = [[float(word in text) for word in self.words] for text in texts]
+        return np.array(rows, np.float32) + 0.01
+
+    def image(self, shown):
+        """Encode rows of words, a patch each, of ten pixels a side."""
+        rows = np.array([[self.embed_text([word])[0] for word in row] for row in shown])
+        height, width = rows.shape[:2]
+        transform = GridTransform((10 * height, 10 * width), (height, width))
+        return FeatureGrid(rows.astype(np.float32), transform, key="tiny", backbone=self.name)
+
+
+class Speechless:
+    name, dim = "speechless", 8
+
+
+def made(backbone):
+    return Captioner(backbone, NormalizeBridge(), None, name=backbone.name)
+
+
+def test_patches_among_sentences_are_compared_with_the_phrase():
+    backbone = SentencePatches()
+    field = [["grass"] * 8 for _ in range(8)]
+    for row in (2, 3, 4):
+        field[row][1:4] = ["dog"] * 3
+        field[row][5:8] = ["cat"] * 3
+    grid = backbone.image(field)
+    scorer = PhraseScorer(made(backbone), "a dog")
+    dog, cat = Box(20, 10, 49, 39), Box(20, 50, 49, 79)
+    scores = scorer.regions(grid, [cat, dog])
+    assert scores[1] > 0.9 > 0.1 > scores[0]
+    heat = scorer.heat(grid)
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    assert 4 <= row < 10
+    assert 2 <= column < 8
+    first = scorer.proposals(grid)[0].box
+    corners = np.array([first.top, first.left, first.bottom, first.right])
+    assert overlap(corners, np.array([[19.5, 9.5, 49.5, 39.5]]))[0] > 0.4
+    # The same patches are nothing when they are what is not wanted.
+    [not_cat] = PhraseScorer(made(backbone), "a dog or cat, not a cat").regions(grid, [cat])
+    [either] = PhraseScorer(made(backbone), "a dog or cat").regions(grid, [cat])
+    assert not_cat < either
+
+
+def test_a_model_without_a_text_tower_says_so():
+    with pytest.raises(ModelError, match="no text tower"):
+        PhraseScorer(made(Speechless()), "a dog")
