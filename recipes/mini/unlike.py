@@ -23,6 +23,8 @@ _NEAR = 0.45
 _NO_ANIMALS = frozenset(("vehicle", "food", "sport", "instrument", "appliance", "tool"))
 _ALONE = frozenset(("vehicle", "food", "instrument"))
 _PLACES = frozenset(("scene", "building", "street", "furniture"))
+# How many pictures of animals show a person, about.
+_BESIDE_ANIMALS = 0.1
 _BIRD = "bird"
 _BIRDS = frozenset(("stork", "heron", "flamingo", "duck", "goose", "swan", "pelican", "penguin"))
 _BIRDS |= {"chicken", "rooster", "owl", "eagle", "parrot", "peacock", "ostrich", "vulture", "hawk"}
@@ -64,11 +66,13 @@ class Shown:
     def __call__(self, label: int, concept: int) -> float:
         """1 for the thing itself, 0 for what is surely not there, else not a number.
 
-        People, places, furniture and what lies about may be in any picture.
+        Places, furniture and what lies about may be in any picture, people seldom beside animals.
         """
         if label == concept:
             return 1.0
         thing, other = self._concepts[label], self._concepts[concept]
+        if other.name == "person" and thing.kind == "animal":
+            return _BESIDE_ANIMALS
         near = float(self._embeddings[label] @ self._embeddings[concept]) >= _NEAR
         if near or not set(thing.name.split()).isdisjoint(other.name.split()):
             return np.nan

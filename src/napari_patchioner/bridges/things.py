@@ -40,7 +40,7 @@ BESIDE = 0.15
 LISTED = 12
 # Nearly all of the photographs that the regressions were fitted to show people: a person that no
 # window gives this much is not there.
-PERSON_PLAIN = 0.5
+PERSON_PLAIN = 0.75
 # The head was fitted to photographs in which nearly everything is one of its names, so it takes a
 # lobster for a zebra. What ImageNet's own classifier finds of a thing is read beside that: the
 # logarithm of its largest probability in a window over one that speaks neither for nor against it.
