@@ -8,6 +8,7 @@ from ._folder import Tally, caption_folder
 from ._job import Job, LexiconFolder, Outcome, caption_image, work
 from ._journal import Journal
 from ._match import ImageMatcher
+from ._phrase import PhraseSearch, ranked
 from ._plan import Plan
 from ._result import TABLES, Result, check_format, check_people
 from ._search import Examples, Search
@@ -23,6 +24,7 @@ __all__ = [
     "Journal",
     "LexiconFolder",
     "Outcome",
+    "PhraseSearch",
     "Plan",
     "Result",
     "Search",
@@ -34,6 +36,7 @@ __all__ = [
     "find_images",
     "image_names",
     "name_of",
+    "ranked",
     "run",
     "teach_image",
     "work",

@@ -119,7 +119,7 @@ class Search:
         finders, made_by = _finders(captioner, self.examples), captioner.name
         proposals: list[Annotation] = []
         likely: list[float] = []
-        planes = list(self._planes(image))
+        planes = list(planes_of(image, every=self.every_plane))
 
         def report(fraction: float, message: str) -> None:
             self.progress(fraction, f"{name}: {message}")
@@ -150,14 +150,15 @@ class Search:
             ]
         return proposals, sum(likely) / len(likely) if likely else None
 
-    def _planes(self, image: StoredImage) -> Iterator[Index]:
-        """Yield the first plane of an image, or all there are."""
-        first, lengths = image.find(""), image.lengths
-        if not self.every_plane:
-            yield tuple(first.items())
-            return
-        for places in itertools.product(*(range(lengths[axis]) for axis in first)):
-            yield tuple(zip(first, places, strict=True))
+
+def planes_of(image: StoredImage, *, every: bool) -> Iterator[Index]:
+    """Yield the first plane of an image, or all there are."""
+    first, lengths = image.find(""), image.lengths
+    if not every:
+        yield tuple(first.items())
+        return
+    for places in itertools.product(*(range(lengths[axis]) for axis in first)):
+        yield tuple(zip(first, places, strict=True))
 
 
 def _boxes_of(like: Path, paths: Sequence[Path]) -> dict[str, Places]:

@@ -183,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     add_teach(teach)
     lexicons = "what was taught: show, merge, rename, forget"
     add_lexicon(commands.add_parser("lexicon", help=lexicons))
-    find = commands.add_parser("find", help="find more of what example boxes show")
+    find = commands.add_parser(
+        "find", help="find what a phrase says, or more of what example boxes show"
+    )
     add_find(find)
     train = "train a part of a model on your own texts and pictures"
     add_train(commands.add_parser("train", help=train), ALIGNMENTS)

@@ -1,9 +1,9 @@
-"""The sub-command ``find``: more of what example boxes show, over many images."""
+"""The sub-command ``find``: what a phrase says, or more like example boxes, over many images."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +25,15 @@ _PHOTOGRAPH = 0.5
 def add_find(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``find``."""
     add_images(parser)
-    parser.add_argument(
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument(
+        "--phrase",
+        metavar="TEXT",
+        help='what to look for, such as "a red bus"; what follows "not" in it is not wanted; the '
+        "images are listed by how likely they show it",
+    )
+    wanted.add_argument(
         "--like",
-        required=True,
         metavar="FILE",
         help="a file of example regions with their images and names, such as a tidy table; images "
         "that are not searched are looked for beside it",
@@ -37,6 +43,13 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FOUND",
         help="file to write, its format by its ending: a row per proposal with its score",
+    )
+    parser.add_argument(
+        "--not",
+        dest="unwanted",
+        default="",
+        metavar="TEXT",
+        help="with --phrase: what is not wanted, parted by commas",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace FOUND if it is there")
     parser.add_argument(
@@ -57,18 +70,25 @@ def add_find(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
     """Search images and write what was found; return 0, or 1 if some images failed."""
-    out, like = Path(arguments.out), Path(arguments.like)
+    out, like = Path(arguments.out), Path(arguments.like) if arguments.like else None
+    if like is not None and arguments.unwanted:
+        raise FormatError("--not goes with --phrase; leave it out where you give examples")
     format_named(out, None)
     check_folder(out.absolute().parent)
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
     part = out.with_name(f"{out.name}.part")
-    if out.exists() and any(out.samefile(path) for path in (like, *paths) if path.exists()):
+    if out.exists() and any(
+        out.samefile(path) for path in (like or out.parent, *paths) if path.exists()
+    ):
         raise FormatError(f"{out}: holds what is searched or looked for; choose another --out")
     is_begun = arguments.resume and part.exists()
     if out.exists() and not (arguments.overwrite or is_begun):
         raise FormatError(f"{out}: is there; choose another name, or replace it with --overwrite")
-    search = batch.Search(
-        batch.Examples.read(like, paths), arguments.least, every_plane=arguments.every_plane
+    how_much = arguments.least, arguments.every_plane
+    search = (
+        batch.PhraseSearch(arguments.phrase, arguments.unwanted, *how_much)
+        if like is None
+        else batch.Search(batch.Examples.read(like, paths), *how_much)
     )
     jobs = search.jobs(paths)
     if not arguments.overwrite:
@@ -88,7 +108,8 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         notes, result = Notes(), batch.Result(jobs, journal)
         if tally.failed < tally.finished:
             count, left_out = result.write(out, notes=notes)
-        likely = (outcome.photograph or 0 for _, outcome in result.outcomes())
+        outcomes = [outcome for _, outcome in result.outcomes()]
+        likely = (outcome.photograph or 0 for outcome in outcomes)
         photographs = sum(chance > _PHOTOGRAPH for chance in likely)
     if tally.failed == tally.finished:
         journal.delete()
@@ -101,7 +122,9 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         say(f"{counted(left_out, 'proposal')} {are} left out, which this format cannot hold")
     searched = counted(tally.finished - tally.failed, "image")
     say(f"{out}: {counted(count, 'proposal')} on {searched}")
-    if photographs:
+    if like is None:
+        _say_ranking(batch.ranked(outcomes))
+    elif photographs:
         looks = "looks" if photographs == 1 else "look"
         say(
             f"{counted(photographs, 'image')} {looks} like a photograph of everyday things, which "
@@ -115,3 +138,9 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     say_failures(tally)
     say_again(journal)
     return _SOME_FAILED
+
+
+def _say_ranking(images: Sequence[tuple[str, float, int]]) -> None:
+    """Print which images show it most likely, on standard output, for people and programs."""
+    for place, (name, score, count) in enumerate(images, start=1):
+        print(f"{place}\t{score:.3f}\t{count}\t{name}")

@@ -1,0 +1,62 @@
+"""Finding by text over a folder, from the command line."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from napari_patchioner.annotations import read_annotations
+from napari_patchioner.cli import main
+from napari_patchioner.regions import Box
+
+
+@pytest.fixture
+def folder(tmp_path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    Image.fromarray(data.cat()).save(scans / "cat.png")
+    Image.fromarray(data.coffee()).save(scans / "cup.png")
+    Image.fromarray(data.cat()).resize((1804, 1200)).save(scans / "large.png")
+    return scans
+
+
+def test_images_are_listed_by_how_likely_they_show_it(folder, tmp_path, mini, capsys):
+    out = tmp_path / "found.csv"
+    asked = ["find", str(folder), "--phrase", "a cat, not a dog", "--not", "car", "--out", str(out)]
+    assert main(asked, load=lambda _: mini) == 0
+    printed, err = capsys.readouterr()
+    listed = [line.split("\t") for line in printed.splitlines()]
+    assert [row[0] for row in listed] == ["1", "2"]
+    assert {row[3] for row in listed} == {"cat.png", "large.png"}
+    assert all(0.5 <= float(row[1]) <= 1 for row in listed)
+    assert "on 3 images" in err
+    assert "wrong" not in err
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["image"] for row in rows} == {"cat.png", "large.png"}
+    assert {(row["caption"], row["source"], row["model"]) for row in rows} == {
+        ("a cat", "model", "mini")
+    }
+    assert {row["found_by"] for row in rows} == {"a cat, not a dog, not car"}
+    # Boxes are pixels of the image itself, which was read in a smaller size.
+    [large] = [row for row in read_annotations(out) if row.image == "large.png"]
+    assert isinstance(large.region, Box)
+    assert 900 < large.region.right - large.region.left <= 1804
+
+
+def test_what_cannot_be_found_is_said_for_each_image(folder, tmp_path, mini, capsys):
+    asked = ["find", str(folder), "--phrase", "qwrtzp", "--out", str(tmp_path / "f.csv")]
+    assert main(asked, load=lambda _: mini) == 2
+    assert "mini knows nothing like 'qwrtzp'" in capsys.readouterr().err
+    assert not (tmp_path / "f.csv").exists()
+
+
+def test_what_is_not_wanted_goes_with_a_phrase(folder, tmp_path, mini, capsys):
+    like = tmp_path / "like.csv"
+    like.write_text("image,name\n", encoding="utf-8")
+    asked = ["find", str(folder), "--like", str(like), "--not", "car", "--out", "f.csv"]
+    assert main(asked, load=lambda _: mini) == 2
+    assert "--not goes with --phrase" in capsys.readouterr().err
