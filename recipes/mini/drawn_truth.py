@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SIZE = (480, 640)
 # Of the drawn pictures; limits were chosen on the first seeds, the table is about the second.
-TUNE, REPORT = tuple(range(1, 3)), tuple(range(101, 105))
+TUNE, REPORT = tuple(range(1, 3)), tuple(range(201, 205))
 _OVER = 4
 
 INKS: dict[str, Colour] = {
@@ -81,6 +81,7 @@ class Truth:
     ``count`` of marks, or None where nobody would count them; ``inks`` their colours, ``ground``
     the colour between them; ``shape`` and ``arranged`` are keys of ``_SHAPES`` and ``_ARRANGED``,
     ``optional`` an arrangement that is right but need not be said;
+    ``groups`` says how many of the marks have each of the inks;
     ``box`` is the part that is described, ``(top, left, bottom, right)`` in pixels.
     """
 
@@ -91,6 +92,7 @@ class Truth:
     arranged: str = ""
     texture: str = ""
     optional: str = ""
+    groups: tuple[int, ...] = ()
     box: tuple[int, int, int, int] = field(default=(0, 0, *SIZE))
 
 
@@ -115,6 +117,8 @@ def judge(text: str, truth: Truth) -> dict[str, bool]:
     if truth.count is not None:
         number = _number(text)
         judged["count"] = number is not None and abs(number - truth.count) <= 0.25 * truth.count
+    if truth.groups:
+        judged["groups"] = _fits_groups(text, dict(zip(truth.inks, truth.groups, strict=True)))
     if truth.shape:
         judged["shape"] = bool(_SHAPES[truth.shape] & set(words))
         others = set().union(*(v for k, v in _SHAPES.items() if k != truth.shape))
@@ -130,6 +134,16 @@ def _fits(named: set[str], true: set[str]) -> bool:
     """Whether every name is true, and every truth is named."""
     every = all(name in true or any(name in _ALSO.get(t, ()) for t in true) for name in named)
     return every and all(t in named or _ALSO.get(t, set()) & named for t in true)
+
+
+def _fits_groups(text: str, groups: dict[str, int]) -> bool:
+    """Whether the number of marks of every ink is said, within a quarter or one."""
+    for ink, count in groups.items():
+        before = re.search(rf"(\w+) {ink}\b", text)
+        said = _number(before[1]) if before else None
+        if said is None or abs(said - count) > max(0.25 * count, 1):
+            return False
+    return True
 
 
 def _number(text: str) -> float | None:
@@ -556,6 +570,46 @@ def corner_of_spots(random: Random) -> tuple[Picture, Truth]:
     return canvas.finished(random, **_manner(random)), truth
 
 
+def colour_groups(random: Random) -> tuple[Picture, Truth]:
+    """Draw spots of two or three colours, more of one than of another."""
+    ground = str(random.choice(["black", "white", "gray"]))
+    inks = tuple(ink for ink in ("black", "white", "red", "blue", "orange") if ink != ground)
+    inks = tuple(map(str, random.permutation(inks)[: random.integers(2, 4)]))
+    canvas = Canvas(ground)
+    middles = places(random, int(random.integers(20, 60)), 26, margin=12)
+    whose = np.arange(len(middles)) % (len(inks) + 1) % len(inks)
+    for (row, column), which in zip(middles, whose, strict=True):
+        canvas.disc(row, column, random.uniform(6, 10), inks[which])
+    groups = tuple(np.bincount(whose).tolist())
+    truth = Truth(inks, ground, len(middles), "round", optional="even", groups=groups)
+    return canvas.finished(random, **_manner(random)), truth
+
+
+def coloured_gradient(random: Random) -> tuple[Picture, Truth]:
+    """Draw a slope from one colour to another."""
+    pairs = [("red", "yellow"), ("blue", "cyan"), ("black", "orange"), ("purple", "white")]
+    first, second = pairs[random.integers(len(pairs))]
+    turn = random.uniform(0, 2 * np.pi)
+    rows, columns = np.indices(SIZE)
+    share = rows * np.sin(turn) + columns * np.cos(turn)
+    share = ((share - share.min()) / np.ptp(share))[..., None]
+    picture = np.array(INKS[first]) * (1 - share) + np.array(INKS[second]) * share
+    return picture.round().astype(np.uint8), Truth((first, second), texture="gradient")
+
+
+def grid_alike(random: Random) -> tuple[Picture, Truth]:
+    """Draw a grid of lines about as light as the ground."""
+    ground, ink = [("gray", "red"), ("green", "gray"), ("pink", "cyan")][random.integers(3)]
+    canvas = Canvas(ground)
+    step, width = random.uniform(30, 80), random.uniform(2, 5)
+    for row in np.arange(step / 2, SIZE[0], step):
+        canvas.line([(row, -9), (row, SIZE[1] + 9)], ink, width)
+    for column in np.arange(step / 2, SIZE[1], step):
+        canvas.line([(-9, column), (SIZE[0] + 9, column)], ink, width)
+    truth = Truth((ink,), ground, None, "line", "grid")
+    return canvas.finished(random, **_manner(random)), truth
+
+
 KINDS: dict[str, Callable[[Random], tuple[Picture, Truth]]] = {
     painter.__name__: painter
     for painter in (
@@ -565,6 +619,7 @@ KINDS: dict[str, Callable[[Random], tuple[Picture, Truth]]] = {
         *(few_lines, branching, crossing, mesh, stripes, grid, checkers),
         *(gradient, blank, grain, clouds),
         *(squares, rectangles, square_outlines),
+        *(colour_groups, coloured_gradient, grid_alike),
     )
 }
 """What is drawn: a function of a random generator per kind of picture."""

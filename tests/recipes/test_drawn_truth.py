@@ -24,3 +24,12 @@ def test_most_statements_about_fresh_pictures_are_right() -> None:
     right = measure((777,))
     assert np.mean(right["all statements"]) >= 0.85
     assert np.mean(right["whole descriptions"]) >= 0.7
+
+
+def test_groups_of_colours_are_judged_one_by_one() -> None:
+    picture, truth = KINDS["colour_groups"](np.random.default_rng(12))
+    text = described(picture, truth)
+    assert all(judge(text, truth).values())
+    first, second, *_ = truth.inks
+    swapped = text.replace(first, "?").replace(second, first).replace("?", second)
+    assert not judge(swapped, truth)["groups"]
