@@ -116,6 +116,27 @@ def test_rows_are_compared_in_smaller_blocks_where_memory_is_short(bank):
     assert gpu.counts["emptied"]
 
 
+def test_rows_stay_on_the_gpu_where_it_is_their_copies_that_do_not_fit(bank):
+    opened, asked = MemoryBank.open(bank), vectors(7, 1)
+    # All rows in half precision, and 3,125 in single precision
+    gpu = SmallGpu(room=200_000)
+    assert_alike(*both(opened, gpu, lambda bank: bank.recall(asked)))
+    assert gpu.counts["refused"]
+    assert opened.placed()[0].rows.resident
+
+
+def test_rows_make_room_where_nothing_else_fits(bank):
+    opened, asked = MemoryBank.open(bank), vectors(7, 1)
+    gpu = SmallGpu()
+    assert_alike(*both(opened, gpu, lambda bank: bank.recall(asked)))
+    assert opened.placed()[0].rows.resident
+    # Blocks of four sizes are tried with the rows in place; each begins with the vectors.
+    gpu.failing.update(gpu.counts["moves"] + number for number in (1, 2, 3, 4))
+    expected = opened.recall(asked)
+    assert not opened.placed()[0].rows.resident
+    assert_alike(expected, MemoryBank.open(bank).recall(asked))
+
+
 def test_where_nothing_fits_the_processor_compares(bank):
     opened, gpu, asked = MemoryBank.open(bank), SmallGpu(room=100), vectors(7, 1)
     expected = opened.recall(asked)

@@ -67,21 +67,22 @@ class RowsOnGpu:
         with self._lock:
             if not self._streamed and self._resident is None:
                 needed = len(self) * self._dim * self._dtype.itemsize
-                self._streamed = needed + _MARGIN > self.placement.free_bytes()
-                if not self._streamed:
-                    self._resident = self._all()
+                fits = needed + _MARGIN <= self.placement.free_bytes()
+                self._streamed = not (fits and succeeds(self._bring))
+                if self._streamed:
+                    self.placement.empty_cache()
             resident = self._resident
         parts = self._stream(size) if resident is None else _cut(resident, size)
         for first, rows in parts:
             lengths = torch.from_numpy(self._lengths[first : first + len(rows)])
             yield first, rows.float(), self.placement.send(lengths)
 
-    def _all(self) -> Tensor:
+    def _bring(self) -> None:
         """Bring all rows to the GPU, with no second copy of them on the way."""
         room = self.placement.empty((len(self), self._dim), self._dtype)
         for first, rows in self._stream(_BLOCK):
             room[first : first + len(rows)] = rows
-        return room
+        self._resident = room
 
     def _stream(self, size: int) -> Iterator[tuple[int, Tensor]]:
         """Yield blocks of rows that are brought to the GPU one after the other."""
@@ -128,8 +129,9 @@ def search(
 ) -> Found | None:
     """Compare unit vectors, (n, dim), with banks; None where the GPU has too little memory.
 
-    Rows that lie there make room first, then fewer are compared at once. Rows are averaged where a
-    ``temperature`` is given, see `MemoryBank.recall`; ``among`` is as of `MemoryBank.nearest`.
+    Before that, fewer rows are compared at once, and those that lie there make room. Rows are
+    averaged where a ``temperature`` is given, see `MemoryBank.recall`; ``among`` is as of
+    `MemoryBank.nearest`.
     """
     placement = banks[0].rows.placement
     size = max(_LEAST, min(_BLOCK, _COSINES // max(1, len(queries))))
@@ -140,14 +142,15 @@ def search(
         return succeeds(lambda: results.append(asked.through(banks, size, progress)))
 
     while not fits():
-        if any(bank.rows.resident for bank in banks) or size > _LEAST:
+        if size > _LEAST:
             size = max(_LEAST, size // 4)
+        elif any(bank.rows.resident for bank in banks):
             for bank in banks:
                 bank.rows.release()
+        else:
             placement.empty_cache()
-            continue
+            return None
         placement.empty_cache()
-        return None
     return results[0]
 
 
