@@ -11,6 +11,7 @@ from skimage import data
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .folder import folder
 from .hand import loop, use, wait
+from .phrase import phrase
 from .teaching import teaching
 from .window import Window
 
@@ -183,4 +184,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "folder": folder,
     "teaching": teaching,
     "find": find,
+    "phrase": phrase,
 }

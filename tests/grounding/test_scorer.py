@@ -170,3 +170,15 @@ def test_patches_among_sentences_are_compared_with_the_phrase():
 def test_a_model_without_a_text_tower_says_so():
     with pytest.raises(ModelError, match="no text tower"):
         PhraseScorer(made(Speechless()), "a dog")
+
+
+def test_the_heat_map_covers_the_image_where_only_its_middle_was_encoded():
+    backbone = SentencePatches()
+    whole = backbone.image([["dog" if row < 4 else "grass"] * 8 for row in range(8)])
+    transform = GridTransform((80, 160), (8, 8), (0.0, 40.0, 80.0, 80.0))
+    grid = FeatureGrid(whole.embeddings, transform, key="middle", backbone=backbone.name)
+    heat = PhraseScorer(made(backbone), "a dog").heat(grid)
+    assert heat.shape == (16, 32)
+    assert not heat[:, :8].any()
+    assert not heat[:, 24:].any()
+    assert heat[:6, 8:24].min() > heat[10:, 8:24].max()

@@ -137,9 +137,24 @@ class PhraseScorer:
         return self._compared(captioner.text_vectors(grid, regions), measured)
 
     def heat(self, grid: FeatureGrid) -> FloatArray:
-        """Return how likely each place shows the phrase, cells of half a patch, 0 to 1."""
+        """Return how likely each place of the image shows the phrase, 0 to 1.
+
+        Cells of about half a patch that cover the image, shape (rows, columns); what the model was
+        not shown, as where it cuts out the middle, is 0.
+        """
         scales = self._scales(grid)
-        return windows.heat_of(self._windows(grid), scales, grid.shape)
+        heat = windows.heat_of(self._windows(grid), scales, grid.shape)
+        size, (top, left, height, width) = grid.transform.image_shape, grid.transform.extent
+        if (top, left, height, width) == (0, 0, *size):
+            return heat
+        shown = []
+        for start, side, full, count in zip(
+            (top, left), (height, width), size, heat.shape, strict=True
+        ):
+            cells = max(1, round(full * count / side))
+            places = ((np.arange(cells) + 0.5) * full / cells - start) * count / side
+            shown.append(np.where((places >= 0) & (places < count), places, count).astype(int))
+        return np.pad(heat, ((0, 1), (0, 1)))[np.ix_(*shown)]
 
     def image(self, grid: FeatureGrid) -> float:
         """Return how likely an image shows the phrase somewhere: what its likeliest window does."""

@@ -323,8 +323,8 @@ class Controller(QObject):  # type: ignore[misc]
     def accept_found(self, numbers: Iterable[int]) -> None:
         """Make regions of proposals, given by their numbers, in one step.
 
-        They get the name that the examples have; where people call them nothing, or not all the
-        same, the model captions them.
+        They get the name that the examples have, or the phrase that was looked for; where people
+        call the examples nothing, or not all the same, the model captions them.
         """
         search = self.search
         items = search.proposals.chosen(numbers) if search.proposals is not None else []
@@ -347,7 +347,8 @@ class Controller(QObject):  # type: ignore[misc]
             new = [uid for uid in self.session.uids("regions") if uid not in before]
             if name:
                 scores = dict(zip(new, (item.score for item in items), strict=True))
-                self.session.take_name(name, scores, self.encoder.model)
+                model, phrase = self.encoder.model, search.phrase
+                self.session.take_name(name, scores, model, found_by=phrase)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
         search.accepted(new, items)

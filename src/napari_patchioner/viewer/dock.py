@@ -31,7 +31,7 @@ from .layers.captions import TemplateError, checked, show_on, write_on
 from .layers.overlays import add_halo, delete_in_own_context
 from .layers.view import go_to
 from .panels import forms, keys
-from .panels.find import FindPanel
+from .panels.find import FindPanel, PhraseBar
 from .panels.inspect import InspectPanel
 from .panels.main import MainPanel, Tool
 from .panels.models import ModelPanel
@@ -294,6 +294,11 @@ class Actions:
             self.controller.search.start(uids)
 
     @on_image
+    def find_phrase(self) -> None:
+        """Find what the phrase says that was typed."""
+        self.controller.search.ask(self._dock.phrase.text.text())
+
+    @on_image
     def find_again(self) -> None:
         """Find more, with what was accepted as further examples."""
         self.controller.search.again()
@@ -518,10 +523,13 @@ class CaptionDock(DockBase):
         self.inspect = InspectPanel(self.viewer, current)
         self.projects = Projects(current, actions.open_folder)
         self.find = FindPanel(actions, current)
+        self.phrase = PhraseBar(actions)
         self.teacher = Teacher(self)
         self.teach = TeachPanel(self.teacher, actions, current, lambda: self.models.choice.value)
         parts = self.models, self.vocabulary, self.inspect, self.projects, self.teach, self.find
-        self.panel = panel = MainPanel(lambda *_: choices(self.viewer), actions, *parts)
+        self.panel = panel = MainPanel(
+            lambda *_: choices(self.viewer), actions, *parts, self.phrase
+        )
         self.setWidget(panel)
         how = self._prepare, self._equip
         self.images = Images(self.viewer, panel.image, self.registry, *how, self)

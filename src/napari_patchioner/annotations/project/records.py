@@ -167,6 +167,9 @@ _CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane")
 TAUGHT = "taught"
 """Where the ``origin`` of a record says what gave it its name."""
 
+FOUND_BY = "found_by"
+"""Where the ``origin`` of a record says by which phrase it was found."""
+
 
 # Between the guesses of a caption that is unsure.
 _GUESSES = re.compile(r", | or ")
@@ -391,6 +394,12 @@ class Record(Annotation):
         if not (isinstance(name, str) and isinstance(examples, int) and isinstance(lexicon, str)):
             return None
         return TaughtName(name, self.score or 0.0, examples, lexicon)
+
+    @property
+    def found_by(self) -> str:
+        """The phrase by which its place was found, if it was; that is its caption, too."""
+        phrase = self.origin.get(FOUND_BY, "")
+        return phrase if self.source == "model" and isinstance(phrase, str) else ""
 
     def about(self, fingerprint: str) -> Record:
         """Return it about this geometry; a text about another one is wanted anew."""

@@ -1,4 +1,4 @@
-"""Finding more like what is selected: the threshold, the proposals in a list, and what to do."""
+"""Finding what a phrase says, or more like what is selected: proposals, and what to do."""
 
 from __future__ import annotations
 
@@ -48,6 +48,67 @@ AWAY = "What was found is on another plane: go back there, or find again here."
 # Lines of the list that are seen without scrolling
 _SHOWN = 5
 _STEPS = 100
+# Lines of the list of regions, and letters of a phrase
+_MATCHES = 3
+LONGEST_PHRASE = 200
+
+
+class PhraseBar(qt.QWidget):  # type: ignore[misc]
+    """Where a phrase is typed that is to be found on the image."""
+
+    def __init__(self, actions: Any) -> None:
+        super().__init__()
+        self.text = PhraseField()
+        self.button = button("Find", "Find what the phrase says (Enter).", actions.find_phrase)
+        self.text.returnPressed.connect(actions.find_phrase)
+        stack(self, (self.text, self.button), wide=[self.text])
+
+
+class PhraseField(qt.QLineEdit):  # type: ignore[misc]
+    """The field for it; Escape goes back to the canvas."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            placeholderText="Find by text: a red bus, not a car",
+            accessibleName="Find by text",
+            clearButtonEnabled=True,
+            maxLength=LONGEST_PHRASE,
+        )
+        self.setToolTip(
+            'What to look for on the image, such as "a red bus"; what follows "not" is not wanted.'
+            "\nEnter shows where it is, proposes boxes and ranks your regions."
+        )
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Go back to the canvas with Escape."""
+        if event.key() == Qt.Key.Key_Escape:
+            self.clearFocus()
+        else:
+            super().keyPressEvent(event)
+
+
+class MatchList(qt.QListWidget):  # type: ignore[misc]
+    """The regions there are, by how likely each shows the phrase; a click selects one."""
+
+    def __init__(self, actions: Any) -> None:
+        super().__init__(accessibleName="Your regions by match")
+        self._uids: list[str] = []
+        self._lines: list[str] = []
+        self.setUniformItemSizes(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFixedHeight(_MATCHES * (self.fontMetrics().lineSpacing() + 4) + 6)
+        self.setToolTip("Your regions, those that show it most likely first; a click selects one.")
+        self.itemClicked.connect(lambda *_: actions.go_to(self._uids[self.currentRow()]))
+
+    def show_matches(self, matches: Sequence[tuple[str, float, str]]) -> None:
+        """List regions by uid, score and caption."""
+        self.setVisible(bool(matches))
+        lines = [f"{score:.2f}    {caption or 'no caption yet'}" for _, score, caption in matches]
+        uids = [uid for uid, *_ in matches]
+        if (uids, lines) != (self._uids, self._lines):
+            self._uids, self._lines = uids, lines
+            self.clear()
+            self.addItems(lines)
 
 
 class ProposalList(qt.QListWidget):  # type: ignore[misc]
@@ -122,9 +183,11 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         self.slider.setToolTip("Shows what scores at least as much; nothing is computed anew.")
         self.count = qt.QLabel()
         self.heat = button(
-            "Heat map", "Show where the image looks like the examples.", checkable=True
+            "Heat map", "Show where the image shows what is looked for.", checkable=True
         )
         self.list = ProposalList(actions)
+        self.matches_title = qt.QLabel("Your regions by match")
+        self.matches = MatchList(actions)
         made = self.buttons = action_buttons(actions, BUTTONS)
         stack(
             self,
@@ -134,6 +197,7 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
             self.list,
             (made["accept_found"], made["accept_all_found"], made["reject_found"]),
             (made["find_again"], made["restore_found"]),
+            *(self.matches_title, self.matches),
             wide=[self.title, self.slider],
         )
         self.caution.setText(CAUTION)
@@ -151,13 +215,21 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         self.setVisible(proposals is not None)
         if search is None or proposals is None:
             self.list.show_items([])
+            self.matches.show_matches([])
             return
         shown, total = proposals.shown(), proposals.open()
         name = search.name()
         examples = counted(proposals.examples, "example")
-        self.title.setText(f"More like {name!r}" if name else f"More like {examples}")
-        self.title.setToolTip(f"From {examples}.")
-        self.caution.setVisible(search.photograph >= PHOTOGRAPH)
+        if search.phrase:
+            self.title.setText(f"Showing {search.phrase!r}")
+            self.title.setToolTip("Found by text.")
+        else:
+            self.title.setText(f"More like {name!r}" if name else f"More like {examples}")
+            self.title.setToolTip(f"From {examples}.")
+        self.caution.setVisible(not search.phrase and search.photograph >= PHOTOGRAPH)
+        matches = search.ranked()
+        self.matches_title.setVisible(bool(matches))
+        self.matches.show_matches(matches)
         here = search.here
         hint = HINT if shown else search.sentence()
         self.text.setText(hint if here else AWAY)

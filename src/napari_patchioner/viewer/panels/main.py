@@ -18,7 +18,7 @@ from napari_patchioner.viewer.session.session import learned_from
 from napari_patchioner.viewer.widgets import Sentence, button, stack, wrapped
 
 from . import forms
-from .find import FindPanel
+from .find import FindPanel, PhraseBar
 from .inspect import InspectPanel
 from .keys import Help
 from .models import ModelPanel
@@ -131,6 +131,8 @@ def verdict_line(record: Record, pending: str = "") -> str:
     elif record.source == "taught":
         score = f", score {record.score:.2f}" if record.score is not None else ""
         line = f"{learned_from(record)}{score}".capitalize()
+    elif record.found_by:
+        line = f"Found by {record.found_by!r}, score {record.score or 0:.2f}"
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":
@@ -287,6 +289,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         projects: Projects,
         teach: TeachPanel,
         find: FindPanel,
+        phrase: PhraseBar,
     ) -> None:
         super().__init__()
         self.image = forms.image_form(images)
@@ -307,6 +310,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         made = self.buttons = widgets.action_buttons(actions, BUTTONS)
         for name in ("lock", "toggle_list"):
             made[name].setCheckable(True)
+        self.phrase = phrase
         self.progress.start.connect(actions.start)
         self.progress.cancel.connect(actions.cancel)
         for box in (self.caption, self.whole):
@@ -328,7 +332,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         more.addWidget(self.canvas.native)
         stack(
             self,
-            *(choices, self.progress, self.status, projects.offer, self.review, find),
+            *(choices, self.progress, self.status, projects.offer, self.review, phrase, find),
             (draw, made["undo"], made["redo"], self.help.button),
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
@@ -345,6 +349,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
     def set_ready(self, ready: bool) -> None:
         """Allow or forbid what needs an image."""
         self.draw.setEnabled(ready)
+        self.phrase.setEnabled(ready)
         for name, made in self.buttons.items():
             made.setEnabled(ready or name == "toggle_list")
 

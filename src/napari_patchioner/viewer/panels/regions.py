@@ -139,6 +139,8 @@ def line_of(record: Record, plane: str = "") -> Line:
     author = AUTHORS.get(record.source, record.source)
     if record.source == "taught":
         author = learned_from(record)
+    elif record.found_by:
+        author = f"found by {record.found_by!r}"
     line = Line._make((*same, kind, author, plane))
     return line if record.score is not None else line._replace(score=math.nan)
 

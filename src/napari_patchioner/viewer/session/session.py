@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from napari_patchioner.annotations import SOURCES, Plane, Record, Seen, Source, new_uid
-from napari_patchioner.annotations.project.records import TaughtName, same_cells, score_of
+from napari_patchioner.annotations.project.records import FOUND_BY, TaughtName, same_cells, score_of
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import counted
 
@@ -667,16 +667,21 @@ class Session:
             request, **said, source=source, details=caption, problem="", origin=dict(origin)
         )
 
-    def take_name(self, name: str, scores: Mapping[str, float], model: str = "") -> None:
+    def take_name(
+        self, name: str, scores: Mapping[str, float], model: str = "", *, found_by: str = ""
+    ) -> None:
         """Take the name of examples for records, which a person has found to be like them.
 
-        ``scores`` say by uid how likely it is right; it stays, as what is accepted does.
+        ``scores`` say by uid how likely it is right; it stays, as what is accepted does. With
+        ``found_by`` no examples but this phrase is what they were found by.
         """
         for record in self._chosen(scores):
             if not record.protected:
                 self._requests.pop(record.uid, None)
                 score, blank = round(scores[record.uid], 4), replace(record.blanked(), wanted=False)
                 named = replace(blank, caption=name, score=score, source="taught", model=model)
+                if found_by:
+                    named = replace(named, source="model", origin={FOUND_BY: found_by})
                 self._put(replace(named, reviewed=True))
 
     def name(self, names: Mapping[str, TaughtName | None], model: str) -> bool:

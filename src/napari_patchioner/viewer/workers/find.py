@@ -1,9 +1,10 @@
-"""Finding more of what examples show, in a worker, and what came of it on the canvas."""
+"""Finding what examples show or a phrase says, in a worker, and what came of it on the canvas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.errors import counted
+from napari_patchioner.errors import RegionError, counted
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import Levels
 from napari_patchioner.progress import Progress, part
@@ -62,6 +63,7 @@ PACE_MS = 30
 # The heat map follows the boxes this much later.
 HEAT_MS = 100
 NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
+NO_PHRASE = 'Type what to look for first, such as "a red bus".'
 NOT_READ = "Press Start first: more like this can be found once the image has been read."
 
 
@@ -76,10 +78,42 @@ class Pictured:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Found:
-    """What came of a search: proposals, the likeliest first, and a heat map of the plane."""
+    """What came of a search: proposals, the likeliest first, and a heat map of the plane.
+
+    And where it was for a phrase, how likely each region there was shows it, by uid.
+    """
 
     proposals: Sequence[Proposal]
     heat: npt.NDArray[np.float32]
+    matches: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_phrase(
+    registry: ModelRegistry,
+    model: str,
+    grid: FeatureGrid,
+    phrase: str,
+    outlines: Mapping[str, Callable[[], Region]],
+    progress: Progress,
+) -> Found:
+    """Find on one plane what a phrase says, and how likely regions, by uid, show it."""
+    progress(0.0, "loading the model")
+    with registry.using(model, part(progress, 0.0, 0.3)) as captioner:
+        progress(0.3, "looking for the phrase")
+        # It loads torch, as the captioner has done already.
+        from napari_patchioner.grounding import PhraseScorer
+
+        scorer = PhraseScorer(captioner, phrase)
+        heat = scorer.heat(grid)
+        proposals = scorer.proposals(grid, least=LEAST)
+        matches = {}
+        for uid, make in outlines.items():
+            # One that lies outside the image shows nothing of it.
+            with suppress(RegionError):
+                [score] = scorer.regions(grid, [untangled(make())])
+                matches[uid] = float(score)
+    progress(1.0, "done")
+    return Found(proposals, heat, matches)
 
 
 def find_like(
@@ -142,6 +176,8 @@ class _Question:
     examples: tuple[str, ...]
     name: str
     left_out: int
+    # All that was typed, where no examples but a phrase is what was asked
+    phrase: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -173,6 +209,9 @@ class Search(QObject):  # type: ignore[misc]
         # The number of what is selected in the list; 0 for nothing
         self.selected = 0
         self.with_heat = True
+        # What was typed, where no examples but a phrase was looked for
+        self.phrase = ""
+        self._matches: Mapping[str, float] = {}
         self._encoder, self._session = encoder, session
         self._viewer, self._image = encoder.viewer, encoder.image
         self._layers: ProposalLayers | None = None
@@ -218,18 +257,9 @@ class Search(QObject):  # type: ignore[misc]
         uids = tuple(record.uid for record in known)
         left_out = len(shapes) - len(known)
         question = _Question(plane, grid, uids, name_of(known), left_out)
-        self._drop_job()
-        self._take_down_unused()
-        self._generation += 1
-        delivered = partial(self._on_delivered, self._generation, question)
-        ended = partial(self._on_ended, self._generation)
-        work = (find_like, self._encoder.registry, self._encoder.model)
         # The searched one last: what was worked out of it then is at hand.
         pictured = [asked[p] for p in reversed(asked) if asked[p].outlines]
-        self._job = Job(*work, pictured, asked[plane], self._encoder.store, parent=self)
-        self._job.delivered.connect(delivered)
-        self._job.ended.connect(ended)
-        self._job.start()
+        self._work(question, find_like, pictured, asked[plane], self._encoder.store)
         wanted = f"looking for more like {question.name!r}" if question.name else "looking for more"
         is_large = max(asked[plane].measures.shape) > LONGEST
         how = "; the image is large, so it is searched part by part" if is_large else "…"
@@ -238,9 +268,54 @@ class Search(QObject):  # type: ignore[misc]
         if not is_large:
             QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
 
+    def ask(self, phrase: str) -> None:
+        """Find what a phrase says, on the plane on display."""
+        here = self._encoder.here()
+        if here is None or not phrase.strip():
+            self.messaged.emit(NOT_READ if here is None else NO_PHRASE)
+            return
+        # It loads torch, as the model that has read the image has done already.
+        from napari_patchioner.grounding import split_negative
+
+        wanted, _ = split_negative(phrase)
+        if not wanted:
+            self.messaged.emit(NO_PHRASE)
+            return
+        plane, grid = here
+        outlines = {
+            record.uid: record_outline(record, self._session, plane.axes)
+            for record in self._session.records.values()
+            if record.seen is not None and record_plane(record, self._session, plane.axes) == plane
+        }
+        typed = " ".join(phrase.split())
+        question = _Question(plane, grid, (), wanted, 0, typed)
+        self._work(question, find_phrase, grid, typed, outlines)
+        self.messaged.emit(f"looking for {typed!r}…")
+        self.changed.emit()
+        QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
+
+    def _work(self, question: _Question, find: Callable[..., Found], *asked: object) -> None:
+        """Have a question answered by a worker, in place of any before."""
+        self._drop_job()
+        self._take_down_unused()
+        self._generation += 1
+        self._job = Job(find, self._encoder.registry, self._encoder.model, *asked, parent=self)
+        self._job.delivered.connect(partial(self._on_delivered, self._generation, question))
+        self._job.ended.connect(partial(self._on_ended, self._generation))
+        self._job.start()
+
+    def ranked(self) -> list[tuple[str, float, str]]:
+        """Return the regions that were there by uid, score and caption, the likeliest first."""
+        records = self._session.records
+        rows = ((uid, score) for uid, score in self._matches.items() if uid in records)
+        ordered = sorted(rows, key=lambda row: -row[1])
+        return [(uid, score, records[uid].caption or "") for uid, score in ordered]
+
     def again(self) -> None:
-        """Find more of what the examples show and of what was accepted."""
-        if self.proposals is not None:
+        """Find more of what the examples show and of what was accepted; a phrase anew."""
+        if self.proposals is not None and self.phrase and not self.proposals.accepted:
+            self.ask(self.phrase)
+        elif self.proposals is not None:
             self.start(dict.fromkeys((*self.proposals.examples, *self.proposals.accepted)))
 
     def cancel(self) -> None:
@@ -297,6 +372,7 @@ class Search(QObject):  # type: ignore[misc]
         if before is not None and before.name == question.name:
             self.proposals.threshold = before.threshold
         self._heat, self._grid = result.heat, question.grid
+        self.phrase, self._matches = question.phrase, result.matches
         self.photograph = float(question.grid.measures.get("photograph", 0.0))
         self.selected = 0
         self._put_up()
@@ -318,6 +394,8 @@ class Search(QObject):  # type: ignore[misc]
         if self.proposals is None:
             return ""
         shown, total = len(self.proposals.shown()), len(self.proposals.open())
+        if self.phrase and not total and not len(self.proposals.rejected):
+            return f"Nothing else here shows {self.phrase!r}, as far as the model can tell."
         if not total and (self.proposals.accepted or len(self.proposals.rejected)):
             text = "All that was found is accepted or rejected; Find again goes on from there."
         elif not total:
@@ -325,7 +403,8 @@ class Search(QObject):  # type: ignore[misc]
         elif not shown:
             text = "Nothing scores high enough: lower the score to see what comes closest."
         else:
-            text = f"{counted(shown, 'proposal')} like this."
+            alike = f"for {self.phrase!r}" if self.phrase else "like this"
+            text = f"{counted(shown, 'proposal')} {alike}."
         if left_out:
             text += f" {counted(left_out, 'selected shape')} without an area counted for nothing."
         return text
@@ -428,6 +507,7 @@ class Search(QObject):  # type: ignore[misc]
         self._keep_rejections()
         self._take_down(later=later)
         self.proposals = self._heat = self._grid = None
+        self.phrase, self._matches = "", {}
         self._measures.clear()
         self.selected = 0
         self.changed.emit()

@@ -1,0 +1,147 @@
+"""What a phrase says is found: in a real window, by mouse and keys, with the model that ships."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from skimage import data
+
+from napari_patchioner.viewer.workers.encode import shared_store
+from napari_patchioner.viewer.workers.models import shared_registry
+
+PICTURE = np.concatenate([data.cat(), data.coffee()[50:350, 30:480]], axis=1)
+WIDTH = data.cat().shape[1]
+
+
+@pytest.fixture(autouse=True)
+def cache(encoded, monkeypatch):
+    """The same few pictures are encoded once for all tests."""
+    shared_store.cache_clear()
+    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(encoded))
+    yield encoded
+    shared_store.cache_clear()
+
+
+@pytest.fixture
+def registry():
+    return shared_registry()
+
+
+@pytest.fixture
+def picture():
+    return PICTURE
+
+
+def read(dock, qtbot):
+    dock.panel.progress.button.click()
+    encoder = dock.controller.encoder
+    qtbot.waitUntil(lambda: encoder.ready and not encoder.active, timeout=120_000)
+
+
+def ask(dock, qtbot, phrase):
+    """Type a phrase and press Enter; return the search once it is done."""
+    field = dock.panel.phrase.text
+    field.clear()
+    QTest.mouseClick(field, Qt.MouseButton.LeftButton)
+    QTest.keyClicks(field, phrase)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    search = dock.controller.search
+    qtbot.waitUntil(lambda: search.progress is None, timeout=60_000)
+    return search
+
+
+def heats(viewer):
+    return [layer for layer in viewer.layers if layer.name.startswith("heat")]
+
+
+@pytest.mark.every_qt
+def test_a_phrase_is_typed_and_what_it_finds_accepted_and_undone(quiet, dock, hand, viewer, qtbot):
+    read(dock, qtbot)
+    search = ask(dock, qtbot, "a cat, not a dog")
+    assert search.phrase == "a cat, not a dog"
+    panel = dock.find
+    assert panel.isVisibleTo(dock)
+    assert "a cat" in panel.title.text()
+    assert not panel.caution.isVisibleTo(panel)
+    shown = search.proposals.shown()
+    assert shown
+    box = shown[0].box
+    assert (box.left + box.right) / 2 < WIDTH
+    qtbot.waitUntil(lambda: len(heats(viewer)) == 1, timeout=10_000)
+    heat = heats(viewer)[0].data
+    assert heat.argmax() % heat.shape[1] < heat.shape[1] / 2
+    hand.click((box.top + box.bottom) / 2, (box.left + box.right) / 2)
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: len(records) == 1, timeout=5000)
+    [record] = records.values()
+    assert (record.caption, record.source, record.model) == ("a cat", "model", "mini")
+    assert record.reviewed
+    assert record.found_by == "a cat, not a dog"
+    assert record.score == pytest.approx(shown[0].score, abs=1e-3)
+    dock.controller.select([record.uid])
+    dock.refresh()
+    assert "Found by 'a cat, not a dog'" in dock.panel.caption.verdict.text()
+    dock.panel.buttons["undo"].click()
+    qtbot.waitUntil(lambda: not dock.controller.session.records, timeout=5000)
+    dock.refresh()
+    assert len(search.proposals.shown()) == len(shown)
+    panel.buttons["end_find"].click()
+    assert not panel.isVisibleTo(dock)
+    assert not heats(viewer)
+    assert search.phrase == ""
+
+
+def test_regions_there_are_ranked_and_one_is_selected_by_a_click(quiet, dock, qtbot):
+    read(dock, qtbot)
+    layer, session = dock.controller.layer("regions"), dock.controller.session
+    for left in (0, WIDTH):
+        right = left + WIDTH - 1
+        layer.add(
+            np.array([(0, left), (0, right), (299, right), (299, left)]), shape_type="rectangle"
+        )
+    dock.controller.bindings["regions"].sync()
+    cat, cup = session.uids("regions")
+    for phrase, order in (("an animal", [cat, cup]), ("a cup", [cup, cat])):
+        search = ask(dock, qtbot, phrase)
+        assert [uid for uid, *_ in search.ranked()] == order
+        matches = dock.find.matches
+        assert matches.isVisibleTo(dock)
+        assert matches.count() == 2
+    QTest.mouseClick(
+        matches.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=matches.visualItemRect(matches.item(1)).center(),
+    )
+    assert dock.controller.selected() == [cat]
+
+
+def test_what_cannot_be_found_is_said(quiet, dock, viewer, qtbot):
+    said = []
+    field = dock.panel.phrase.text
+    dock.controller.search.messaged.connect(said.append)
+    QTest.keyClicks(field, "a cat")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert "Press Start first" in said[-1]
+    read(dock, qtbot)
+    for phrase, wanted in (("not a cat", "Type what"), ("qwrtzp", "knows nothing like 'qwrtzp'")):
+        search = ask(dock, qtbot, phrase)
+        assert wanted in said[-1]
+        assert search.proposals is None
+        assert not [layer for layer in viewer.layers if layer.name.startswith("proposals")]
+    assert search.phrase == ""
+
+
+def test_find_again_goes_on_from_what_was_accepted(quiet, dock, qtbot):
+    read(dock, qtbot)
+    search = ask(dock, qtbot, "a cat")
+    dock.find.buttons["find_again"].click()
+    qtbot.waitUntil(lambda: search.progress is None, timeout=60_000)
+    assert search.phrase == "a cat"
+    dock.find.buttons["accept_all_found"].click()
+    assert search.proposals.accepted
+    dock.find.buttons["find_again"].click()
+    qtbot.waitUntil(lambda: search.progress is None, timeout=60_000)
+    assert search.phrase == ""
+    assert search.proposals.examples
