@@ -48,6 +48,9 @@ _HOLLOW = 3.0
 # Lines are so many times longer than wide.
 _LINE = 9.0
 _RING_HOLE = 0.12
+# What is round leaves no more of the rectangle around it, as `missing` has it: branches that
+# enclose something leave more.
+_RING_MISSING = 0.45
 # Holes that are so much smaller than the largest of a mark do not count.
 _TINY_HOLE = 0.05
 # Directions in which marks are measured, what is missing in the corners of those with straight
@@ -162,7 +165,8 @@ class Marks:
     @property
     def ring(self) -> npt.NDArray[np.bool_]:
         """Which marks are rings: one large hole in something round."""
-        return np.asarray(self.hollow & (self.elongation > 0.5) & ~self.straight)
+        round_ = (self.elongation > 0.5) & (self.missing < _RING_MISSING)
+        return np.asarray(self.hollow & round_ & ~self.straight)
 
     @property
     def frame(self) -> npt.NDArray[np.bool_]:
