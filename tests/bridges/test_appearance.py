@@ -236,6 +236,19 @@ def test_a_halo_with_a_nick_is_a_ring() -> None:
     assert {"black", "gray"} <= set(text.split())
 
 
+def test_a_tree_with_one_loop_is_no_ring() -> None:
+    image = plain((255, 255, 255))
+    for start, end in (
+        *(((470, 320), (330, 320)), ((330, 320), (240, 220)), ((330, 320), (240, 420))),
+        *(((240, 220), (150, 320)), ((240, 420), (150, 320)), ((150, 320), (40, 320))),
+        *(((240, 220), (140, 100)), ((240, 420), (140, 560)), ((140, 100), (30, 60))),
+    ):
+        rows, columns = line(*start, *end)
+        for shift in (-1, 0, 1):
+            image[rows, columns + shift] = (140, 20, 30)
+    assert words(image) == "thin dark red branching lines on a white background"
+
+
 def test_grain() -> None:
     noise = np.random.default_rng(0).normal(128, 40, (480, 640, 1)).clip(0, 255)
     image = np.repeat(noise, 3, 2).astype(np.uint8)

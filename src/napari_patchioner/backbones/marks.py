@@ -48,11 +48,11 @@ _HOLLOW = 3.0
 # Lines are so many times longer than wide.
 _LINE = 9.0
 _RING_HOLE = 0.12
-# What is round leaves no more of the rectangle around it, as `missing` has it: branches that
-# enclose something leave more.
-_RING_MISSING = 0.45
 # Holes that are so much smaller than the largest of a mark do not count.
 _TINY_HOLE = 0.05
+# What is missing at most at a ring; the corners of a circle miss half as much. In a broad one, with
+# the slenderness of lines in company, something else may lie.
+_RING_CORNERS, _BROAD_CORNERS = 0.4, 0.6
 # Directions in which marks are measured, what is missing in the corners of those with straight
 # sides, and how deep these are at least, in pixels.
 _DIRECTIONS = np.linspace(0, np.pi / 2, 45, endpoint=False)
@@ -165,8 +165,10 @@ class Marks:
     @property
     def ring(self) -> npt.NDArray[np.bool_]:
         """Which marks are rings: one large hole in something round."""
-        round_ = (self.elongation > 0.5) & (self.missing < _RING_MISSING)
-        return np.asarray(self.hollow & round_ & ~self.straight)
+        # Of a tree with a loop most of the rectangle around it is missing.
+        most = np.where(self.slender < _SLIM, _BROAD_CORNERS, _RING_CORNERS)
+        full = self.missing * self.elongation < most
+        return np.asarray(self.hollow & (self.elongation > 0.5) & full & ~self.straight)
 
     @property
     def frame(self) -> npt.NDArray[np.bool_]:
