@@ -203,6 +203,16 @@ def test_stripes_as_light_as_each_other_are_stripes() -> None:
     assert words(image.astype(np.uint8)) in ("red and gray stripes", "gray and red stripes")
 
 
+def test_slanting_lines_with_noise_are_lines_from_end_to_end() -> None:
+    rows, columns = np.indices((480, 640))
+    away = np.abs((rows - 0.55 * columns) / np.hypot(1, 0.55) % 60 - 30)
+    share = np.clip(3.3 - away, 0, 1)[..., None]
+    image = np.array((135, 206, 235)) * (1 - share) + np.array((250, 150, 190)) * share
+    image += np.random.default_rng(6).normal(0, 5, image.shape)
+    text = words(image.clip(0, 255).round().astype(np.uint8))
+    assert re.fullmatch(r"(\w+ )?thin pink parallel lines on a light blue background", text)
+
+
 def test_one_thin_line_is_said_where_it_is_clear() -> None:
     image = plain((255, 255, 255))
     image[200:203, 250:420] = (0, 128, 128)

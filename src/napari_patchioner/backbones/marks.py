@@ -91,7 +91,7 @@ _SLIM, _COMPANY, _KIN, _OUTWEIGHED = 30.0, 4, 12.0, 2.0
 _WEAK, _BESIDE, _BETWEEN = 14.0, 8, 0.15
 # What is so wide, and so full, is no line; what is no deeper than so much of its mean width, and
 # more, is not split.
-_WIDE, _FULL, _STEADY = 0.5, 0.5, (0.65, 1.0)
+_WIDE, _FULL, _STEADY = 0.5, 0.5, (0.65, 1.6)
 # What is so many times smaller than the marks that make up most of the area is dust.
 _DUST = 7.0
 

@@ -427,7 +427,7 @@ def _of_lines(view: _View) -> str:
     if whole and round(count) == 1:
         return _joined("one", words, "line", wide)
     number = _number(count) if whole else ""
-    parallel = "parallel" if twofold > 0.8 and count > 1.5 else ""
+    parallel = "parallel" if max(twofold, view.alignment) > 0.8 and count > 1.5 else ""
     return _joined(number, words, parallel, "lines", wide)
 
 
