@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_patchioner.grids import FeatureGrid
+    from napari_patchioner.regions import Region
 
     from .coco_folders import LabelledImage
 
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for image in images:
             captioner = captioner_of(image.file_name)
             assert isinstance(captioner, Captioner)
+            remember_regions(captioner)
 
             def scorer(phrase: str, captioner: Captioner = captioner) -> PhraseScorer:
                 key = id(captioner), phrase
@@ -110,6 +112,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report(scores)
     if given.failures is not None:
         draw_failures(scores, {image.file_name: image for image in images}, given.failures)
+
+
+def remember_regions(captioner: Captioner) -> None:
+    """Have a captioner pool the same regions of a grid once, however many phrases are asked."""
+    if "embed" in vars(captioner):
+        return
+    embed, last = captioner.embed, {}
+
+    def remembered(grid: FeatureGrid, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
+        key = id(grid), tuple(map(id, regions))
+        if key not in last:
+            last.clear()
+            last[key] = grid, regions, embed(grid, regions)
+        return last[key][2]
+
+    captioner.embed = remembered  # type: ignore[method-assign]
 
 
 def phrase_of(category: str) -> str:
@@ -132,13 +150,13 @@ def ask(
     first_phrase.proposals(grid)
     scores.first_seconds.append(time.perf_counter() - started)
     boxes = [item.region for item in image.boxes]
+    everything = [*boxes, WholeImage()]
     own = np.array([item.category for item in image.boxes])
     for name in names:
         asked = scorer(phrase_of(name))
         if asked.problem(grid):
             continue
-        chances = asked.regions(grid, boxes)
-        [whole] = asked.regions(grid, [WholeImage()])
+        *chances, whole = asked.regions(grid, everything).tolist()
         best = asked.image(grid)
         scores.images[name].append((best, float(whole), bool((own == name).any())))
         right = own == name
@@ -152,7 +170,7 @@ def ask(
         heat, proposals = fresh.heat(grid), fresh.proposals(grid)
         scores.seconds.append(time.perf_counter() - started)
         if len(set(own.tolist())) > 1:
-            order = np.argsort(-chances, kind="stable")
+            order = np.argsort(np.negative(chances), kind="stable")
             first = int(np.flatnonzero(right[order])[0])
             n, m = len(own), int(right.sum())
             ideal = [1 - comb(n - m, min(k, n)) / comb(n, min(k, n)) for k in (FIRST, SEVERAL)]

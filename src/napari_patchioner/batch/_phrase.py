@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import ImageError
+from napari_patchioner.grids import GridStore
 from napari_patchioner.images import StoredImage
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.regions import Box
@@ -70,10 +71,17 @@ class PhraseSearch:
         return jobs
 
     def find(
-        self, captioner: Captioner, image: StoredImage, path: Path, name: str
+        self,
+        captioner: Captioner,
+        image: StoredImage,
+        path: Path,
+        name: str,
+        *,
+        store: GridStore | None = None,
     ) -> tuple[list[Annotation], float | None]:
         """Return proposals on an image, and how likely it is a photograph.
 
+        The ``store`` is asked for grids before anything is encoded, and given the new ones.
         A ModelError where the model has no text tower, an ImageError where the phrase cannot be
         found in such an image.
         """
@@ -88,7 +96,7 @@ class PhraseSearch:
             levels = image.levels(dict(index))
             # Of a large image a small size will do: all of it is encoded in one pass.
             level = levels.down_to(_SIDE)[-1]
-            grid = captioner.encode(levels.rgb(level.read(0, 0, *level.shape)))
+            grid = captioner.encode(levels.rgb(level.read(0, 0, *level.shape)), store=store)
             down, across = (
                 full / side for full, side in zip(levels.shape, level.shape, strict=True)
             )

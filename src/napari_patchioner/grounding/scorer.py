@@ -40,13 +40,13 @@ _TEMPERATURE = 0.04
 # Cosines of descriptions with a phrase that are surely not, and surely, what is meant.
 _UNLIKE, _LIKE = 0.4, 0.85
 # What is left of a thing that has none of the adjectives, or nothing of what it should be beside.
-_OTHERWISE, _ALONE = 0.12, 0.7
+_OTHERWISE, _ALONE = 0.02, 0.7
 # The same of a description, which names the colour of marks that are few as well.
 _PALE = 0.4
 # A box is at least so many patches high and wide.
 _LEAST_SIDE = 2.0
 # How much of the score is that a box ends where the thing does.
-_TIGHT = 0.6
+_TIGHT = 0.8
 # Boxes are looked for where the heat map comes to this share of its peak.
 _HILL, _LEAST_HILL = 0.25, 0.02
 _OVERLAP, _PART, _MOST = 0.3, 0.6, 60

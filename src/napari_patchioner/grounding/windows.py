@@ -57,8 +57,16 @@ def pooled(cells: FloatArray, scales: Sequence[tuple[float, int]] = SCALES) -> F
         # It loads torch, as all captioners have done already.
         from napari_patchioner.bridges.things import pool_windows
 
-        last = _last = weakref.ref(cells), scales, pool_windows(cells, scales)
+        last = _last = weakref.ref(cells, _forget), scales, pool_windows(cells, scales)
     return last[2]
+
+
+def _forget(gone: weakref.ref[FloatArray]) -> None:
+    """Keep nothing of a grid that is gone."""
+    global _last
+    last = _last
+    if last is not None and last[0] is gone:
+        _last = None
 
 
 class BoxSums:

@@ -16,10 +16,11 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
 from superqt import QElidingLabel
 
-from napari_patchioner.errors import FormatError, PatchionerError, as_sentence
+from napari_patchioner.errors import FormatError, PatchionerError, as_sentence, counted
 from napari_patchioner.teaching import is_lexicon
 from napari_patchioner.viewer.dock import CAPTIONS, CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
+from napari_patchioner.viewer.panels.find import PhraseField
 from napari_patchioner.viewer.panels.keys import FOLDER, bind
 from napari_patchioner.viewer.preferences import preference
 from napari_patchioner.viewer.widgets import (
@@ -31,7 +32,9 @@ from napari_patchioner.viewer.widgets import (
     throttled,
 )
 from napari_patchioner.viewer.workers import prefetch
-from napari_patchioner.viewer.workers.job import Job
+from napari_patchioner.viewer.workers.encode import current_store
+from napari_patchioner.viewer.workers.find import find_images_by_phrase
+from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.models import ModelRegistry
 from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
@@ -39,6 +42,8 @@ from .files import ONLY, Listing, choose_lexicon, chosen_lexicon, last, remember
 
 # So long a person who draws may rest between two captions.
 IDLE_MS = 400
+# Images that show a phrase less likely than this are not listed for it.
+LEAST_MATCH = 0.1
 
 
 @dataclass(eq=False)
@@ -101,6 +106,7 @@ class Browser(QObject):  # type: ignore[misc]
         self.prefetcher = prefetch.Prefetcher(self)
         self._viewer, self._dock = viewer, dock
         self._job: Job | None = None
+        self._looking: Job | None = None
         self._by, self._stepping = 1, False
         self._failed: list[str] = []
         self._at, self._open_it = "", False
@@ -117,6 +123,7 @@ class Browser(QObject):  # type: ignore[misc]
 
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
         """List a folder; `at` names the image to go on with, which is opened if `open_it`."""
+        self.stop_looking()
         self.position, self._at, self._open_it = None, at, open_it
         self.lexicon = chosen_lexicon(folder)
         self.listing.open(folder)
@@ -177,6 +184,54 @@ class Browser(QObject):  # type: ignore[misc]
         """Return the next image of the list (1) or the one before (-1) that can be opened."""
         return self.listing.neighbour(self.position, by)
 
+    @property
+    def looking(self) -> bool:
+        """Whether a phrase is being looked for."""
+        return self._looking is not None
+
+    def find_phrase(self, phrase: str) -> None:
+        """Rank the images of the folder by how likely they show a phrase, as they are read."""
+        self.stop_looking()
+        dock, files = self._dock(), list(self.listing.files)
+        store = current_store(bool(preference("cache", "on_disk")))
+        matches: dict[str, float] = {}
+        problems: list[str] = []
+
+        def delivered(result: tuple[str, float, str]) -> None:
+            name, score, problem = result
+            problems.extend([problem] if problem else [])
+            if score >= LEAST_MATCH:
+                matches[name] = score
+            self.listing.rank(matches)
+            at = f"{len(matches)} of {counted(files, 'image')} so far show it…"
+            self.messaged.emit(f"looking for {phrase!r}: {at}")
+
+        def ended(error: Exception | None) -> None:
+            self._looking = None
+            if error is not None:
+                self.messaged.emit(error_message(error, "the images could not be searched"))
+            elif problems and not matches:
+                self.messaged.emit(problems[0])
+            else:
+                some = f"; {counted(problems, 'image')} could not be searched" if problems else ""
+                shown = f"{counted(matches, 'image')} of {len(files)}"
+                self.messaged.emit(f"{phrase!r}: {shown}, the likeliest first{some}")
+            self.changed.emit()
+
+        work = find_images_by_phrase, dock.registry, dock.models.choice.value, phrase, files, store
+        self._looking = Job.run(
+            *work, delivered=delivered, ended=ended, background=True, parent=self
+        )
+        self.listing.rank(matches)
+
+    def stop_looking(self) -> None:
+        """Look for a phrase no further; what was found stays listed."""
+        job, self._looking = self._looking, None
+        if job is not None:
+            job.drop()
+            self.messaged.emit("stopped: the images that were read so far are listed")
+            self.changed.emit()
+
     def close(self) -> None:
         """Stop everything; the image in the window stays there."""
         self._idle.cancel()
@@ -184,8 +239,9 @@ class Browser(QObject):  # type: ignore[misc]
             self._note(self.opened)
         self.listing.close()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        if self._job is not None:
-            self._job.drop()
+        for job in (self._job, self._looking):
+            if job is not None:
+                job.drop()
         self.prefetcher.drop()
 
     @property
@@ -382,7 +438,9 @@ class FileModel(RowModel):
         file = self.lines[index.row()]
         status = self._listing.status(file)
         if role == Qt.ItemDataRole.DisplayRole:
-            return (_BOXES[status.done], file.name, status.brief)[index.column()]
+            score = (self._listing.matches or {}).get(file.name)
+            state = status.brief if score is None else f"{score:.2f}"
+            return (_BOXES[status.done], file.name, state)[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
             state = "\n".join(filter(None, (status.text, status.problem or status.note)))
             return (_TICK, str(file.path), state)[index.column()]
@@ -483,6 +541,13 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
         self.search = qt.QLineEdit(placeholderText="Find by name", clearButtonEnabled=True)
         self.search.setToolTip("Lists the images whose name holds this, as you type.")
+        self.phrase = PhraseField()
+        self.phrase.setPlaceholderText("Find by text in all images: a red bus")
+        self.phrase.setToolTip(
+            "Lists the images that show it, the likeliest first; Enter reads them one by one, "
+            "and empty it lists all again."
+        )
+        self.find = button("Find", "Find images that show the phrase (Enter).", self._on_find)
         self.only = qt.QComboBox(toolTip="Which images to list.")
         self.only.addItems(list(ONLY))
         self.table = FileTable(browser)
@@ -502,12 +567,15 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             self,
             (self.open, self.folder, self.lexicon, self.again),
             (self.search, self.only),
+            (self.phrase, self.find),
             *(self.table, self.message),
             (self.back, self.done, self.next),
             (self.count, self.next_state),
-            wide=[self.folder, self.search, self.table],
+            wide=[self.folder, self.search, self.phrase, self.table],
             margins=(6, 4, 6, 4),
         )
+        self.phrase.returnPressed.connect(self._on_find)
+        self.phrase.textChanged.connect(self._on_phrase)
         self.search.textChanged.connect(self._on_filter)
         self.only.currentIndexChanged.connect(self._on_filter)
         browser.messaged.connect(self.show_message)
@@ -540,7 +608,8 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             table.show_here(here)
         self.folder.setText(str(listing.folder or ""))
         self.folder.setToolTip(str(listing.folder or ""))
-        for part in (self.again, self.lexicon):
+        self.find.setText("Stop" if browser.looking else "Find")
+        for part in (self.again, self.lexicon, self.phrase, self.find):
             part.setEnabled(listing.folder is not None)
         named = f"The images are named by {browser.lexicon}." if browser.lexicon else ""
         self.lexicon.setToolTip(named or "Choose a lexicon, which names what is on the images.")
@@ -575,6 +644,19 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         """Say no more that it is being opened; what was passed over or else was said stays."""
         if self.message.text().startswith(OPENING):
             self.show_message(self.browser.passed_over)
+
+    def _on_find(self) -> None:
+        """Look for the phrase on all images, or stop."""
+        if self.browser.looking:
+            self.browser.stop_looking()
+        elif self.phrase.text().strip():
+            self.browser.find_phrase(self.phrase.text())
+
+    def _on_phrase(self, text: str) -> None:
+        """List all images again once the phrase is gone."""
+        if not text.strip():
+            self.browser.stop_looking()
+            self.browser.listing.rank(None)
 
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), self.only.currentText())

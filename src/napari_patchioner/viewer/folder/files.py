@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -372,6 +372,9 @@ class Listing(QObject):  # type: ignore[misc]
         self.statuses: dict[str, Status] = {}
         self.kept: ImageFile | None = None
         self._filter: tuple[str, str] = ("", "All")
+        # By name, how likely images show a phrase; None where none is looked for.
+        self.matches: dict[str, float] | None = None
+        self._places: dict[str, int] = {}
         # Where each is in `files`, by name.
         self._order: dict[str, int] = {}
         self._coming: list[ImageFile] | None = None
@@ -388,7 +391,7 @@ class Listing(QObject):  # type: ignore[misc]
     def open(self, folder: Path) -> None:
         """Show the images of a folder, as they are found."""
         self.close()
-        self.folder, self.files, self.statuses = folder, [], {}
+        self.folder, self.files, self.statuses, self.matches = folder, [], {}, None
         self.kept, self._coming = None, None
         self._refilter()
         self._send(search_folder, folder, endings(), self._reader)
@@ -416,6 +419,11 @@ class Listing(QObject):  # type: ignore[misc]
         self._filter = (text.casefold(), only)
         self._refilter()
 
+    def rank(self, matches: Mapping[str, float] | None) -> None:
+        """Show only images of these names, those of the highest score first; None for all."""
+        self.matches = dict(matches) if matches is not None else None
+        self._refilter()
+
     def keep(self, file: ImageFile | None) -> None:
         """Show an image whatever the filter says: it is the one in the window."""
         self.kept = file
@@ -428,9 +436,9 @@ class Listing(QObject):  # type: ignore[misc]
     def neighbour(self, file: ImageFile | None, by: int) -> ImageFile | None:
         """Return the next row (1) or the one before (-1) that can be opened."""
         # A file that the filter has hidden since still says from where; without one, all are ahead.
-        start = self._order.get(file.name, -1) if file is not None else -1
+        start = self._places.get(file.name, -1) if file is not None else -1
         for row in self.rows[::by]:
-            if (self._order[row.name] - start) * by > 0 and not self.status(row).problem:
+            if (self._places[row.name] - start) * by > 0 and not self.status(row).problem:
                 return row
         return None
 
@@ -509,9 +517,14 @@ class Listing(QObject):  # type: ignore[misc]
     def _refilter(self) -> None:
         self._order = {file.name: index for index, file in enumerate(self.files)}
         text, only = self._filter
+        files, matches = self.files, self.matches
+        if matches is not None:
+            ranked = (file for file in files if file.name in matches)
+            files = sorted(ranked, key=lambda file: -matches[file.name])
+        self._places = {file.name: index for index, file in enumerate(files)}
         self.rows = [
             file
-            for file in self.files
+            for file in files
             if file is self.kept or (text in file.name.casefold() and ONLY[only](self.status(file)))
         ]
         self.changed.emit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,9 +13,10 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.errors import RegionError, counted
+from napari_patchioner.batch import PhraseSearch
+from napari_patchioner.errors import ModelError, PatchionerError, RegionError, counted
 from napari_patchioner.grids import FeatureGrid, GridStore
-from napari_patchioner.images import Levels
+from napari_patchioner.images import Levels, open_image
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
 from napari_patchioner.teaching import (
@@ -53,6 +54,7 @@ from .encode import Encoder
 from .job import Job, JobProgress, error_message
 from .models import ModelRegistry
 from .plane import PlaneSource
+from .prefetch import ImageFile
 
 # What scores less is proposed to nobody, wherever the threshold is.
 LEAST = 0.02
@@ -165,6 +167,32 @@ def find_like(
         heat = finder.heat(searched.measures)
     progress(1.0, "done")
     return Found(proposals, heat)
+
+
+def find_images_by_phrase(
+    registry: ModelRegistry,
+    model: str,
+    phrase: str,
+    files: Sequence[ImageFile],
+    store: GridStore | None,
+    progress: Progress,
+) -> Iterator[tuple[str, float, str]]:
+    """Yield the name of each image, how likely it shows a phrase, and what went wrong with it."""
+    search = PhraseSearch(phrase, least=LEAST)
+    progress(0.0, "loading the model")
+    with registry.using(model, part(progress, 0.0, 0.1)) as captioner:
+        for number, file in enumerate(files):
+            progress(0.1 + 0.9 * number / len(files), f"looking at {file.name}")
+            score, problem = 0.0, ""
+            try:
+                with open_image(file.path) as image:
+                    regions, _ = search.find(captioner, image, file.path, file.name, store=store)
+                score = max((region.score or 0.0 for region in regions), default=0.0)
+            except ModelError:
+                raise
+            except (PatchionerError, OSError, ValueError) as error:
+                problem = error_message(error, f"{file.name} could not be read")
+            yield file.name, score, problem
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,0 +1,80 @@
+"""A phrase over a folder: the images that show it are listed, the likeliest first."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from skimage import data
+
+from napari_patchioner.viewer.folder.dock import NAME, STATUS
+from napari_patchioner.viewer.workers.models import shared_registry
+
+
+@pytest.fixture
+def registry():
+    return shared_registry()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(data.coffee()).save(images / "a.png")
+    Image.fromarray(data.cat()).save(images / "b.png")
+    Image.fromarray(data.immunohistochemistry()).save(images / "c.png")
+    return images
+
+
+@pytest.fixture
+def browser(place, folder, qtbot):
+    place.open_folder(folder)
+    qtbot.waitUntil(lambda: len(place.browser.listing.statuses) == 3, timeout=5000)
+    return place.browser
+
+
+def listed(place, column=NAME):
+    model = place.panel.table.files
+    return [model.data(model.index(row, column)) for row in range(model.rowCount())]
+
+
+def ask(place, qtbot, phrase):
+    field = place.panel.phrase
+    field.clear()
+    QTest.mouseClick(field, Qt.MouseButton.LeftButton)
+    QTest.keyClicks(field, phrase)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: not place.panel.browser.looking, timeout=60_000)
+
+
+def test_images_that_show_it_are_listed_and_can_be_gone_through(quiet, browser, place, qtbot):
+    everything = ["a.png", "b.png", "c.png"]
+    qtbot.waitUntil(lambda: listed(place) == everything, timeout=5000)
+    ask(place, qtbot, "an animal")
+    qtbot.waitUntil(lambda: listed(place) == ["b.png"], timeout=5000)
+    assert float(listed(place, STATUS)[0]) > 0.5
+    assert "'an animal': 1 image of 3" in place.panel.message.text()
+    assert "1 image could not be searched" in place.panel.message.text()
+    ask(place, qtbot, "a cup, not a cat")
+    assert listed(place)[0] == "a.png"
+    place.panel.phrase.clear()
+    assert listed(place) == everything
+
+
+def test_a_word_that_no_image_can_show_is_said(quiet, browser, place, qtbot):
+    ask(place, qtbot, "qwrtzp")
+    assert "knows nothing like 'qwrtzp'" in place.panel.message.text()
+    assert listed(place) == []
+    place.panel.phrase.clear()
+    assert len(listed(place)) == 3
+
+
+def test_it_can_be_stopped(quiet, browser, place, qtbot):
+    QTest.keyClicks(place.panel.phrase, "a cat")
+    place.panel.find.click()
+    assert browser.looking
+    qtbot.waitUntil(lambda: place.panel.find.text() == "Stop", timeout=5000)
+    place.panel.find.click()
+    assert not browser.looking
+    assert place.panel.find.text() == "Find"
