@@ -175,7 +175,11 @@ class PhraseScorer:
             sides = (hills[:, 2:] - hills[:, :2]) * grid.shape
             hills = hills[(sides >= _LEAST_SIDE).all(axis=1)]
             if len(hills):
-                own = self.regions(grid, [_as_box(box, grid) for box in hills])
+                if self._is_described(grid):
+                    # To describe each once more would take longer than all windows have.
+                    own = windows.BoxSums(heat[..., None]).means(hills)[:, 0]
+                else:
+                    own = self.regions(grid, [_as_box(box, grid) for box in hills])
                 boxes, chances = np.concatenate([boxes, hills]), np.concatenate([chances, own])
         tight = windows.contrast(heat, boxes)
         ranks = chances * (1 - _TIGHT + _TIGHT * tight)
@@ -201,11 +205,15 @@ class PhraseScorer:
         if problem := self.problem(grid):
             raise ModelError(problem)
 
+    def _is_described(self, grid: FeatureGrid) -> bool:
+        """Whether descriptions of what is measured are compared with the phrase."""
+        return isinstance(self._captioner.bridge, PhraseReader) and not _is_photograph(grid)
+
     def _scales(self, grid: FeatureGrid) -> Sequence[tuple[float, int]]:
         """Return the windows to ask about, fewer where each takes long."""
         if isinstance(self._captioner.backbone, RegionEncoder):
             return windows.FEW_SCALES
-        if isinstance(self._captioner.bridge, PhraseReader) and not _is_photograph(grid):
+        if self._is_described(grid):
             return windows.SOME_SCALES
         # Smaller windows than a patch or two are all alike.
         return [scale for scale in windows.SCALES if scale[0] * min(grid.shape) >= 1.5] or [
@@ -227,10 +235,8 @@ class PhraseScorer:
             if isinstance(bridge, PhraseReader) and _is_photograph(grid):
                 chances = self._read(vectors)
             elif isinstance(bridge, TextSpace):
-                patches = areas_of(windows.places(scales)) * np.prod(grid.shape)
-                query = Query(vectors, grid, CaptionOptions(), patches, no_progress)
                 measured = vectors if isinstance(bridge, PhraseReader) else None
-                chances = self._compared(bridge.text_vectors(query), measured)
+                chances = self._compared(_text_vectors(bridge, grid, vectors, scales), measured)
             else:
                 chances = self._compared(vectors)
         self._last = weakref.ref(grid.embeddings), chances
@@ -294,6 +300,25 @@ class PhraseScorer:
             rows = unit_rows(backbone.embed_text(filled))
             self._texts = unit_rows(rows.reshape(len(texts), len(_TEMPLATES), -1).mean(axis=1))
         return self._texts
+
+
+_last: tuple[weakref.ref[FloatArray], weakref.ref[TextSpace], FloatArray] | None = None
+
+
+def _text_vectors(
+    bridge: TextSpace,
+    grid: FeatureGrid,
+    vectors: FloatArray,
+    scales: Sequence[tuple[float, int]],
+) -> FloatArray:
+    """Return windows among sentences, (n, d); those of the last grid are kept for more phrases."""
+    global _last
+    last = _last
+    if last is None or last[0]() is not vectors or last[1]() is not bridge:
+        patches = areas_of(windows.places(scales)) * np.prod(grid.shape)
+        query = Query(vectors, grid, CaptionOptions(), patches, no_progress)
+        last = _last = weakref.ref(vectors), weakref.ref(bridge), bridge.text_vectors(query)
+    return last[2]
 
 
 def _is_photograph(grid: FeatureGrid) -> bool:
