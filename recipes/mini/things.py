@@ -576,18 +576,17 @@ def main() -> None:
     habits = habits_of(captions, gatherer)
     images = list(development_images(options.data, (*FOLDERS, *MORE_FOLDERS), smallest=0))
     scenes = GroundedDecoder.open(options.out).scenes
+    network = load_network(FOLDER / "backbone.safetensors")
+    unlike = [path for path, _ in imagenet_pictures(options.data)]
+    compute_features(network, unlike, options.work / "features", SIZE)
     for name in options.models:
         file = THINGS[name]
         short = Path(HEADS[name]).stem.removeprefix("head_")
         chosen = images if name == "mini" else _by_captions(images)
         material = prepare(chosen, options.work, short, gatherer)
-        # Of these, too, things are labelled.
-        if name == "mini":
-            network = load_network(FOLDER / "backbone.safetensors")
-            unlike = [path for path, _ in imagenet_pictures(options.data)]
-            compute_features(network, unlike, options.work / "features", SIZE)
-            head = load_head(FOLDER / HEADS[name], name)
-            add_unlike(material, options.data, options.work, head, gatherer)
+        # What is known of these is of the whole picture, so that no region is labelled.
+        head = load_head(FOLDER / HEADS[name], name)
+        add_unlike(material, options.data, options.work, head, gatherer)
         halves = options.work / ("things_folds" if name == "mini" else f"things_folds_{short}")
         halves.mkdir(parents=True, exist_ok=True)
         for tested in (0, 1):

@@ -111,10 +111,20 @@ def test_what_is_said_of_photographs(mini: Captioner, grids: dict[str, FeatureGr
     }
 
 
-@pytest.mark.parametrize(("peak", "seen"), [(0.6, False), (0.9, True)])
-def test_a_person_is_there_only_where_a_window_shows_one(peak: float, seen: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "peak", "seen"),
+    [
+        ("mini", 0.6, False),
+        ("mini", 0.9, True),
+        ("mini-zeroshot", 0.3, False),
+        ("mini-zeroshot", 0.9, True),
+    ],
+)
+def test_a_person_is_there_only_where_a_window_shows_one(
+    model: str, peak: float, seen: bool
+) -> None:
     names = [concept.name for concept in load_concepts(FOLDER / "concepts.json")]
-    head = load_thing_head(FOLDER / THINGS["mini"], len(names))
+    head = load_thing_head(FOLDER / THINGS[model], len(names))
     windows = np.zeros((len(window_places()), len(names)), np.float32)
     windows[:, names.index("person")] = peak
     things = {thing.name: thing for thing in head.things(windows, names, [])}

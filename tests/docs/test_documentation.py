@@ -326,6 +326,26 @@ def run_snippet(said: Said, text: str) -> None:
     exec(compile(text, said.page, "exec"), {"__name__": "__main__"})
 
 
+def test_the_readme_says_of_the_built_in_models_what_their_card_says() -> None:
+    def rows(page: str, first: str, second: str = "") -> list[list[str]]:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        cells = [line.strip("| ").split(" | ") for line in text.splitlines()]
+        return [row for row in cells if row[0] == first and second in row[1]]
+
+    def numbers(*cells: str) -> list[float]:
+        return [float(number) for number in re.findall(r"\d\.\d+", " ".join(cells))]
+
+    for name, said in (("mini", "`mini` (default)"), ("mini-zeroshot", "`mini-zeroshot`")):
+        [row] = rows("README.md", said)
+        every, others = rows("docs/models/mini.md", name, " boxes")[:2]
+        assert len(numbers(*row[2:4])) == 6
+        assert numbers(*row[2:4]) == pytest.approx(numbers(every[2], others[2]), abs=0.0051)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [whole] = re.findall(r"captions of\s+the whole image name (\S+) of the same boxes", readme)
+    [best, *_] = rows("docs/models/mini.md", "mini", " boxes")
+    assert float(whole) == pytest.approx(float(best[4]), abs=0.0051)
+
+
 @pytest.mark.parametrize("said", OTHERS, ids=str)
 def test_what_another_command_names_is_there(said: Said) -> None:
     words = [STANDS_FOR.get(word, word) for word in shlex.split(said.text)]

@@ -39,8 +39,8 @@ BESIDE = 0.15
 # Things that evidence lists at most.
 LISTED = 12
 # Nearly all of the photographs that the regressions were fitted to show people: a person that no
-# window gives this much is not there.
-PERSON_PLAIN = 0.75
+# window gives this much is not there. A head that no region was shown to is less plain about all.
+PERSON_PLAIN, PERSON_LIKELY = 0.75, 0.36
 # The head was fitted to photographs in which nearly everything is one of its names, so it takes a
 # lobster for a zebra. What ImageNet's own classifier finds of a thing is read beside that: the
 # logarithm of its largest probability in a window over one that speaks neither for nor against it.
@@ -240,8 +240,7 @@ class ThingHead:
         weights for them needs none.
         """
         windows = _merged(windows, groups)
-        # A head that no region was shown to is less plain about everything.
-        person = PERSON_PLAIN if self.knows_regions else CONSIDERED
+        person = PERSON_PLAIN if self.knows_regions else PERSON_LIKELY
         needed = np.where(np.array(names) == "person", person, CONSIDERED)
         kept = np.flatnonzero(windows.max(0) >= needed)
         if not len(kept):

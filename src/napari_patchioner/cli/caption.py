@@ -135,7 +135,11 @@ def _add_wording(group: Any) -> None:
         ("--plurals", "the plurals of these words count as they do"),
         ("--union", "patches shared by the parts of a set count once"),
         ("--zoom", "enlarge regions smaller than a patch"),
-        ("--no-close-up", "never look closer at what is small; faster, where a model does so"),
+        (
+            "--no-close-up",
+            "never look closer at what is small, which takes the built-in models about a sixth of "
+            "the time of reading the image for each such region",
+        ),
     ):
         group.add_argument(name, action="store_true", help=text)
     text = "such as 0.65um: sizes in pictures that are no photographs are said in this unit"
