@@ -5,7 +5,7 @@ import pytest
 from napari.utils.events import Event
 from qtpy.QtCore import QEvent, Qt
 
-from napari_patchioner.viewer.workers.inspect import LARGEST
+from napari_patchioner.viewer.workers.inspect import LARGEST, Inspector
 
 NONE = Qt.MouseButton.NoButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -143,7 +143,8 @@ def switched_off_it_asks_nothing_and_leaves_no_callback(inspecting, viewer, capt
     qtbot.wait(150)
     before = len(captioner.asked)
     assert not viewer.mouse_move_callbacks
-    assert not any(hasattr(f, "__self__") for f in viewer.mouse_drag_callbacks)
+    owners = [getattr(f, "__self__", None) for f in viewer.mouse_drag_callbacks]
+    assert not any(isinstance(owner, Inspector) for owner in owners)
     move(viewer, 60, 30)
     qtbot.wait(150)
     assert len(captioner.asked) == before
