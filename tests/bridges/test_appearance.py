@@ -13,6 +13,7 @@ from skimage.draw import disk, line
 
 from napari_patchioner.backbones.appearance import appearance_axes
 from napari_patchioner.bridges.appearance import AXES, VOCABULARY, attributes, describe, suiting
+from napari_patchioner.decoders.grounded.vocabulary import STRONG
 
 GRID = (30, 40)
 PATCHES = GRID[0] * GRID[1]
@@ -389,6 +390,33 @@ def test_in_the_dark_nothing_is_black() -> None:
     axes = appearance_axes(image, GRID)[8:22, 11:29].reshape(-1, len(AXES)).mean(0, keepdims=True)
     assert attributes(axes, [40.0])[0]["black"] > 0.9
     assert "black" not in attributes(axes, [20.0])[0]
+
+
+@pytest.mark.parametrize(
+    ("colour", "wrong"),
+    [
+        ((40, 28, 20), "black"),
+        ((38, 16, 16), "black"),
+        ((22, 34, 18), "black"),
+        ((101, 84, 20), "yellow"),
+        ((98, 62, 68), "red"),
+    ],
+)
+def test_dark_and_dull_colours_are_not_called_plain_ones(
+    colour: tuple[int, int, int], wrong: str
+) -> None:
+    assert attributes(pooled(plain(colour)))[0].get(wrong, 0.0) < STRONG
+
+
+@pytest.mark.parametrize(("colour", "word"), [((225, 200, 40), "yellow"), ((120, 20, 25), "red")])
+def test_plain_colours_are_still_called_so(colour: tuple[int, int, int], word: str) -> None:
+    assert attributes(pooled(plain(colour)))[0][word] > STRONG
+
+
+def test_what_is_green_in_a_dim_light_has_no_other_colour() -> None:
+    assert suiting({"black": 0.9, "smooth": 0.8}, "potted plant") == {"smooth": 0.8}
+    assert suiting({"green": 0.9}, "broccoli") == {"green": 0.9}
+    assert suiting({"brown": 0.9}, "carrot") == {}
 
 
 def test_two_equal_colours_give_no_colour_word() -> None:

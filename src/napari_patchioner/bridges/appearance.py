@@ -148,7 +148,7 @@ _NO_COLOURS_SAID = """
     shower, microwave, oven, stove, table, dining table, desk, counter, shelf, bookshelf, skis,
     ski poles, baseball bat, tennis racket, paddle, net, bow, bicycle, unicycle, tricycle, sailboat,
     boat, ship, wheelchair, stroller, shopping cart, fork, knife, spoon, silverware, scissors,
-    toothbrush, food, pizza, sandwich, hot dog, cake, hair dryer
+    toothbrush, food, pizza, sandwich, hot dog, cake, hair dryer, orange, carrot
 """
 _COLOURLESS = frozenset(re.split(r",\s+", _NO_COLOURS_SAID.strip()))
 _FURRED = frozenset(("cow", "dog", "cat", "horse", "sheep", "bear", "elephant", "zebra", "giraffe"))
@@ -158,6 +158,8 @@ _NAMES_OF_GRAY = """
     heron, statue, standing stones, stone wall, rocks, road
 """
 _GRAYISH = frozenset(re.split(r",\s+", _NAMES_OF_GRAY.strip()))
+# In a dim or warm light what is green looks black or yellow.
+_GREEN = frozenset(("broccoli", "potted plant"))
 _UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
 # Units of lengths, in metres, and those to go to from one that makes long numbers.
 _METRES = {"nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
@@ -486,8 +488,9 @@ def _strengths(view: _View) -> dict[str, float]:
     fine, medium = view["fine_energy"], view["medium_energy"]
     twofold, _ = view.directions()
     spots = _ramp(view["mark_area"], 0.08, 0.2) * _ramp(view["marks_count"], 0.3, 1.0)
+    plain = min(_dominance(shares, colour) for shares in (view.shares, balanced))
     return {
-        colour: min(_dominance(shares, colour) for shares in (view.shares, balanced)),
+        colour: plain * _plainness(view, colour),
         "dark": _ramp(view["lightness"], 34.0, 20.0),
         "bright": _ramp(view["lightness"], 80.0, 92.0),
         "smooth": _ramp(view["flat"], 0.7, 0.95) * _ramp(view.variation, 16.0, 8.0),
@@ -507,6 +510,18 @@ def _dominance(shares: dict[str, float], colour: str) -> float:
     return _ramp(most, least, least + 0.3) * _ramp(second / max(most, 1e-6), 0.65, 0.35)
 
 
+def _plainness(view: _View, colour: str) -> float:
+    """How far a colour is what people call so, not only the nearest term, 0 to 1."""
+    chroma = float(np.hypot(view["green_red"], view["blue_yellow"]))
+    if colour == "black":
+        # Dark brown, dark red and dark green are not black.
+        return _ramp(chroma, 1.5, 0.8)
+    if colour == "red":
+        return _ramp(chroma, 5.4, 6.8)
+    # Dark yellow is olive.
+    return _ramp(view["lightness"], 48.0, 56.0) if colour == "yellow" else 1.0
+
+
 def suiting(words: dict[str, float], name: str) -> dict[str, float]:
     """Leave out the colours that are no colour of a thing of this name.
 
@@ -523,6 +538,8 @@ def suiting(words: dict[str, float], name: str) -> dict[str, float]:
         unfit = COLOURS
     elif name in _FURRED:
         unfit = _UNNATURAL
+    elif name in _GREEN:
+        unfit = tuple(colour for colour in COLOURS if colour != "green")
     if name not in _GRAYISH:
         unfit = (*unfit, "gray")
     return {word: strength for word, strength in words.items() if word not in unfit}
