@@ -159,7 +159,11 @@ def test_the_real_model_needs_neither_network_nor_napari(tmp_path: Path) -> None
     captions = read_tidy_csv(tmp_path / "captions.csv")
     assert all(item.caption for item in captions)
     said = {item.uid: item.caption for item in captions}
-    assert "cup" in said["coffee-1"]
-    assert "spoon" in said["coffee-2"]
+    assert said["coffee-1"] == "a cup on a table"
+    assert "spoon" in said["coffee-3"]
+    # What is said first convinces: nothing twice, and no guesses.
+    own = [item.caption for item in captions if item.source == "model"]
+    assert len(set(own)) == len(own)
+    assert not any(caption.endswith("?") for caption in own)
     named = [item for item in captions if item.source == "taught"]
     assert [item.caption for item in named] == ["gland", "gland", "stroma", "stroma"]

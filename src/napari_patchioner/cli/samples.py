@@ -66,8 +66,8 @@ class Sample:
         """Return the picture, shape (height, width, 3); it is read from the installed package."""
         from skimage import data
 
-        picture: npt.NDArray[Any] = getattr(data, self.name)()
-        return np.asarray(picture, np.uint8)
+        picture = np.asarray(getattr(data, self.name)(), np.uint8)
+        return picture if picture.ndim == 3 else np.stack([picture] * 3, axis=-1)
 
 
 def _ellipse(top: float, left: float, bottom: float, right: float) -> Ellipse:
@@ -101,15 +101,24 @@ SAMPLES = (
     Sample(
         "coffee",
         (
-            Box(14, 172, 262, 412),
+            Box(2, 78, 397, 490),
+            WholeImage(),
             _lasso(310, 360, 140, 110),
-            _trace((20, 330), (60, 470), (150, 560), (330, 580)),
-            Point(60, 60),
-            RegionSet((Box(20, 175, 255, 410), Box(240, 300, 380, 420))),
+            _trace((20, 30), (120, 60), (250, 50)),
+            RegionSet((Box(20, 175, 255, 410), _lasso(310, 360, 140, 110))),
+        ),
+    ),
+    Sample("chelsea", (_lasso(175, 140, 150, 230),)),
+    Sample(
+        "camera",
+        (
+            Box(35, 0, 505, 345),
+            _trace((400, 330), (440, 400), (480, 480)),
+            Point(100, 400),
             WholeImage(),
         ),
     ),
-    Sample("chelsea", (Box(0, 28, 298, 360), WholeImage())),
+    Sample("rocket", (_ellipse(20, 120, 180, 300),)),
     Sample(
         "immunohistochemistry",
         (Box(0, 0, 200, 250), WholeImage()),
@@ -125,14 +134,6 @@ SAMPLES = (
             _lasso(50, 375, 60, 90),
             _ellipse(300, 400, 360, 450),
             Box(150, 460, 220, 506),
-        ),
-    ),
-    Sample(
-        "astronaut",
-        (
-            Box(12, 22, 510, 362),
-            _polygon((0, 372), (0, 450), (200, 446), (196, 370)),
-            _ellipse(342, 278, 560, 504),
         ),
     ),
 )
