@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import colours
 import pytest
 from PIL import Image
@@ -54,6 +56,16 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(pictures):
     for workers in (1, 2):
         with pytest.raises(ModelError, match="there is no model 'colours'"):
             captions(plan, colours.load_nothing, workers=workers)
+
+
+def test_libraries_of_a_process_take_no_more_threads_than_it_may(pictures, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+    plan = Plan(find_images([pictures(3)]), "whole")
+    with pytest.raises(ModelError, match=r"\['3'\] for 'colours'"):
+        captions(plan, colours.load_telling_threads, workers=2, threads=3)
+    assert os.environ["OMP_NUM_THREADS"] == "16"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_a_run_that_is_left_ends_its_processes(pictures):

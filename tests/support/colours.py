@@ -101,6 +101,12 @@ def load_nothing(name: str) -> Captioner:
     raise ModelError(f"there is no model {name!r}")
 
 
+def load_telling_threads(name: str) -> Captioner:
+    """Fail with what libraries of this process read when they are loaded."""
+    threads = {os.environ[key] for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    raise ModelError(f"{sorted(threads)} for {name!r}")
+
+
 class LoudLoader(Loader):
     """Writes down which process loads which model; it pickles."""
 

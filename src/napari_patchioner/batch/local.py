@@ -29,6 +29,8 @@ Loader: TypeAlias = Callable[[str], Captioner]
 _TRIES = 2
 # So many images in a row at which processes died: it is not the images.
 _HOPELESS = 3
+# Read by libraries when they are loaded
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _DIED = (
     "the process that captioned it died, twice; the image may need more memory than there is, "
     "so try fewer workers"
@@ -152,7 +154,7 @@ class _Worker:
         self.pipe, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, *arguments), daemon=True)
         self.jobs: deque[_Try] = deque()
-        with _no_interrupts():
+        with _no_interrupts(), _cores_of_libraries(arguments[-1]):
             self.process.start()
         other_end.close()
 
@@ -265,6 +267,24 @@ class _Pool:
                 f"{worker.process.exitcode}; there may be too little memory for so many workers"
             )
         return job, failure(job, _DIED)
+
+
+@contextmanager
+def _cores_of_libraries(count: int) -> Iterator[None]:
+    """Let processes begun meanwhile compute in so many threads, whatever library they do it with.
+
+    NumPy's takes all cores in each process otherwise, and they wait for one another.
+    """
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
