@@ -170,7 +170,13 @@ def measure_speed(captioner: Captions, repeats: int = 7) -> dict[str, float | st
         "caption_fastest": min(one),
         "caption_of_20_median": statistics.median(twenty) / 20,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
+        "load": _load_average(),
     }
+
+
+def _load_average() -> str:
+    """Say how busy the machine was, where that is known."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def _times(work: Callable[[], object], repeats: int) -> list[float]:
@@ -190,7 +196,7 @@ def speed_table(speed: dict[str, float | str]) -> str:
         ["caption each of twenty regions at once", _ms(speed["caption_of_20_median"]), "–"],
     ]
     table = markdown_table(["step", "median", "fastest"], rows)
-    return f"{table}\n\nMeasured on {speed['machine']}, while other work was running.\n"
+    return f"{table}\n\nMeasured on {speed['machine']}, at a load of {speed['load']}.\n"
 
 
 def _pair(speed: dict[str, float | str], step: str) -> list[str]:
