@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +45,10 @@ def test_the_embedded_model_says_the_same_and_is_converted_once(folder, mini, ca
     # A grid of one may come out of the cache for the other.
     assert grid.key == expected.key
     np.testing.assert_allclose(grid.embeddings, expected.embeddings, atol=2e-3)
+    network = captioner.backbone.engine
+    pixels = captioner.backbone.preprocessing(COFFEE).pixels
+    for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert all(map(torch.equal, copied(pixels), network(pixels)))
     said, usual = captioner.caption(grid, REGIONS), mini.caption(expected, REGIONS)
     assert [caption.text for caption in said] == [caption.text for caption in usual]
     assert [caption.score for caption in said] == pytest.approx([c.score for c in usual], abs=1e-4)

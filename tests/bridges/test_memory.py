@@ -356,6 +356,21 @@ def test_neighbours_far_off_change_nothing(tmp_path: Path) -> None:
     np.testing.assert_allclose(bank.project(query)[0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_long_rows_count_by_their_length(tmp_path: Path, queries: int, dtype: str) -> None:
+    """Of rows as they are stored long ones move an average that they weigh little in."""
+    far = np.zeros((9000, 16), np.float32)
+    far[:, :2] = 100 * np.array([0.785, (1 - 0.785**2) ** 0.5])
+    rows = np.concatenate([np.eye(1, 16, dtype=np.float32), far])
+    texts = [str(row) for row in range(len(rows))]
+    bank = MemoryBank.build(tmp_path / "bank", [(texts, rows)], dtype=dtype)
+    query = np.eye(1, 16, dtype=np.float32).repeat(queries, axis=0)
+    expected = unit_rows(direct(np.asarray(bank.embeddings, np.float32), query, 0.01))
+    assert expected[0, 1] > 2e-4
+    np.testing.assert_allclose(bank.project(query), expected, atol=2e-5)
+
+
 def test_every_chunk_is_told_of_and_may_be_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_patchioner.bridges.memory._CHUNK", 4)
     bridge = MemoryBridge(MemoryBank.from_arrays(texts(10), rows(10)))

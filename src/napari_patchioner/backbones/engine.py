@@ -54,6 +54,10 @@ class Engine:
         self._model, self._lock = model, Lock()
         self._session: tuple[int, Any] = (0, None)
 
+    def __reduce__(self) -> tuple[type[Engine], tuple[bytes]]:
+        """Copy the network alone; a copy starts a session of its own."""
+        return Engine, (self._model,)
+
     def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Pass pixels, shape (1, 3, height, width), through the network."""
         import torch

@@ -313,8 +313,11 @@ class MemoryBank:
     ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Compare on the processor; return what `bank_on_gpu.search` finds."""
         ranking = _Ranking(len(queries), k)
-        average = _SoftAverage(len(queries), self.dim, temperature or 1.0, len(self))
-        chunks = self._estimated(queries, temperature, k, progress)
+        # Of rows as they are stored a long one moves the average more than it weighs.
+        share = 1.0 if unit else float(self.lengths.min() / self.lengths.max())
+        dropped = _DROPPED * share
+        average = _SoftAverage(len(queries), self.dim, temperature or 1.0, len(self), dropped)
+        chunks = self._estimated(queries, temperature, k, progress, dropped)
         for chunk in self.compare(queries, progress) if chunks is None else chunks:
             ranking.add(chunk.indices, chunk.cosines)
             if temperature is not None:
@@ -378,8 +381,9 @@ class MemoryBank:
         temperature: float | None,
         k: int,
         progress: Progress | None,
+        dropped: float,
     ) -> list[Compared] | None:
-        """Compare the rows alone that matter: the ``k`` nearest, and all but 1e-5 of the weight.
+        """Compare the rows alone that matter: the ``k`` nearest, and all weight but ``dropped``.
 
         A weight, where rows are averaged at a ``temperature``, is at most
         ``exp(2 error / temperature)`` times what an estimate says of it. None where nothing is
@@ -389,7 +393,9 @@ class MemoryBank:
         if near is None:
             return None
         first = _kth(near, k) - 2 * _ROUNDING
-        weighty = [np.inf if temperature is None else _cut(row, temperature) for row in near]
+        weighty = [
+            np.inf if temperature is None else _cut(row, temperature, dropped) for row in near
+        ]
         chosen = _above(near, np.minimum(first, weighty))
         if len(chosen) > min(_SHORTLIST, len(self) // 4):
             return None
@@ -429,10 +435,12 @@ class _SoftAverage:
     what was added before is scaled down to it.
     """
 
-    def __init__(self, queries: int, dim: int, temperature: float, rows: int) -> None:
+    def __init__(
+        self, queries: int, dim: int, temperature: float, rows: int, dropped: float = _DROPPED
+    ) -> None:
         self._temperature = temperature
         # All rows together, were they this far off, would be no more than what may be dropped.
-        self._negligible = temperature * math.log(rows / _DROPPED)
+        self._negligible = temperature * math.log(rows / dropped)
         self._peak = np.full((queries, 1), -np.inf, np.float32)
         self._mass, self._sum = np.zeros((queries, 1)), np.zeros((queries, dim))
 
@@ -520,8 +528,8 @@ class _Ranking:
         return np.take_along_axis(both, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
-def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
-    """Return the cosine below which rows together have less than `_DROPPED` of the weight.
+def _cut(cosines: npt.NDArray[np.float32], temperature: float, most: float) -> float:
+    """Return the cosine below which rows together have less than ``most`` of the weight.
 
     The weights are those of a softmax over estimated cosines, (rows,), each of which may be wrong
     by `_ROUNDING`; this is what the worst case comes to.
@@ -531,7 +539,7 @@ def _cut(cosines: npt.NDArray[np.float32], temperature: float) -> float:
     steps = np.bincount(np.minimum(below * _STEPS, _FAR * _STEPS).astype(np.int64))
     heaviest = np.exp(2 * _ROUNDING / temperature - np.arange(len(steps)) / _STEPS)
     dropped = np.cumsum((steps * heaviest)[::-1])[::-1]
-    within = int((dropped > _DROPPED).sum())
+    within = int((dropped > most).sum())
     return float(cosines.max() - within / _STEPS * temperature)
 
 
