@@ -265,7 +265,7 @@ def test_every_key_of_the_list(quiet, searched, viewer, guide, qtbot):
         "F": again,
         "Esc": end,
     }
-    keys = guide_keys("With [what was found]")
+    keys = guide_keys("With what was found")
     assert set(keys) == {"Click, Shift+click", *pressed}
     for act in pressed.values():
         act()
