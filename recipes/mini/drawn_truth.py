@@ -469,9 +469,8 @@ def stripes(random: Random) -> tuple[Picture, Truth]:
     return picture.round().astype(np.uint8), Truth((ink, ground), "", None, "line", "parallel")
 
 
-def grid(random: Random) -> tuple[Picture, Truth]:
-    """Draw lines at right angles."""
-    ground, ink = _pair(random)
+def _drawn_grid(random: Random, ground: str, ink: str) -> tuple[Picture, Truth]:
+    """Draw lines at right angles in these colours."""
     canvas = Canvas(ground)
     step, width = random.uniform(30, 80), random.uniform(2, 5)
     for row in np.arange(step / 2, SIZE[0], step):
@@ -480,6 +479,12 @@ def grid(random: Random) -> tuple[Picture, Truth]:
         canvas.line([(-9, column), (SIZE[0] + 9, column)], ink, width)
     truth = Truth((ink,), ground, None, "line", "grid")
     return canvas.finished(random, **_manner(random)), truth
+
+
+def grid(random: Random) -> tuple[Picture, Truth]:
+    """Draw lines at right angles."""
+    ground, ink = _pair(random)
+    return _drawn_grid(random, ground, ink)
 
 
 def checkers(random: Random) -> tuple[Picture, Truth]:
@@ -600,14 +605,7 @@ def coloured_gradient(random: Random) -> tuple[Picture, Truth]:
 def grid_alike(random: Random) -> tuple[Picture, Truth]:
     """Draw a grid of lines about as light as the ground."""
     ground, ink = [("gray", "red"), ("green", "gray"), ("pink", "cyan")][random.integers(3)]
-    canvas = Canvas(ground)
-    step, width = random.uniform(30, 80), random.uniform(2, 5)
-    for row in np.arange(step / 2, SIZE[0], step):
-        canvas.line([(row, -9), (row, SIZE[1] + 9)], ink, width)
-    for column in np.arange(step / 2, SIZE[1], step):
-        canvas.line([(-9, column), (SIZE[0] + 9, column)], ink, width)
-    truth = Truth((ink,), ground, None, "line", "grid")
-    return canvas.finished(random, **_manner(random)), truth
+    return _drawn_grid(random, ground, ink)
 
 
 KINDS: dict[str, Callable[[Random], tuple[Picture, Truth]]] = {

@@ -16,9 +16,8 @@ from napari_patchioner.images import StoredImage
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.regions import Box
 
-from ._find import absolute, image_names
 from ._job import Job, Outcome
-from ._search import planes_of
+from ._search import jobs_of, planes_of
 
 if TYPE_CHECKING:
     from napari_patchioner.grounding import PhraseScorer
@@ -61,14 +60,7 @@ class PhraseSearch:
 
     def jobs(self, paths: Sequence[Path]) -> list[Job]:
         """Return a job for each image."""
-        count, jobs = len(paths), []
-        for number, (name, path) in enumerate(zip(image_names(paths), paths, strict=True)):
-            search = self
-            if self.progress is not no_progress:
-                inner = part(self.progress, number / count, (number + 1) / count)
-                search = replace(self, progress=inner)
-            jobs.append(Job(name, absolute(path), search=search))
-        return jobs
+        return jobs_of(paths, self.progress, lambda progress: replace(self, progress=progress))
 
     def find(
         self,

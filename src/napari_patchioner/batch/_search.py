@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -28,7 +28,7 @@ from napari_patchioner.teaching import (
 
 from ._find import absolute, image_names
 from ._folder import file_stamp
-from ._job import Job
+from ._job import Job, Searching
 from ._match import ImageMatcher
 from ._teach import name_of
 
@@ -71,6 +71,20 @@ class Examples:
         return cls(boxes, blake2b(repr(listed).encode(), digest_size=8).hexdigest())
 
 
+def jobs_of(
+    paths: Sequence[Path], progress: Progress, searching: Callable[[Progress], Searching]
+) -> list[Job]:
+    """Return a job for each image, whose search reports its share of the ``progress`` of all."""
+    count, jobs = len(paths), []
+    for number, (name, path) in enumerate(zip(image_names(paths), paths, strict=True)):
+        # What reports a share does not pickle.
+        inner = progress
+        if progress is not no_progress:
+            inner = part(progress, number / count, (number + 1) / count)
+        jobs.append(Job(name, absolute(path), search=searching(inner)))
+    return jobs
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What is looked for, in place of captions; it pickles, and needs the images of its examples.
@@ -100,14 +114,7 @@ class Search:
 
     def jobs(self, paths: Sequence[Path]) -> list[Job]:
         """Return a job for each image."""
-        count, jobs = len(paths), []
-        for number, (name, path) in enumerate(zip(image_names(paths), paths, strict=True)):
-            search = self
-            if self.progress is not no_progress:
-                inner = part(self.progress, number / count, (number + 1) / count)
-                search = replace(self, progress=inner)
-            jobs.append(Job(name, absolute(path), search=search))
-        return jobs
+        return jobs_of(paths, self.progress, lambda progress: replace(self, progress=progress))
 
     def find(
         self, captioner: Captioner, image: StoredImage, path: Path, name: str
