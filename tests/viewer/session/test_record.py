@@ -10,8 +10,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from napari_patchioner.annotations.project.records import Appearance, Plane, Record, Seen
+from napari_patchioner.annotations.project.records import (
+    Appearance,
+    Plane,
+    Record,
+    Seen,
+    TaughtName,
+)
 from napari_patchioner.decoders import Caption
+from napari_patchioner.viewer.panels.main import verdict_line
 from napari_patchioner.viewer.panels.regions import line_of
 from napari_patchioner.viewer.project.restore import Snapshots
 from napari_patchioner.viewer.session.session import Row, Session
@@ -215,3 +222,79 @@ TestFollowers.settings = settings(
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_a_reworded_caption_keeps_what_the_model_said_first():
+    once = captioned().reworded("a black cat", 0.8, "told apart from 2 others", {"others": 2})
+    assert (once.caption, once.score, once.source) == ("a black cat", 0.8, "model")
+    assert once.alternatives == ("a cat", "a dog", "a cow")
+    assert once.reworded_by == "told apart from 2 others"
+    assert once.origin["reworded"]["others"] == 2
+    twice = once.reworded("the left cat", None, "with its place")
+    assert (twice.alternatives, twice.score) == (("a cat", "a dog", "a cow"), None)
+    assert verdict_line(once) == "By the model mini, told apart from 2 others, score 0.80"
+    assert line_of(once).author == "model, told apart from 2 others"
+    back = once.chosen(0)
+    assert (back.caption, back.reworded_by) == ("a cat", "")
+    assert back.alternatives[0] == "a black cat"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"source": "human"},
+        {"source": "edited"},
+        {"reviewed": True},
+        {"locked": True},
+        {"rejected": True},
+    ],
+)
+def test_what_a_person_has_decided_is_not_reworded(state):
+    record = replace(captioned(), **state)
+    assert record.reworded("a black cat", 0.8, "told apart from 2 others") is record
+    session = Session()
+    session.records = {"a": record}
+    assert session.reword("rewording", {"a": ("a black cat", 0.8, "told apart", {})}) == ["a"]
+    assert session.records["a"] is record
+
+
+def test_a_taught_name_stays_taught_in_other_words():
+    taught = captioned().named(TaughtName("tom", 0.9, 5, "digest"), "mini")
+    said = taught.reworded("the largest tom", 0.9, "with its place")
+    assert (said.source, said.taught_name.name, said.details.text) == ("taught", "tom", "a cat")
+    assert said.alternatives == ("a cat", "tom", "a dog", "a cow")
+    assert said.named(TaughtName("tom", 0.95, 6, "other"), "mini").caption == "the largest tom"
+    assert said.named(TaughtName("kit", 0.95, 6, "other"), "mini").caption == "kit"
+    assert said.unnamed().caption == "a cat"
+
+
+@pytest.mark.parametrize("source", ["human", "edited"])
+def test_a_person_takes_a_suggestion_and_gets_their_own_words_back(source):
+    details = captioned().details if source == "edited" else None
+    theirs = replace(captioned(), caption="my tom", source=source, score=None, details=details)
+    offered = theirs.suggested(["my black tom", "my tom"])
+    assert (offered.caption, offered.source) == ("my tom", source)
+    assert offered.alternatives[0] == "my black tom"
+    taken = offered.chosen(0)
+    assert (taken.caption, taken.source, taken.alternatives[0]) == (
+        "my black tom",
+        "edited",
+        "my tom",
+    )
+    assert taken.chosen(0).caption == "my tom"
+    assert taken.chosen(0).is_human
+
+
+def test_rewording_and_suggesting_are_each_one_step():
+    session = Session()
+    with session.step("drawing"):
+        session.records = {"a": captioned(), "b": replace(captioned(), uid="b")}
+    texts = {uid: (f"black cat {uid}", 0.8, "told apart from 1 other", {}) for uid in "ab"}
+    assert session.reword("rewording of 2 captions", texts) == []
+    assert session.undo() == "rewording of 2 captions"
+    assert {r.caption for r in session.records.values()} == {"a cat"}
+    assert session.redo()
+    session.suggest("suggestion for 1 caption", {"a": ["a tabby"]})
+    assert session.records["a"].alternatives[0] == "a tabby"
+    assert session.undo() == "suggestion for 1 caption"
+    assert session.records["a"].alternatives[0] == "a cat"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -170,6 +170,9 @@ TAUGHT = "taught"
 FOUND_BY = "found_by"
 """Where the ``origin`` of a record says by which phrase it was found."""
 
+REWORDED = "reworded"
+"""Where the ``origin`` of a record says how a machine's text was put in other words."""
+
 
 # Between the guesses of a caption that is unsure.
 _GUESSES = re.compile(r", | or ")
@@ -328,10 +331,19 @@ class Record(Annotation):
         )
 
     def chosen(self, index: int) -> Record:
-        """Return it with one of its alternatives, accepted; itself if there is none."""
+        """Return it with one of its alternatives, accepted; itself if there is none.
+
+        In the place of a person's text it is theirs as well, who chose it, and the text that it
+        replaces can be chosen again.
+        """
         others = list(self.alternatives)
         if self.details is None or not 0 <= index < len(others):
             return self
+        if self.is_human:
+            text, others[index] = others[index], self.caption
+            kept = replace(self.details, alternatives=tuple(others))
+            said = replace(self, caption=text, score=None, source="edited", details=kept)
+            return replace(said, reviewed=True, problem="", wanted=False)
         is_taught = self.source == "taught"
         text, others[index] = others[index], self.caption if is_taught else self.details.text
         return replace(
@@ -362,6 +374,11 @@ class Record(Annotation):
         """
         if self.protected or self.rejected:
             return self
+        before = self.taught_name
+        if self.reworded_by and before is not None and before.name == name.name:
+            # The same name, in words that somebody asked for.
+            learned = {"name": name.name, "examples": name.examples, "lexicon": name.lexicon}
+            return replace(self, origin={**self.origin, TAUGHT: learned})
         own = self.details.text if self.details is not None else ""
         learned = {"name": name.name, "examples": name.examples, "lexicon": name.lexicon}
         return replace(
@@ -373,6 +390,51 @@ class Record(Annotation):
             origin={**self.origin, TAUGHT: learned},
             problem="",
         )
+
+    def reworded(
+        self, text: str, score: float | None, by: str, made: Mapping[str, Any] | None = None
+    ) -> Record:
+        """Return it with a text that was made of a machine's; itself where a person has the say.
+
+        ``by`` says how, as in "told apart from 3 others", and ``made`` what else belongs to the
+        provenance. The text that it had becomes an alternative, and stays the only one of its
+        kind however often it is reworded.
+        """
+        if self.protected or self.rejected or not text:
+            return self
+        details = self.details or Caption("", math.nan)
+        before = details.alternatives if self.reworded_by else (self.caption, *details.alternatives)
+        others = tuple(dict.fromkeys(other for other in before if other and other != text))
+        # Beside a name that examples gave, it is what the model says by itself.
+        own = details.text if self.source == "taught" else text
+        return replace(
+            self,
+            caption=text,
+            score=None if score is None or math.isnan(score) else round(score, 4),
+            source=self.source or "model",
+            details=replace(details, text=own, alternatives=others),
+            origin={**self.origin, REWORDED: {**(made or {}), "by": by, "text": text}},
+            problem="",
+            wanted=False,
+        )
+
+    @property
+    def reworded_by(self) -> str:
+        """How a machine's text was put in the words that it has, if it was."""
+        made = self.origin.get(REWORDED)
+        if not isinstance(made, Mapping) or made.get("text") != self.caption:
+            return ""
+        by = made.get("by")
+        return by if isinstance(by, str) else ""
+
+    def suggested(self, texts: Sequence[str]) -> Record:
+        """Return it with texts to choose from before all others; what it says stays."""
+        details = self.details or Caption("", math.nan)
+        known = dict.fromkeys((*texts, *details.alternatives))
+        others = tuple(text for text in known if text and text != self.caption)
+        if others == details.alternatives:
+            return self
+        return replace(self, details=replace(details, alternatives=others))
 
     def unnamed(self) -> Record:
         """Return it without the name that examples gave it: with what the model says, or asked."""

@@ -15,7 +15,7 @@ from napari_patchioner.annotations import Record
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.session.session import learned_from
-from napari_patchioner.viewer.widgets import Sentence, button, stack, wrapped
+from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, wrapped
 
 from . import forms
 from .find import FindPanel, PhraseBar
@@ -60,6 +60,8 @@ BUTTONS = (
     ("List of regions", "toggle_list", "All regions in a table (key O)."),
     ("Export…", "ask_where_to_export", "Save all regions and captions in a format you choose."),
 )
+# What else can be made of the captions of the selected regions: title, action, and what it is for.
+REWORDINGS: tuple[tuple[str, str, str], ...] = ()
 REVIEW_BUTTONS = (
     ("Accept, next", "accept", "Keep this caption and go on to the next one (key Y)."),
     ("Skip", "go_on", "Leave it as it is and go on (key N)."),
@@ -124,23 +126,23 @@ class ReviewBar(qt.QWidget):  # type: ignore[misc]
 def verdict_line(record: Record, pending: str = "") -> str:
     """Return who wrote a caption and how far to trust it, in a few words."""
     details, line = record.details, ""
+    reworded = f", {record.reworded_by}" if record.reworded_by else ""
+    score = f", score {record.score:.2f}" if record.score is not None else ""
     if record.problem and not record.caption:
         line = record.problem[:1].upper() + record.problem[1:]
     elif not record.caption:
         line = pending if record.wanted else ""
     elif record.source == "taught":
-        score = f", score {record.score:.2f}" if record.score is not None else ""
-        line = f"{learned_from(record)}{score}".capitalize()
+        line = f"{learned_from(record).capitalize()}{reworded}{score}"
     elif record.found_by:
         line = f"Found by {record.found_by!r}, score {record.score or 0:.2f}"
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":
-        line = "By the model: appearance only, no object named"
+        line = f"By the model{reworded}: appearance only, no object named"
     else:
         doubt = ", not sure" if details and details.verdict == "unsure" else ""
-        score = f", score {record.score:.2f}" if record.score is not None else ""
-        line = f"By the model{f' {record.model}' if record.model else ''}{doubt}{score}"
+        line = f"By the model{f' {record.model}' if record.model else ''}{reworded}{doubt}{score}"
     states = ["accepted"] * record.reviewed + ["locked"] * record.locked
     return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
 
@@ -310,6 +312,10 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         made = self.buttons = widgets.action_buttons(actions, BUTTONS)
         for name in ("lock", "toggle_list"):
             made[name].setCheckable(True)
+        self.reword = MenuButton("Reword", "Other words for the captions of the selected regions.")
+        for title, name, tip in REWORDINGS:
+            self.reword.add(title, getattr(actions, name), tip)
+        self.reword.setVisible(bool(REWORDINGS))
         self.phrase = phrase
         self.progress.start.connect(actions.start)
         self.progress.cancel.connect(actions.cancel)
@@ -337,6 +343,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
+            (self.reword,),
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
             (whole, made["caption_whole"]),
@@ -352,6 +359,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.phrase.setEnabled(ready)
         for name, made in self.buttons.items():
             made.setEnabled(ready or name == "toggle_list")
+        self.reword.setEnabled(ready)
 
     def show_nothing(self, message: str) -> None:
         """Show that there is no image."""

@@ -141,6 +141,8 @@ def line_of(record: Record, plane: str = "") -> Line:
         author = learned_from(record)
     elif record.found_by:
         author = f"found by {record.found_by!r}"
+    if record.reworded_by:
+        author = f"{author}, {record.reworded_by}"
     line = Line._make((*same, kind, author, plane))
     return line if record.score is not None else line._replace(score=math.nan)
 

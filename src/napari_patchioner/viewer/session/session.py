@@ -478,6 +478,30 @@ class Session:
                 self.records[uid] = before.chosen(index)
             return self.records.get(uid) is not before
 
+    def reword(
+        self, label: str, texts: Mapping[str, tuple[str, float | None, str, Mapping[str, Any]]]
+    ) -> list[str]:
+        """Put models' texts in other words, as one step called ``label``; return who is left out.
+
+        ``texts`` hold by uid what `Record.reworded` takes. People's, accepted, locked and rejected
+        ones stay as they are.
+        """
+        chosen = self._chosen(texts)
+        news = {record.uid: record.reworded(*texts[record.uid]) for record in chosen}
+        left = [r.uid for r in chosen if r.protected or r.rejected]
+        with self.step(label):
+            for uid in news.keys() - set(left):
+                # An answer that is on its way would take the place of these words.
+                self._requests.pop(uid, None)
+                self._put(news[uid])
+        return left
+
+    def suggest(self, label: str, texts: Mapping[str, Sequence[str]]) -> None:
+        """Offer texts before all other alternatives, as one step called ``label``."""
+        with self.step(label):
+            for record in self._chosen(texts):
+                self._put(record.suggested(texts[record.uid]))
+
     def again(self, uids: Iterable[str]) -> int:
         """Ask for new captions; return how many were refused: a person's, accepted or locked."""
         chosen = self._chosen(uids)
