@@ -27,6 +27,7 @@ from napari_patchioner.regions import Box, WholeImage
 from .coco_folders import development_images
 from .crossval import fold_head
 from .kept_grids import GridFolder
+from .options import measure_parser
 from .report import write_report
 from .sample_pictures import caption_samples, sample_pixels
 from .sheet import contact_sheet
@@ -298,14 +299,10 @@ def _load(name: str) -> Captions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser = measure_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/models"), help="model card folder")
     parser.add_argument("--work", type=Path, default=Path("work/report"), help="everything else")
-    parser.add_argument("--grids", type=Path, help="keep grids here between runs")
-    parser.add_argument("--folds", type=Path, help="the folds' heads; without it: in-sample")
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="which models")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--crops", type=int, default=300, help="boxes also cut out")
     return parser
 

@@ -14,7 +14,6 @@ the time of an answer:
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -38,6 +37,7 @@ from napari_patchioner.teaching import overlap
 from .card import captioner_for, shared_encoder
 from .coco_folders import FOLDERS, development_images
 from .kept_grids import key_of
+from .options import measure_parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,12 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         ``sys.argv`` without the program's name.
     """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--folds", type=Path, help="heads of the folds")
+    parser = measure_parser(__doc__)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--grids", type=Path, help="keep grids here")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
     parser.add_argument("--failures", type=Path, help="a sheet of what is picked wrongly goes here")
     given = parser.parse_args(arguments)
     images = list(development_images(given.data, FOLDERS, smallest=SMALLEST))[:: given.every]

@@ -10,11 +10,9 @@ click, and the SLIC superpixel that holds it. Proposals stand beside a lattice o
 
 from __future__ import annotations
 
-import argparse
 import time
 import zlib
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +28,7 @@ from napari_patchioner.regions import Mask
 
 from .coco_folders import development_images
 from .kept_grids import GridFolder, key_of
+from .options import measure_parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         ``sys.argv`` without the program's name.
     """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser = measure_parser(__doc__, folds=False)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--grids", type=Path, help="keep grids here")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
     parser.add_argument("--fit", action="store_true", help="print weights of the other half")
     given = parser.parse_args(arguments)
     images = [

@@ -6,7 +6,6 @@ table of the model card. Every box is asked of a head that has not seen the phot
 
 from __future__ import annotations
 
-import argparse
 import io
 import tempfile
 from collections import defaultdict
@@ -23,6 +22,7 @@ from napari_patchioner.regions import Box
 from .card import captioner_for, fill_blocks, shared_encoder
 from .coco_folders import FOLDERS, development_images
 from .kept_grids import key_of
+from .options import measure_parser
 from .small_regions import MODELS, Answer, row
 
 if TYPE_CHECKING:
@@ -137,12 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         ``sys.argv`` without the program's name.
     """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--folds", type=Path, help="heads of the folds; without it: in-sample")
+    parser = measure_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, help="which models")
-    parser.add_argument("--grids", type=Path, help="keep grids here between runs")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
     parser.add_argument("--card", type=Path, default=Path("docs/models/mini.md"))
     given = parser.parse_args(arguments)
     images = list(development_images(given.data, FOLDERS))[:: given.every]

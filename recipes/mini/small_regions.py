@@ -8,7 +8,6 @@ that have not seen them: those of the folds, or the shipped one on photographs i
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import statistics
 import tempfile
@@ -31,6 +30,7 @@ from .card import captioner_for, shared_encoder
 from .coco_folders import FOLDERS, development_images
 from .kept_grids import key_of
 from .measures import calibration_error
+from .options import measure_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,13 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         ``sys.argv`` without the program's name.
     """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data folder")
-    parser.add_argument("--folds", type=Path, help="heads of the folds")
+    parser = measure_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, help="which models")
     parser.add_argument("--folders", nargs="+", default=FOLDERS, help="parts of the data")
-    parser.add_argument("--grids", type=Path, help="keep grids here; those of the card will do")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth image")
     parser.add_argument("--most", type=int, default=4, help="regions of a kind and image")
     given = parser.parse_args(arguments)
     images = development_images(given.data, given.folders, smallest=SMALLEST)
