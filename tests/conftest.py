@@ -61,6 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "cases(*patterns): run once per golden case whose id matches one of the glob patterns",
     )
     config.addinivalue_line(
+        "markers",
+        "embedded: in the window with the model that ships, which looks at each picture once for "
+        "all tests",
+    )
+    config.addinivalue_line(
         "markers", "every_qt: one of its kind, run on the other Qt binding too in every full run"
     )
 

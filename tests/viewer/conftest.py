@@ -206,13 +206,14 @@ def small_heap(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(request, tmp_path, encoded, monkeypatch):
     """Keep what tests read out of the person's own cache, and apart from other tests."""
     from napari_patchioner.viewer.workers.encode import shared_store
 
-    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(tmp_path / "cache"))
+    folder = encoded if _is_embedded(request) else tmp_path / "cache"
+    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(folder))
     shared_store.cache_clear()
-    yield tmp_path / "cache"
+    yield folder
     shared_store.cache_clear()
 
 
@@ -243,9 +244,16 @@ def loads():
     return []
 
 
+def _is_embedded(request):
+    return request.node.get_closest_marker("embedded") is not None
+
+
 @pytest.fixture
-def registry(captioner, shop, loads):
-    from napari_patchioner.viewer.workers.models import ModelRegistry
+def registry(request, captioner, shop, loads):
+    from napari_patchioner.viewer.workers.models import ModelRegistry, shared_registry
+
+    if _is_embedded(request):
+        return shared_registry()
 
     def load(name, progress):
         loads.append(name)

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from embedded_dock import read
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -17,28 +18,13 @@ from napari_patchioner.regions import Box
 from napari_patchioner.viewer.layers.overlays import add_halo
 from napari_patchioner.viewer.layers.proposals import ProposalLayers
 from napari_patchioner.viewer.workers import find
-from napari_patchioner.viewer.workers.encode import shared_store
-from napari_patchioner.viewer.workers.models import shared_registry
 
+pytestmark = pytest.mark.embedded
 KINDS = ["nucleus", "leaf", "nucleus", "grain", "leaf", "nucleus", "leaf", "nucleus"]
 PIXELS, BOXES = draw(1, KINDS)
 NUCLEI = [box for box, kind in zip(BOXES, KINDS, strict=True) if kind == "nucleus"]
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 PLAIN = Qt.KeyboardModifier.NoModifier
-
-
-@pytest.fixture(autouse=True)
-def cache(encoded, monkeypatch):
-    """The same few pictures are encoded once for all tests."""
-    shared_store.cache_clear()
-    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(encoded))
-    yield encoded
-    shared_store.cache_clear()
-
-
-@pytest.fixture
-def registry():
-    return shared_registry()
 
 
 @pytest.fixture
@@ -54,12 +40,6 @@ def outline(box, lead=()):
     corners = [(box.top, box.left), (box.top, box.right)]
     corners += [(box.bottom, box.right), (box.bottom, box.left)]
     return np.array([(*lead, *corner) for corner in corners], float)
-
-
-def read(dock, qtbot):
-    dock.panel.progress.button.click()
-    encoder = dock.controller.encoder
-    qtbot.waitUntil(lambda: encoder.ready and not encoder.active, timeout=120_000)
 
 
 def example(dock, qtbot, box=NUCLEI[0], name="nucleus", lead=()):

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from embedded_dock import read
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from skimage import data
 
-from napari_patchioner.viewer.workers.encode import shared_store
-from napari_patchioner.viewer.workers.models import shared_registry
-
+pytestmark = pytest.mark.embedded
 PICTURE = np.concatenate([data.cat(), data.coffee()[50:350, 30:480]], axis=1)
 WIDTH = data.cat().shape[1]
-
-
-@pytest.fixture(autouse=True)
-def cache(encoded, monkeypatch):
-    """The same few pictures are encoded once for all tests."""
-    shared_store.cache_clear()
-    monkeypatch.setenv("NAPARI_PATCHIONER_CACHE", str(encoded))
-    yield encoded
-    shared_store.cache_clear()
-
-
-@pytest.fixture
-def registry():
-    return shared_registry()
 
 
 @pytest.fixture
 def picture():
     return PICTURE
-
-
-def read(dock, qtbot):
-    dock.panel.progress.button.click()
-    encoder = dock.controller.encoder
-    qtbot.waitUntil(lambda: encoder.ready and not encoder.active, timeout=120_000)
 
 
 def ask(dock, qtbot, phrase):

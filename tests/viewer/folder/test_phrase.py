@@ -9,12 +9,8 @@ from qtpy.QtTest import QTest
 from skimage import data
 
 from napari_patchioner.viewer.folder.dock import NAME, STATUS
-from napari_patchioner.viewer.workers.models import shared_registry
 
-
-@pytest.fixture
-def registry():
-    return shared_registry()
+pytestmark = pytest.mark.embedded
 
 
 @pytest.fixture
