@@ -15,7 +15,7 @@ from .bridges.base import Query
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
 from .devices import CPU, Placeable, Placement
 from .errors import ModelError
-from .grids import FeatureGrid, GridStore, grid_key, pool
+from .grids import PHOTOGRAPH, FeatureGrid, GridStore, grid_key, pool
 from .images import as_rgb
 from .progress import Progress, no_progress, part
 from .regions import PatchWeights, Region, cover_all, united
@@ -288,7 +288,4 @@ def spread_on(grid: FeatureGrid, spread: float) -> float:
     """Return how far a point reaches: in what is no photograph, never beyond its patch."""
     if spread <= 0:
         return 0.0
-    # It loads torch, as the captioners that have a spread have done already.
-    from .bridges.concepts import PHOTOGRAPH
-
     return spread if grid.measures.get("photograph", 0.0) >= PHOTOGRAPH else 0.0

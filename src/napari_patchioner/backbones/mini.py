@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_patchioner.bridges.appearance import AXES
-from napari_patchioner.bridges.concepts import PHOTOGRAPH
 from napari_patchioner.checkpoints import file_sha256, own_file_damaged, read_own_arrays
 from napari_patchioner.devices import CPU, Placement, in_parts, to_numpy, torch_cores
 from napari_patchioner.errors import ModelError, RegionError
-from napari_patchioner.grids import FeatureGrid, GridTransform, pool
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, GridTransform, pool
 from napari_patchioner.progress import Progress, no_progress
 from napari_patchioner.regions import Box, Region, RegionSet, WholeImage, cover
 

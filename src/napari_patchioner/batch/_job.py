@@ -27,7 +27,7 @@ from napari_patchioner.errors import (
     PatchionerError,
     RegionError,
 )
-from napari_patchioner.grids import FeatureGrid, GridStore
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, GridStore
 from napari_patchioner.images import StoredImage, open_image, pixel_sides, read_image
 from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
@@ -531,9 +531,6 @@ def _named_parts(
 
 def _is_photograph(grid: FeatureGrid) -> bool:
     """Whether an image is likely a photograph, as far as its model can tell."""
-    # It loads torch, as whatever encoded the image has done already.
-    from napari_patchioner.bridges.concepts import PHOTOGRAPH
-
     return grid.measures.get("photograph", 0.0) >= PHOTOGRAPH
 
 

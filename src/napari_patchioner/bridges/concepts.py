@@ -19,7 +19,7 @@ from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 from napari_patchioner.decoders.options import as_length
 from napari_patchioner.devices import product
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid, pool
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, pool
 from napari_patchioner.regions import PatchWeights
 
 from .appearance import AXES, LONG_SIDE, attributes, describe, ramp, suiting
@@ -40,8 +40,6 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 # Concepts that a region's evidence lists at most; those it lists always, for people to see what
 # else was considered; beyond those, the least share of the first one's probability.
 CANDIDATES, SHOWN, MIN_SHARE = 6, 3, 0.05
-# Below this probability of being a photograph nothing is named.
-PHOTOGRAPH = 0.5
 # From this share of the picture's patches on a region is the whole picture: its parts name the
 # thing that a box of this size is drawn around as often as the box does, and say more.
 WHOLE = 0.9

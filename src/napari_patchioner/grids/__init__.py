@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from napari_patchioner.regions import GridTransform
 
-from .grid import FeatureGrid, derived_key, grid_key, pool, pool_shares
+from .grid import PHOTOGRAPH, FeatureGrid, derived_key, grid_key, pool, pool_shares
 from .store import GridStore, StoreSize, cache_folder
 from .tiles import Block, Strip, Tiling, stitch
 
 __all__ = [
+    "PHOTOGRAPH",
     "Block",
     "FeatureGrid",
     "GridStore",

@@ -17,6 +17,9 @@ from napari_patchioner.regions import GridTransform, PatchWeights
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 
+PHOTOGRAPH = 0.5
+"""From this ``measures["photograph"]`` of a grid on its picture is taken for a photograph."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FeatureGrid:

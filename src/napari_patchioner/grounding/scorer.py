@@ -15,7 +15,7 @@ from napari_patchioner.bridges.base import Query
 from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 from napari_patchioner.errors import ModelError
-from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
 from napari_patchioner.progress import no_progress
 from napari_patchioner.regions import Box, Region
 from napari_patchioner.teaching.find import Proposal, areas_of, common_areas, peaks
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Scores: TypeAlias = npt.NDArray[np.float64]
-
-PHOTOGRAPH = 0.5
-"""Below this probability of being a photograph the embedded models name nothing."""
 
 # What a picture shows beside what is looked for, and how sentences that name things begin.
 _NEUTRAL = ("something else", "the background", "a photo", "a texture", "the ground", "the sky")

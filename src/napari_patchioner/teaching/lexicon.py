@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_patchioner.devices import IN_8_BITS
 from napari_patchioner.errors import FormatError, ModelError, counted
+from napari_patchioner.grids import PHOTOGRAPH
 
 from .classifier import Classifier, Naming
 from .describe import (
@@ -342,7 +343,6 @@ class Lexicon:
         """
         # Whoever has a bridge has loaded these, and torch with them.
         from napari_patchioner.bridges import WordReader
-        from napari_patchioner.bridges.concepts import PHOTOGRAPH
 
         said = None
         if isinstance(bridge, WordReader) and (self.photograph or 0.0) >= PHOTOGRAPH:

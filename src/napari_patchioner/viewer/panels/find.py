@@ -11,9 +11,10 @@ from qtpy.QtGui import QKeyEvent, QKeySequence
 from superqt.utils import signals_blocked
 
 from napari_patchioner.errors import counted
+from napari_patchioner.grids import PHOTOGRAPH
 from napari_patchioner.viewer.session.proposals import Proposed
 from napari_patchioner.viewer.widgets import Sentence, WheelGuard, action_buttons, button, stack
-from napari_patchioner.viewer.workers.find import LEAST, PHOTOGRAPH
+from napari_patchioner.viewer.workers.find import LEAST
 
 if TYPE_CHECKING:
     from napari_patchioner.viewer.controller import Controller

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import TaughtName
 from napari_patchioner.errors import Cancelled, FormatError, PatchionerError, counted
+from napari_patchioner.grids import PHOTOGRAPH
 from napari_patchioner.progress import Progress
 from napari_patchioner.teaching import (
     Example,
@@ -27,7 +28,6 @@ from napari_patchioner.teaching import (
 from napari_patchioner.viewer.layers.geometry import record_outline
 from napari_patchioner.viewer.layers.image_layers import image_title
 from napari_patchioner.viewer.widgets import brief, throttled
-from napari_patchioner.viewer.workers.find import PHOTOGRAPH
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (
     Described,

@@ -58,8 +58,6 @@ from .prefetch import ImageFile
 
 # What scores less is proposed to nobody, wherever the threshold is.
 LEAST = 0.02
-# From this probability on a picture is taken for a photograph.
-PHOTOGRAPH = 0.5
 # The canvas follows the threshold this soon.
 PACE_MS = 30
 # The heat map follows the boxes this much later.
