@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._cover import GridTransform, PatchWeights, cover, cover_all, each
 from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled, untangle
+from ._place import Layout, Relation, Size
 from ._shapes import (
     Box,
     Ellipse,
@@ -27,12 +28,15 @@ __all__ = [
     "Ellipse",
     "GridTransform",
     "Kind",
+    "Layout",
     "Mask",
     "PatchWeights",
     "Point",
     "Polygon",
     "Region",
     "RegionSet",
+    "Relation",
+    "Size",
     "Trace",
     "WholeImage",
     "cover",

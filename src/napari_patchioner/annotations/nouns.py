@@ -1,0 +1,314 @@
+"""What captions name: their nouns, the plurals of those, and numbers in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from napari_patchioner.decoders.options import plural_forms
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FRAME = re.compile(
+    r"^(?:there (?:is|are)|this (?:is|shows)|these are|it is|(?:the|this) image shows"
+    r"|an? (?:close[- ]up|photo|photograph|picture|image|view) of)\s+",
+    re.IGNORECASE,
+)
+_HEDGED = re.compile(
+    r"\?\s*$|^(?:not sure|it is not clear|this may be)\b|^(?:may|might) be\b", re.IGNORECASE
+)
+# What follows is no part of the noun.
+_END = re.compile(r"[,;.!?()\[\]—–]|\s-\s")
+_ONE = _words("a an the this that its his her their my our your some one single another")
+_SEVERAL = _words(
+    "several many few multiple numerous various both these those lots two three four five six "
+    "seven eight nine ten eleven twelve dozens hundreds"
+)
+_BUNCHES = _words("group couple pair bunch number lot lots cluster pile row set crowd")
+_AFTER = _words(
+    "on in at near under over of with without and or but by to from into onto for behind beside "
+    "between above below around along across against inside outside upon through among amid "
+    "as while when where that which who whose is are was were has have looking next"
+)
+# Of these, what ends in -ing or -ed is a thing, or says which.
+_THINGS = _words(
+    "building ceiling railing painting drawing clothing earring awning crossing morning evening "
+    "lightning dressing frosting pudding siding icing marking opening covering stuffing swing "
+    "string spring ring wing king thing sling duckling sibling dwelling staining lining fitting "
+    "bed shed sled seed weed reed breed hundred red stocking living"
+)
+# Names of their own, though they begin as a description does.
+_COMPOUNDS = (
+    *("hot dog", "hard drive", "hard hat", "hot air balloon", "hot tub", "red panda"),
+    *("living room", "plastic bag", "red blood cell", "white blood cell", "open space"),
+)
+_ADJECTIVES = _words(
+    "black white gray grey red orange yellow green blue purple pink brown beige golden silver dark "
+    "bright light pale vivid colourful colorful large small big little tiny huge long short tall "
+    "wide narrow thick thin flat round square oval circular elliptical rectangular triangular "
+    "irregular straight curved hollow empty full open closed old young new fresh clean dirty wet "
+    "dry hot cold soft hard smooth rough grainy striped spotted textured shiny metal metallic "
+    "wooden plastic glass ceramic stone brick concrete leather cotton fluffy furry hairy cute "
+    "beautiful bare ripe raw single double bright dense sparse faint blurry mitotic apoptotic "
+    "necrotic elongated epithelial stained unstained healthy dead live living adult male female "
+    "left right upper lower nearby distant other same similar different whole"
+)
+_QUALIFYING = re.compile(r"(?:ish|ous|ful|less|shaped|colou?red|like|\w{4,}ed)$")
+_FROM_MANY = re.compile(r"\d[\d,.]*$")
+_PRONOUNS = _words("something anything everything nothing someone anyone nobody")
+# Beyond Latin and Greek letters there are other grammars.
+_LAST_LETTER = "\u03ff"
+# Words of a noun; a longer rest is a sentence that was not understood.
+_MOST_WORDS = 3
+
+_LATIN = {
+    "us": (
+        "i",
+        "nucle nucleol bacill fung cact loc stimul vill glomerul thromb sulc gyr radi cocc",
+    ),
+    "um": ("a", "bacteri ov strat endotheli epitheli flagell cili sept op medi spectr"),
+    "on": ("a", "mitochondri gangli criteri phenomen"),
+    "a": ("ae", "vertebr alg larv pup hyph antenn nebul lacun"),
+    "is": ("es", "ax analys cris metastas diagnos bas mitos"),
+    "ix": ("ices", "matr append"),
+    "ex": ("ices", "cort ap vert"),
+    "f": ("ves", "lea shel hal wol loa thie scar hoo cal shea"),
+    "fe": ("ves", "kni wi li"),
+    "o": ("oes", "tomat potat her ech mang torped volcan"),
+}
+_ALIKE = _words(
+    "sheep fish deer aircraft series species scissors pants trousers jeans shorts glasses skis "
+    "cattle people police offspring bison moose shrimp buffalo headphones sunglasses binoculars "
+    "pajamas stairs clothes trunks zucchini"
+)
+_REGULAR = ("human", "german", "roman", "shaman", "ottoman", "mongoose")
+# They end as plurals do.
+_SINGULAR = _words("lens gas canvas atlas pancreas biceps triceps christmas gris")
+_IRREGULAR_PLURALS = _words("children feet geese men mice oxen people teeth women")
+_MASS = _words(
+    "grass sky water sand snow ice hair fur food furniture wood metal paper dirt soil mud "
+    "gravel rock smoke fog air rain foam tissue blood bone cartilage collagen mucus stroma fat "
+    "muscle clothing luggage traffic foliage vegetation ivy hay straw rice bread cheese meat "
+    "broccoli pasta soup milk coffee tea juice wine beer chocolate fruit jewelry equipment "
+    "asphalt concrete marble cytoplasm background debris plastic fabric denim ocean sea"
+)
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
+)
+
+
+def is_hedged(caption: str) -> bool:
+    """Whether a caption claims nothing: a guess, or that nobody knows.
+
+    >>> is_hedged("cup, bowl or vase?"), is_hedged("This may be a cup."), is_hedged("a cup")
+    (True, True, False)
+    """
+    return bool(_HEDGED.search(caption))
+
+
+@lru_cache(maxsize=4096)
+def noun_of(caption: str) -> str:
+    """Return what a caption names, in the singular and without adjectives; empty if it is unsure.
+
+    Several of a thing are a group of them. The rules know no dictionary: what they do not
+    understand names nothing.
+
+    Parameters
+    ----------
+    caption : str
+        A name, a phrase or a sentence.
+
+    Returns
+    -------
+    str
+        At most three words; the first letter is small unless the word has more capitals.
+
+    Examples
+    --------
+    >>> noun_of("a brown dog on a field"), noun_of("There is a red fire truck."), noun_of("Nucleus")
+    ('dog', 'fire truck', 'nucleus')
+    >>> noun_of("two black squares"), noun_of("a group of people"), noun_of("leaf: a green spot")
+    ('group of squares', 'group of people', 'leaf')
+    >>> noun_of("nuclei"), noun_of("trees in a park"), noun_of("a hot dog"), noun_of("a blue bus")
+    ('group of nuclei', 'group of trees', 'hot dog', 'bus')
+    >>> noun_of("cup or bowl?"), noun_of("a man riding a wave"), noun_of("a red building")
+    ('', 'man', 'building')
+    """
+    if is_hedged(caption):
+        return ""
+    text = _FRAME.sub("", " ".join(caption.split())).partition(":")[0]
+    words = _END.split(text, maxsplit=1)[0].split()
+    several, singular = False, False
+    while words:
+        word = words[0].casefold()
+        if word in _BUNCHES and [w.casefold() for w in words[1:2]] == ["of"]:
+            several, words = True, words[2:]
+        elif word in _SEVERAL or (_FROM_MANY.match(word) and word != "1"):
+            several, words = True, words[1:]
+        elif word in _ONE or word == "1":
+            singular = singular or word in ("a", "an", "one", "single", "another", "1")
+            words = words[1:]
+        else:
+            break
+    words = words[: _end_of(words)]
+    while len(words) > 1 and _is_adjective(words[0]):
+        if " ".join(words).casefold() in _COMPOUNDS:
+            break
+        words = words[1:]
+        if len(words) > 2 and words[0].casefold() == "and":
+            words = words[1:]
+    if not 0 < len(words) <= _MOST_WORDS or not words[-1][-1].isalnum():
+        return ""
+    if words[0].casefold() in _PRONOUNS or max(map(max, words)) > _LAST_LETTER:
+        return ""
+    first = words[0]
+    if first[1:].islower() or len(first) == 1:
+        first = first.lower() if len(first) > 1 else first
+    noun = " ".join([first, *words[1:]])
+    return f"group of {noun}" if several or (not singular and _is_plural(words[-1])) else noun
+
+
+def _is_plural(word: str) -> bool:
+    """Whether a word without an article is likely the plural of what can be counted."""
+    plain = word.casefold()
+    if plain in _ALIKE or plain in _SINGULAR:
+        return plain == "people"
+    is_latin = any(
+        plain.removesuffix(plural) in stems.split()
+        for plural, stems in _LATIN.values()
+        if plain.endswith(plural)
+    )
+    is_usual = len(plain) > 3 and plain.endswith("s") and not plain.endswith(("ss", "us", "is"))
+    return is_latin or is_usual or plain in _IRREGULAR_PLURALS
+
+
+def _end_of(words: Sequence[str]) -> int:
+    """Return how many words there are before a place, a verb or another thing."""
+    for index, word in enumerate(words):
+        plain = word.casefold()
+        around = words[index - 1 : index + 2 : 2] if 0 < index < len(words) - 2 else ()
+        if plain == "and" and around and all(map(_is_adjective, around)):
+            # "a black and white cat"
+            continue
+        if plain in _AFTER:
+            return index
+        is_verb = len(plain) > 4 and plain.endswith(("ing", "ed")) and plain not in _THINGS
+        if index and is_verb and not all(map(_is_adjective, words[:index])):
+            return index
+    return len(words)
+
+
+def _is_adjective(word: str) -> bool:
+    plain = word.casefold()
+    return plain in _ADJECTIVES or (plain not in _THINGS and _QUALIFYING.search(plain) is not None)
+
+
+def is_bare(caption: str) -> bool:
+    """Whether a caption says no more than its noun.
+
+    >>> is_bare("a nucleus"), is_bare("a dark nucleus"), is_bare("There is a nucleus.")
+    (True, False, True)
+    """
+    words = _FRAME.sub("", " ".join(caption.split())).rstrip(".").split()
+    while words and words[0].casefold() in _ONE:
+        words = words[1:]
+    return bool(words) and " ".join(words).casefold() == noun_of(caption).casefold()
+
+
+@lru_cache(maxsize=1024)
+def plural_of(noun: str) -> str:
+    """Return the usual plural of a noun.
+
+    >>> plural_of("nucleus"), plural_of("bus"), plural_of("person"), plural_of("knife")
+    ('nuclei', 'buses', 'people', 'knives')
+    >>> plural_of("giraffe"), plural_of("slice of pizza"), plural_of("sheep"), plural_of("city")
+    ('giraffes', 'slices of pizza', 'sheep', 'cities')
+    """
+    head, of, rest = noun.partition(" of ")
+    *before, word = head.split(" ")
+    plain = word.casefold()
+    if plain in _ALIKE or plain.endswith("fish"):
+        return noun
+    for ending, (plural, stems) in _LATIN.items():
+        stem = plain.removesuffix(ending)
+        known = stems.split()
+        # Shelves make bookshelves.
+        if stem != plain and (stem in known or (ending == "f" and stem.endswith(tuple(known)))):
+            made = word[: -len(ending)] + plural
+            break
+    else:
+        forms = [form for form in plural_forms(word) if not _is_wrong(word, form)]
+        made = forms[-1] if forms else word
+    return " ".join([*before, made]) + of + rest
+
+
+def _is_wrong(word: str, form: str) -> bool:
+    """Whether a plural is one that only some words like this have."""
+    plain = word.casefold()
+    endings = [(end, plural) for end, (plural, _) in _LATIN.items() if plain.endswith(end)]
+    usual = (f"{plain}s", f"{plain}es")
+    if any(form.casefold() == plain.removesuffix(end) + p for end, p in endings):
+        return True
+    if plain.endswith(_REGULAR):
+        return form.casefold() not in usual
+    # Where a word has a plural of its own, the usual one is none.
+    own = [other for other in plural_forms(word) if other.casefold() not in usual]
+    own = [o for o in own if not any(o.casefold() == plain.removesuffix(e) + p for e, p in endings)]
+    return bool(own) and form != own[0]
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with the article it takes.
+
+    >>> with_article("umbrella"), with_article("grass"), with_article("group of dogs")
+    ('an umbrella', 'grass', 'a group of dogs')
+    """
+    # It loads torch, as whatever captioned the regions has done already.
+    from napari_patchioner.decoders.grounded import vocabulary
+
+    last = noun.partition(" of ")[0].split()[-1].casefold()
+    bare = last in _MASS or (last in _ALIKE and last.endswith("s")) or _is_plural(last)
+    return vocabulary.with_article(noun, mass=bare)
+
+
+def is_mass(noun: str) -> bool:
+    """Whether a noun is not counted: "grass", "water"."""
+    return noun.split()[-1].casefold() in _MASS and " of " not in noun
+
+
+def number_words(count: int) -> str:
+    """Return a number as it stands in a sentence.
+
+    >>> number_words(3), number_words(12), number_words(1200)
+    ('three', '12', '1,200')
+    """
+    return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
+
+
+def ordinal(place: int) -> str:
+    """Return an ordinal.
+
+    >>> ordinal(3), ordinal(21), ordinal(112), ordinal(13)
+    ('third', '21st', '112th', '13th')
+    """
+    if 0 < place <= len(_ORDINALS):
+        return _ORDINALS[place - 1]
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    is_teen = place % 100 in (11, 12, 13)
+    return f"{place:,}{'th' if is_teen else ends.get(place % 10, 'th')}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts of a sentence.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last

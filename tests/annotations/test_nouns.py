@@ -1,0 +1,86 @@
+"""What captions name, and the plurals of that."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+
+from napari_patchioner.annotations.nouns import (
+    is_bare,
+    listed,
+    noun_of,
+    number_words,
+    plural_of,
+    with_article,
+)
+
+CONCEPTS = json.loads(
+    (files("napari_patchioner") / "models" / "embedded" / "concepts.json").read_text("utf8")
+)
+
+
+def test_plurals_of_all_that_the_embedded_model_counts():
+    counted = [c for c in CONCEPTS if not c["mass"]]
+    wrong = {
+        c["name"]: plural_of(c["name"]) for c in counted if plural_of(c["name"]) != c["plural"]
+    }
+    assert wrong == {}
+
+
+def test_names_of_the_embedded_model_are_their_own_nouns_but_for_a_few():
+    counted = [c["name"] for c in CONCEPTS if not c["mass"]]
+    cut = {name for name in counted if noun_of(f"a {name}") != name}
+    assert len(cut) < 0.02 * len(counted)
+    # Each is still one of that.
+    assert all(name.endswith(noun_of(f"a {name}")) for name in cut)
+
+
+@pytest.mark.parametrize(
+    ("caption", "noun"),
+    [
+        ("many small purple spots on a red and white background", "group of spots"),
+        ("a striped texture of red and white", "texture"),
+        ("a black and white cat sitting on a chair", "cat"),
+        ("a plate filled with food", "plate"),
+        ("CD8+ T cell", "CD8+ T cell"),
+        ("a close-up of a cat's face", "cat's face"),
+        ("This may be a cup or a bowl.", ""),
+        ("not sure what this is", ""),
+        ("Two people walk their dogs across an open field", ""),
+        ("something red", ""),
+        ("一只猫", ""),
+        ("β-cell", "β-cell"),
+        ("the", ""),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_nouns(caption, noun):
+    assert noun_of(caption) == noun
+
+
+@pytest.mark.parametrize(
+    ("noun", "plural"),
+    [
+        ("mitochondrion", "mitochondria"),
+        ("red blood cell", "red blood cells"),
+        ("human", "humans"),
+        ("photo", "photos"),
+        ("potato", "potatoes"),
+        ("roof", "roofs"),
+        ("album", "albums"),
+        ("group of people", "groups of people"),
+    ],
+)
+def test_plurals(noun, plural):
+    assert plural_of(noun) == plural
+
+
+def test_articles_numbers_and_lists():
+    assert with_article("hourglass") == "an hourglass"
+    assert with_article("skis") == "skis"
+    assert number_words(11) == "11"
+    assert listed(["x", "y", "z"]) == "x, y and z"
+    assert not is_bare("two nuclei")
