@@ -15,11 +15,12 @@ LONGEST = 500
 _NOT = re.compile(
     r"(?:^|[\s,;(]+)(?:(?:but|and|or)\s+)?(?:not\b\s*|[-\u2212](?=\w))", re.IGNORECASE
 )
-_ADJECTIVES = {
+ADJECTIVES = {
     **{word: word for word in (*COLOURS, *LIGHT, *TEXTURES)},
     **{"grey": "gray", "light": "bright", "golden": "yellow", "violet": "purple"},
     **{"stripy": "striped", "dotted": "spotted", "rose": "pink"},
 }
+"""Colours, lightness and textures that can be measured, as they are spelt and as they are known."""
 # What says nothing of what a thing is.
 _FILLING = frozenset(
     re.findall(
@@ -39,7 +40,7 @@ _RELATIONS = frozenset(
         "riding eating inside outside from to for next sitting standing lying against",
     )
 )
-_SINGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child"} | {
+SINGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child"} | {
     "mice": "mouse",
     "geese": "goose",
     "feet": "foot",
@@ -50,6 +51,7 @@ _SINGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
     "shelves": "shelf",
     "wolves": "wolf",
 }
+"""The singular of plurals that no rule gives."""
 # Words that only join others in a description of what is measured.
 _JOINING = frozenset(("a", "an", "and", "on", "of", "in", "from", "to"))
 
@@ -80,7 +82,7 @@ class NounPhrase:
     def is_measurable(self) -> bool:
         """Whether a description of marks, colours and textures could say any of it."""
         words = (word.removesuffix("s") for word in re.findall(r"[a-z]+", self.text.casefold()))
-        known = {word.removesuffix("s") for word in VOCABULARY - _JOINING} | set(_ADJECTIVES)
+        known = {word.removesuffix("s") for word in VOCABULARY - _JOINING} | set(ADJECTIVES)
         return any(word in known for word in words)
 
 
@@ -124,8 +126,8 @@ def read_phrase(text: str) -> NounPhrase:
         is_last = number == len(named) - 1
         # "An orange" is a fruit, and what is dark or light may be the dark or a light.
         is_thing = is_last and len(named) == len(content) and word in ("orange", "rose", "light")
-        if word in _ADJECTIVES and not is_thing:
-            adjectives.append(_ADJECTIVES[word])
+        if word in ADJECTIVES and not is_thing:
+            adjectives.append(ADJECTIVES[word])
         else:
-            thing.append(_SINGULAR.get(word, word) if is_last else word)
+            thing.append(SINGULAR.get(word, word) if is_last else word)
     return NounPhrase(plain, " ".join(thing), tuple(dict.fromkeys(adjectives)), " ".join(beside))

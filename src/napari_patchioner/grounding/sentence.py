@@ -1,0 +1,221 @@
+"""The words of a sentence that speak of things and of how they look, and where they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+from napari_patchioner.decoders.grounded.vocabulary import load_concepts
+from napari_patchioner.models.embedded import FOLDER
+
+from .phrase import ADJECTIVES, SINGULAR
+
+Kind: TypeAlias = Literal["thing", "part", "look", ""]
+LONGEST_SENTENCE = 2000
+"""Letters of a sentence that are read."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_DETERMINERS = frozenset(
+    "a an the his her its their my your our this that these those some two three four".split()
+)
+# Of what follows "of" they say how much there is; and "top" and the like are places.
+_AMOUNTS = frozenset(
+    "couple group bunch pair piece slice set team family crowd row pack packet range stand stack "
+    "box roll".split()
+)
+# Names that more often are something else in a sentence.
+_NOT_THINGS = frozenset(
+    "individual light lights pick match dip fly flies semi range scale slot wave stand play bay "
+    "female male letter can safe produce combine tick home stage page limb bar switch hook "
+    "graduate someone swing track knot fire drill post back photograph picture pictures "
+    "photographer stole safes reel scales steps semi wrap iron tap cap seal ram male mortar "
+    "compass organ couple".split()
+)
+# Who looks there looks at the photographer.
+_INTO_THE_LENS = [[word, "the"] for word in ("at", "for", "to", "toward", "towards", "into")]
+_ABSENT = frozenset("no without not never".split())
+_MOST_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a sentence, or several that name one thing.
+
+    Attributes
+    ----------
+    text : str
+        As it is written.
+    start, end : int
+        Where it stands in the sentence, in letters.
+    kind : {"thing", "part", "look", ""}
+        The name of a thing; a name that only says of which kind the next one is ("pizza" in
+        "pizza box"); a colour or texture that can be measured; nothing of these.
+    name : str
+        What is looked for: in lower case, singular where that is known.
+    absent : bool
+        Whether the sentence says that it is not there ("without a hat").
+    """
+
+    text: str
+    start: int
+    end: int
+    kind: Kind = ""
+    name: str = ""
+    absent: bool = False
+
+
+def read_words(sentence: str) -> tuple[Word, ...]:
+    """Read a sentence word by word; several words that name one thing are one.
+
+    The things are those that the built-in models know by some name; of others nothing is said.
+
+    Examples
+    --------
+    >>> [(word.text, word.kind) for word in read_words("A dark cat on a tennis racket.")]
+    [('A', ''), ('dark', 'look'), ('cat', 'thing'), ('on', ''), ('a', ''), ('tennis racket', 'thing')]
+    >>> [word.name for word in read_words("two dogs and an orange") if word.kind == "thing"]
+    ['dog', 'orange']
+    """
+    found = list(_WORD.finditer(sentence[:LONGEST_SENTENCE]))
+    plain = [match.group().casefold().replace("’", "'").removesuffix("'s") for match in found]
+    words: list[Word] = []
+    place, absent = 0, False
+    while place < len(found):
+        count, name = _named(plain, place)
+        start, end = found[place].start(), found[place + count - 1].end()
+        text = sentence[start:end]
+        kind: Kind = "thing" if name else ""
+        if not name and plain[place] in ADJECTIVES:
+            kind, name = "look", ADJECTIVES[plain[place]]
+        if plain[place] in _ABSENT:
+            absent = True
+        words.append(Word(text, start, end, kind, name, absent and bool(name)))
+        if kind == "thing":
+            absent = False
+        place += count
+    return tuple(_parted(words, sentence))
+
+
+def things_named() -> tuple[str, ...]:
+    """Return the names of all things that a sentence can be read for, each once.
+
+    >>> "dog" in things_named()
+    True
+    """
+    return tuple(dict.fromkeys(_names().values()))
+
+
+def kind_of(name: str) -> str:
+    """Return which kind of thing a name stands for ("animal"), or nothing where that is not known.
+
+    >>> kind_of("dog"), kind_of("qwrtzp")
+    ('animal', '')
+    """
+    return _kinds().get(name, "")
+
+
+def plural_of(name: str) -> str:
+    """Return the plural of a name, which is the name itself where it has none.
+
+    >>> plural_of("dog"), plural_of("grass")
+    ('dogs', 'grass')
+    """
+    return _plurals().get(name, name)
+
+
+def is_mass(name: str) -> bool:
+    """Whether a name goes without an article.
+
+    >>> is_mass("grass"), is_mass("dog")
+    (True, False)
+    """
+    return name in _masses()
+
+
+def _named(plain: Sequence[str], place: int) -> tuple[int, str]:
+    """Return how many words from here on name one thing, and its name; (1, "") where none does."""
+    names = _names()
+    for count in range(min(_MOST_WORDS, len(plain) - place), 0, -1):
+        name = names.get(" ".join(plain[place : place + count]))
+        if name is None or (count == 1 and (name in _NOT_THINGS or _is_no_thing(plain, place))):
+            continue
+        return count, name
+    return 1, ""
+
+
+def _is_no_thing(plain: Sequence[str], place: int) -> bool:
+    """Whether a word that may name a thing does not do it here."""
+    word = plain[place]
+    before = plain[place - 1] if place else ""
+    after = plain[place + 1] if place + 1 < len(plain) else ""
+    if word in _NOT_THINGS or (word in _AMOUNTS and after == "of"):
+        return True
+    if word == "camera" and plain[max(place - 2, 0) : place] in _INTO_THE_LENS:
+        return True
+    if word in ADJECTIVES and (after in _names() or after in ADJECTIVES or after == "and"):
+        # "An orange" is a fruit, "an orange cat" is none.
+        return True
+    # "A man watches a film": a verb between a thing and what it is done to.
+    is_verb = word.endswith("s") and before in _names() and after in _DETERMINERS
+    # "to ski", "to park"
+    return is_verb or before == "to"
+
+
+def _parted(words: Sequence[Word], sentence: str) -> Iterator[Word]:
+    """Take names that only say of which kind the next one is for parts of it."""
+    for number, word in enumerate(words):
+        after = words[number + 1] if number + 1 < len(words) else None
+        adjacent = after is not None and not sentence[word.end : after.start].strip()
+        if word.kind == "thing" and after is not None and adjacent and after.kind == "thing":
+            yield Word(word.text, word.start, word.end, "part", word.name, word.absent)
+        else:
+            yield word
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Spellings in lower case and the names that they stand for, singular where there is one."""
+    names: dict[str, str] = {}
+    concepts = load_concepts(FOLDER / "concepts.json")
+    for concept in concepts:
+        names.setdefault(concept.plural, concept.name)
+    for concept in concepts:
+        for word in concept.synonyms:
+            names.setdefault(word, SINGULAR.get(word, word))
+    for concept in concepts:
+        names[concept.name] = concept.name
+    for spelt in list(names):
+        name = names[spelt]
+        if spelt == name and not name.endswith("s") and name not in _masses():
+            names.setdefault(_regular_plural(name), name)
+    return names
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    kinds: dict[str, str] = {}
+    for concept in load_concepts(FOLDER / "concepts.json"):
+        for word in (concept.name, *concept.synonyms):
+            kinds.setdefault(SINGULAR.get(word, word), concept.kind)
+    return kinds
+
+
+@cache
+def _plurals() -> dict[str, str]:
+    known = {c.name: c.plural for c in load_concepts(FOLDER / "concepts.json")}
+    return {name: known.get(name) or _regular_plural(name) for name in _kinds()}
+
+
+@cache
+def _masses() -> frozenset[str]:
+    return frozenset(c.name for c in load_concepts(FOLDER / "concepts.json") if c.mass)
+
+
+def _regular_plural(name: str) -> str:
+    """Return the plural by rule."""
+    if re.search(r"[^aeiou]y$", name):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if re.search(r"(s|x|z|ch|sh)$", name) else f"{name}s"
