@@ -112,12 +112,20 @@ class WordReader(Protocol):
         """
 
 
+Knowledge: TypeAlias = Literal["regions", "pictures", ""]
+"""What was learned of a thing: from labelled regions, so that it is missed where it is not seen;
+from pictures of it alone, so that it may be there unseen; or nothing at all but its name."""
+
+
 @runtime_checkable
 class PhraseReader(Protocol):
     """A bridge that says how likely regions show what a phrase means, be it wider than a word."""
 
     def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
         """Return what the bridge knows that a phrase may mean, the nearest first."""
+
+    def phrase_knowledge(self, phrase: str) -> Knowledge:
+        """Return what the bridge has learned to see of a phrase's meaning, see `Knowledge`."""
 
     def phrase_probabilities(
         self, vectors: npt.NDArray[np.float32], phrases: Sequence[str]
@@ -173,6 +181,10 @@ class ThroughText(Bridge):
     def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
         """Return what a phrase may mean, as ``space`` does if it can."""
         return self.space.phrase_meaning(phrase) if isinstance(self.space, PhraseReader) else ()
+
+    def phrase_knowledge(self, phrase: str) -> Knowledge:
+        """Return what ``space`` has learned to see of a phrase's meaning, if it can."""
+        return self.space.phrase_knowledge(phrase) if isinstance(self.space, PhraseReader) else ""
 
     def phrase_probabilities(
         self, vectors: npt.NDArray[np.float32], phrases: Sequence[str]

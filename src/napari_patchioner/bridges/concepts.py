@@ -24,7 +24,7 @@ from napari_patchioner.regions import PatchWeights
 
 from .appearance import AXES, LONG_SIDE, attributes, describe, ramp, suiting
 from .around import pool_around
-from .base import Bridge, BridgeOutput, Query, unit_rows
+from .base import Bridge, BridgeOutput, Knowledge, Query, unit_rows
 from .things import (
     FEWEST,
     MIDDLE,
@@ -346,6 +346,15 @@ class ConceptBridge(Bridge):
         shares = self._shares_of(phrase)
         order = np.argsort(-shares, kind="stable")
         return tuple(self._names[row] for row in order if shares[row] > 0)
+
+    def phrase_knowledge(self, phrase: str) -> Knowledge:
+        """Return what was learned of what a phrase may mean, see `bridges.base.Knowledge`."""
+        shares = self._shares_of(phrase)
+        # What lies near in meaning alone is no knowledge of the thing itself.
+        meant = shares >= min(1.0, float(shares.max(initial=0.0)) or 1.0)
+        if meant[self._head.labels].any():
+            return "regions"
+        return "pictures" if (meant & self._imagenet.has_class(self._names)).any() else ""
 
     def phrase_probabilities(self, vectors: FloatArray, phrases: Sequence[str]) -> FloatArray:
         """Return how likely each region shows what a phrase may mean, shape (n, phrases).

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_patchioner.backbones import RegionEncoder, TextTower
 from napari_patchioner.bridges import PhraseReader, TextSpace, unit_rows
-from napari_patchioner.bridges.base import Query
+from napari_patchioner.bridges.base import Knowledge, Query
 from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS
 from napari_patchioner.errors import ModelError
@@ -47,6 +47,8 @@ _TIGHT = 0.8
 # Boxes are looked for where the heat map comes to this share of its peak.
 _HILL, _LEAST_HILL = 0.25, 0.02
 _OVERLAP, _PART, _MOST = 0.3, 0.6, 60
+# Windows up to this size point at where in a region a thing is.
+_SMALL = 0.25
 
 
 class PhraseScorer:
@@ -132,6 +134,32 @@ class PhraseScorer:
         if isinstance(captioner.bridge, PhraseReader):
             measured = captioner.embed(grid, regions)
         return self._compared(captioner.text_vectors(grid, regions), measured)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What an embedded model has learned to see of it; of other models nobody knows."""
+        bridge = self._captioner.bridge
+        thing = self._wanted.thing
+        return bridge.phrase_knowledge(thing) if isinstance(bridge, PhraseReader) else "pictures"
+
+    def windows(self, grid: FeatureGrid) -> tuple[Scores, Scores]:
+        """Return windows of many sizes over the image, and how likely each shows the phrase.
+
+        ``(top, left, bottom, right)`` in shares of what the grid covers, shape (n, 4), and (n,).
+        """
+        return windows.places(self._scales(grid)), self._windows(grid)
+
+    def patches(self, grid: FeatureGrid) -> FloatArray:
+        """Return how likely the place of each patch shows the phrase, (rows, columns), 0 to 1.
+
+        By small windows alone, so that it points at the thing rather than at where it is.
+        """
+        scales, chances = self._scales(grid), self._windows(grid)
+        small = [scale for scale in scales if scale[0] <= _SMALL] or scales[-1:]
+        first = sum(steps**2 for side, steps in scales if (side, steps) not in small)
+        heat = windows.heat_of(chances[first:], small, grid.shape)
+        cells = heat.reshape(grid.shape[0], 2, grid.shape[1], 2)
+        return np.asarray(cells.mean(axis=(1, 3)), np.float32)
 
     def heat(self, grid: FeatureGrid) -> FloatArray:
         """Return how likely each place of the image shows the phrase, 0 to 1.
