@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from napari_patchioner.decoders.options import plural_forms
 
@@ -112,7 +113,6 @@ def is_hedged(caption: str) -> bool:
     return bool(_HEDGED.search(caption))
 
 
-@lru_cache(maxsize=4096)
 def noun_of(caption: str) -> str:
     """Return what a caption names, in the singular and without adjectives; empty if it is unsure.
 
@@ -140,38 +140,67 @@ def noun_of(caption: str) -> str:
     >>> noun_of("cup or bowl?"), noun_of("a man riding a wave"), noun_of("a red building")
     ('', 'man', 'building')
     """
+    return _parsed(caption).noun
+
+
+def phrase_of(caption: str) -> str:
+    """Return what a caption names as it says it: with article and adjectives, and no more.
+
+    >>> phrase_of("There is a brown dog on a field."), phrase_of("Nucleus"), phrase_of("red bus")
+    ('a brown dog', 'a nucleus', 'a red bus')
+    >>> phrase_of("several dogs on grass"), phrase_of("trees in a park"), phrase_of("cup?")
+    ('several dogs', 'trees', '')
+    """
+    parsed = _parsed(caption)
+    return _with_article(parsed.phrase, parsed.noun) if parsed.is_bare else parsed.phrase
+
+
+class _Parsed(NamedTuple):
+    """What a caption names: the noun, and the phrase that it stands in."""
+
+    noun: str = ""
+    phrase: str = ""
+    # Whether the phrase lacks the article that it may take.
+    is_bare: bool = False
+
+
+@lru_cache(maxsize=16384)
+def _parsed(caption: str) -> _Parsed:
     if is_hedged(caption):
-        return ""
+        return _Parsed()
     text = _FRAME.sub("", " ".join(caption.split())).partition(":")[0]
     words = _END.split(text, maxsplit=1)[0].split()
-    several, singular = False, False
-    while words:
-        word = words[0].casefold()
-        if word in _BUNCHES and [w.casefold() for w in words[1:2]] == ["of"]:
-            several, words = True, words[2:]
+    several, singular, before = False, False, 0
+    while before < len(words):
+        word, after = words[before].casefold(), words[before + 1 : before + 2]
+        if word in _BUNCHES and [w.casefold() for w in after] == ["of"]:
+            several, before = True, before + 2
         elif word in _SEVERAL or (_FROM_MANY.match(word) and word != "1"):
-            several, words = True, words[1:]
+            several, before = True, before + 1
         elif word in _ONE or word == "1":
             singular = singular or word in ("a", "an", "one", "single", "another", "1")
-            words = words[1:]
+            before += 1
         else:
             break
-    words = words[: _end_of(words)]
-    while len(words) > 1 and _is_adjective(words[0]):
-        if " ".join(words).casefold() in _COMPOUNDS:
-            break
-        words = words[1:]
-        if len(words) > 2 and words[0].casefold() == "and":
-            words = words[1:]
-    if not 0 < len(words) <= _MOST_WORDS or not words[-1][-1].isalnum():
-        return ""
-    if words[0].casefold() in _PRONOUNS or max(map(max, words)) > _LAST_LETTER:
-        return ""
+    rest = words[before:]
+    rest = words[before : before + _end_of(rest)]
+    noun = list(rest)
+    while len(noun) > 1 and _is_adjective(noun[0]) and " ".join(noun).casefold() not in _COMPOUNDS:
+        noun = noun[2:] if len(noun) > 2 and noun[1].casefold() == "and" else noun[1:]
+    if not 0 < len(noun) <= _MOST_WORDS or not noun[-1][-1].isalnum():
+        return _Parsed()
+    if noun[0].casefold() in _PRONOUNS or max(map(max, noun)) > _LAST_LETTER:
+        return _Parsed()
+    name = " ".join(_small(noun))
+    phrase = " ".join(_small(words[: before + len(rest)]))
+    is_group = several or (not singular and _is_plural(noun[-1]))
+    return _Parsed(f"group of {name}" if is_group else name, phrase, not before)
+
+
+def _small(words: Sequence[str]) -> list[str]:
+    """Return words without the capital that a sentence begins with."""
     first = words[0]
-    if first[1:].islower() or len(first) == 1:
-        first = first.lower() if len(first) > 1 else first
-    noun = " ".join([first, *words[1:]])
-    return f"group of {noun}" if several or (not singular and _is_plural(words[-1])) else noun
+    return [first.lower() if first[1:].islower() or first == "A" else first, *words[1:]]
 
 
 def _is_plural(word: str) -> bool:
@@ -269,12 +298,17 @@ def with_article(noun: str) -> str:
     >>> with_article("umbrella"), with_article("grass"), with_article("group of dogs")
     ('an umbrella', 'grass', 'a group of dogs')
     """
+    return _with_article(noun, noun)
+
+
+def _with_article(phrase: str, noun: str) -> str:
+    """Return a phrase with the article that its noun takes."""
     # It loads torch, as whatever captioned the regions has done already.
     from napari_patchioner.decoders.grounded import vocabulary
 
     last = noun.partition(" of ")[0].split()[-1].casefold()
     bare = last in _MASS or (last in _ALIKE and last.endswith("s")) or _is_plural(last)
-    return vocabulary.with_article(noun, mass=bare)
+    return vocabulary.with_article(phrase, mass=bare)
 
 
 def is_mass(noun: str) -> bool:

@@ -250,17 +250,18 @@ class Places:
 
     def rank(self, index: int) -> str:
         """Return the rank of a thing by size among those alike, in words; empty if it is alone."""
-        which, of = self._rank(index)
+        which, of = self.ranked(index)
         return f"{which} {of}" if which else ""
 
-    def _rank(self, index: int) -> tuple[str, str]:
+    def ranked(self, index: int) -> tuple[str, str]:
+        """Return the same in two parts: which, such as "the largest", and of how many."""
         if self._ranks is None:
             self._ranks = {}
             for members in self.alike.values():
-                self._ranks |= self._ranked(members)
+                self._ranks |= self._all_ranks(members)
         return self._ranks.get(index, ("", ""))
 
-    def _ranked(self, members: Sequence[int]) -> dict[int, tuple[str, str]]:
+    def _all_ranks(self, members: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Return the ranks of things that are alike, each as which and of how many."""
         count = len(members)
         if count < 2:
@@ -362,7 +363,7 @@ class Places:
         noun, count = self._nouns[index], len(self.alike_with(index))
         if count == 1 or is_mass(noun):
             return f"the {noun.removeprefix(_GROUP)}"
-        which = self._rank(index)[0]
+        which = self.ranked(index)[0]
         is_extreme = which.startswith("the ") and which.count(" ") == 1
         return f"{which} {noun}" if is_extreme else with_article(noun)
 
@@ -444,6 +445,8 @@ def without_place(caption: str) -> str:
     >>> without_place("a nucleus, the larger of two, 8 µm across, left of the vessel")
     'a nucleus'
     """
+    if ", " not in caption and " (" not in caption:
+        return caption
     if (match := _IN_BRACKETS.match(caption)) and match[1].endswith(("?", "!", ")")):
         inner = f"x, {match[2]}"
         return match[1] if without_place(inner) == "x" else caption
