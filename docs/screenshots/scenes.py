@@ -10,6 +10,7 @@ from skimage import data
 
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .folder import folder
+from .grow import grow
 from .hand import loop, use, wait
 from .phrase import phrase
 from .teaching import teaching
@@ -185,4 +186,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "teaching": teaching,
     "find": find,
     "phrase": phrase,
+    "grow": grow,
 }

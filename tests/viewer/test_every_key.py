@@ -120,6 +120,12 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         # A search has begun; this captioner describes no region.
         until(lambda: "could not be searched" in dock.panel.status.text())
 
+    def grow():
+        press("G", SHIFT)
+        assert dock.panel.draw.buttons["Grow"].isChecked()
+        press("G", SHIFT)
+        assert not dock.panel.draw.buttons["Grow"].isChecked()
+
     def toggle_list():
         press("O")
         until(lambda: dock.region_list.isVisible())
@@ -180,6 +186,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "Ctrl+Shift+Z": redo,
         "Shift+T": write_name,
         "M": label_next,
+        "Shift+G": grow,
         "Shift+F": find_like,
         "O": toggle_list,
         "H": toggle_captions,

@@ -212,6 +212,18 @@ def test_every_key_of_the_list(quiet, searched, viewer, guide, qtbot):
         assert listed.count() == before
         assert not panel.buttons["restore_found"].isEnabled()
 
+    def judge():
+        before = listed.count()
+        QTest.keyClick(listed, Qt.Key.Key_N)
+        assert listed.count() == before - 1
+        panel.buttons["restore_found"].click()
+        listed.clearSelection()
+        listed.setCurrentRow(0)
+        QTest.keyClick(listed, Qt.Key.Key_Y)
+        assert captions(dock) == ["nucleus"] * 3
+        QTest.keyClick(listed, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert captions(dock) == ["nucleus"] * 2
+
     def accept_all():
         count = listed.count()
         QTest.keyClick(listed, Qt.Key.Key_A)
@@ -239,6 +251,7 @@ def test_every_key_of_the_list(quiet, searched, viewer, guide, qtbot):
     pressed = {
         "Up, Down": up_and_down,
         "Enter, double-click": accept,
+        "Y, N": judge,
         "Delete": reject,
         "A": accept_all,
         "Ctrl+Z, Ctrl+Shift+Z": undo,

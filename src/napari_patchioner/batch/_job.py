@@ -34,6 +34,7 @@ from napari_patchioner.regions import cover
 from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
 
 from ._find import size_of
+from ._proposed import ProposedDrawing, outlined_of
 
 Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
 """Pixels; an image that had to be read whole; or None for one that is read in parts."""
@@ -291,7 +292,15 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
                 f"by {width}"
             )
         regions = list(job.regions)
-        if job.drawing is not None:
+        if isinstance(job.drawing, ProposedDrawing):
+            pixels = source if isinstance(source, np.ndarray) else image
+            store = GridStore(ram_bytes=_STORE_BYTES)
+            how: dict[str, Any] = {"store": store, "big": job.big}
+            proposed, grid = job.drawing.propose(captioner, pixels, job.image, **how)
+            regions += proposed
+            if isinstance(pixels, np.ndarray) and not job.options.get("zoom"):
+                caption = partial(caption, grid=grid)
+        elif job.drawing is not None:
             regions += job.drawing.draw(job.image, height, width)
         rows = [row for row, region in enumerate(regions) if job.is_open_region(region)]
         bare = [_without_caption(regions[row]) for row in rows]
@@ -336,20 +345,22 @@ def caption_image(
     *,
     lexicon: Lexicon | None = None,
     join: bool | None = None,
+    grid: FeatureGrid | None = None,
 ) -> tuple[list[Annotation], str]:
     """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
     The image has the shape (height, width) or (height, width, channels); what a person wrote of
     its regions stays as it is; the options are keywords of `Captioner.caption`. Regions that a
     ``lexicon`` has a name for get that, and with ``join``, or where that is None and the image a
-    photograph, the model's caption after it; the others get captions of the model. Returns the
+    photograph, the model's caption after it; the others get captions of the model. Where the image
+    has been encoded already, ``grid`` is its grid. Returns the
     annotations in the same order, regions at fault as they were, and what is wrong with those, each
     named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
     """
     options = options or {}
     if not annotations:
         return [], ""
-    grid = captioner.encode(image)
+    grid = captioner.encode(image) if grid is None else grid
     captioned = list(annotations)
     rows = list(range(len(annotations)))
     named: dict[int, Annotation] = {}
@@ -550,6 +561,7 @@ def _with_caption(
         used["memory"] = dict(captioner.memory)
     made_from = {"grid": grid.key, "looked": dict(details or {}), how: used}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
+    origin |= outlined_of(annotation)
     gone = ("problem", OWN)
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)

@@ -31,12 +31,13 @@ from napari_patchioner.regions import Box, Mask, WholeImage, label_boxes
 from ._find import absolute, image_names, size_of
 from ._job import Drawing, Job, LexiconFolder, is_locked
 from ._match import ImageMatcher, KnownImages, common_parts
+from ._proposed import ProposedDrawing
 
-WHOLE, GRID, LABELS = "whole", "grid:", "labels:"
+WHOLE, GRID, LABELS, PROPOSED = "whole", "grid:", "labels:", "proposed:"
 _LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 # Pixels of the largest image whose label image is read; 8192 by 8192.
 _MOST_LABELLED = 2**26
-_MOST_CELLS = 256
+_MOST_CELLS, _MOST_PROPOSED = 256, 100
 # Characters that are shown of a name.
 _LONGEST = 80
 # Regions of an image that are asked how large it is; others say the same.
@@ -126,9 +127,10 @@ class Plan:
         The images, from `find_images`.
     regions : str
         ``"whole"`` for one caption of each image; ``"grid:N"`` for N by N boxes on each;
-        ``"labels:DIR"`` for the labels of the label image of the same name in a folder; or a file
-        of regions. Its ``image`` names (path, file name or stem) tell which image a region
-        belongs to; regions without one go with every image.
+        ``"proposed:N"`` for N regions at most that the grid of each proposes; ``"labels:DIR"`` for
+        the labels of the label image of the same name in a folder; or a file of regions. Its
+        ``image`` names (path, file name or stem) tell which image a region belongs to; regions
+        without one go with every image.
     only_empty : bool
         Whether captions by a model stay as well.
     options : mapping of str to object, optional
@@ -178,7 +180,7 @@ class Plan:
         self._everywhere: list[Annotation] = []
         self._labels: dict[str, list[Path]] | None = None
         self._labels_folder = Path()
-        self._grid: GridDrawing | None = None
+        self._grid: GridDrawing | ProposedDrawing | None = None
         self.others: list[Annotation] = []
         self.source = ""
         self.notes = Notes()
@@ -187,13 +189,19 @@ class Plan:
         if regions == WHOLE:
             self._everywhere = [Annotation(WHOLE, "", WholeImage())]
         elif regions.startswith(GRID):
-            # Not more digits than a person counts: Python itself refuses thousands of them.
-            if not value[:9].isdecimal() or len(value) > 9 or not 1 <= int(value) <= _MOST_CELLS:
+            if not _is_count(value, _MOST_CELLS):
                 raise FormatError(
                     f"--regions {GRID}{value[:9]}: name 1 to {_MOST_CELLS} boxes along each side, "
                     f"as in {GRID}4"
                 )
             self._grid = GridDrawing(int(value))
+        elif regions.startswith(PROPOSED):
+            if not _is_count(value, _MOST_PROPOSED):
+                raise FormatError(
+                    f"--regions {PROPOSED}{value[:9]}: name 1 to {_MOST_PROPOSED} regions, as in "
+                    f"{PROPOSED}20"
+                )
+            self._grid = ProposedDrawing(int(value))
         elif regions.startswith(LABELS):
             self._labels = _label_images(Path(value) if value else None)
             self._labels_folder = Path(value).resolve()
@@ -303,6 +311,12 @@ class Plan:
             drawing = LabelDrawing(tuple(labels for labels, n in pairs if n == max(shared)))
         regions = (*self._own.get(place, ()), *everywhere)
         return replace(self._common, image=name, path=path, regions=regions, drawing=drawing)
+
+
+def _is_count(text: str, most: int) -> bool:
+    """Whether a text is a whole number from 1 to so many."""
+    # Not more digits than a person counts: Python itself refuses thousands of them.
+    return text[:9].isdecimal() and len(text) <= 9 and 1 <= int(text) <= most
 
 
 def _stamp(path: Path) -> str:

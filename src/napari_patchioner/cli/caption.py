@@ -53,9 +53,10 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--regions",
         required=True,
-        metavar="FILE|whole|grid:N|labels:DIR",
+        metavar="FILE|whole|grid:N|proposed:N|labels:DIR",
         help="a file of regions, in which those without an image go with every image; the word "
-        "whole; N by N boxes on each image; or a folder of label images of the same names",
+        "whole; N by N boxes on each image; up to N regions that the model proposes on each; or a "
+        "folder of label images of the same names",
     )
     parser.add_argument(
         "--out",

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from .outline import region_outline
 from .phrase import NounPhrase, read_phrase, split_negative
-from .regions import RegionProposal, grow_region, propose_regions
+from .regions import (
+    RegionProposal,
+    grow_outline,
+    grow_region,
+    propose_outlines,
+    propose_regions,
+)
 from .scorer import PhraseScorer
 from .words import GroundedWord, WordGrounder
 
@@ -13,8 +20,11 @@ __all__ = [
     "PhraseScorer",
     "RegionProposal",
     "WordGrounder",
+    "grow_outline",
     "grow_region",
+    "propose_outlines",
     "propose_regions",
     "read_phrase",
+    "region_outline",
     "split_negative",
 ]

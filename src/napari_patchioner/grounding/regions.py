@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.errors import RegionError
-from napari_patchioner.regions import Mask
+from napari_patchioner.regions import Mask, Polygon
 
+from .outline import region_outline
 from .segments import SegmentTree, segment_tree
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Scores: TypeAlias = npt.NDArray[np.float64]
 Click: TypeAlias = tuple[float, float]
+Pixel: TypeAlias = tuple[int, int]
 
 # How much of a mask that a person drew a segment overlaps, by its measures, and by how far from its
 # middle the click is: fitted to half of the development photographs.
@@ -36,13 +38,13 @@ class RegionProposal:
 
     Attributes
     ----------
-    region : Mask
-        Its pixels.
+    region : Mask or Polygon
+        Its pixels, or its outline.
     score : float
         The higher, the likelier it is one, 0 to 1; an order, no probability.
     """
 
-    region: Mask
+    region: Mask | Polygon
     score: float
 
 
@@ -82,16 +84,115 @@ def grow_region(
     >>> grid = load_model("mini").encode(data.coffee())  # doctest: +SKIP
     >>> cup = grow_region(grid, data.coffee(), [(200, 300)])  # doctest: +SKIP
     """
+    wanted, unwanted = _checked(clicks, negative, grid.transform.image_shape)
+    return _grown(segment_tree(grid, image), wanted, unwanted)
+
+
+def grow_outline(
+    grid: FeatureGrid,
+    image: npt.ArrayLike,
+    clicks: Sequence[Click],
+    negative: Sequence[Click] = (),
+) -> Polygon:
+    """Grow a region from clicks, as `grow_region` does, and return its outline.
+
+    It takes no more memory for a large image than for a small one, and has no steps. Cuts lead to
+    its holes and its separate parts.
+
+    Parameters
+    ----------
+    grid : FeatureGrid
+        Of any model.
+    image : array_like, shape (height, width) or (height, width, channels)
+        What was encoded, in its own size or a smaller one.
+    clicks, negative : sequence of (row, column)
+        As in `grow_region`; what lies in the same step of the image counts as the same place.
+
+    Returns
+    -------
+    Polygon
+        In pixels of what was encoded.
+    """
+    _checked(clicks, negative, grid.transform.image_shape)
+    tree = segment_tree(grid, image)
+    scale = np.divide(tree.image_shape, tree.labels.shape)
+    small = replace(tree, image_shape=tree.labels.shape)
+    wanted, unwanted = (
+        ((np.reshape(given, (-1, 2)) + 0.5) / scale - 0.5).tolist() for given in (clicks, negative)
+    )
+    mask = _grown(small, *_checked(wanted, unwanted, small.image_shape))
+    outline = region_outline(mask, small.image_shape, wanted, unwanted)
+    return Polygon((outline + 0.5) * scale - 0.5)
+
+
+def propose_regions(
+    grid: FeatureGrid, image: npt.ArrayLike, *, most: int = 20
+) -> list[RegionProposal]:
+    """Propose regions of an image that may be things, the likeliest first.
+
+    Some lie inside others, as a face lies in a person. None overlaps another by half or more.
+
+    Parameters
+    ----------
+    grid : FeatureGrid
+        Of any model.
+    image : array_like, shape (height, width) or (height, width, channels)
+        What was encoded, in its own size or a smaller one.
+    most : int
+        Regions at most.
+    """
+    return _proposed(segment_tree(grid, image), most)
+
+
+def propose_outlines(
+    grid: FeatureGrid, image: npt.ArrayLike, *, most: int = 20
+) -> list[RegionProposal]:
+    """Propose regions of an image, as `propose_regions` does, each by its outline.
+
+    They take no more memory for a large image than for a small one, and have no steps.
+
+    Parameters
+    ----------
+    grid : FeatureGrid
+        Of any model.
+    image : array_like, shape (height, width) or (height, width, channels)
+        What was encoded, in its own size or a smaller one.
+    most : int
+        Regions at most.
+    """
+    tree = segment_tree(grid, image)
+    scale = np.divide(tree.image_shape, tree.labels.shape)
+    small = replace(tree, image_shape=tree.labels.shape)
+    proposals = []
+    for proposal in _proposed(small, most):
+        assert isinstance(proposal.region, Mask)
+        outline = region_outline(proposal.region, small.image_shape)
+        region = Polygon((outline + 0.5) * scale - 0.5)
+        proposals.append(RegionProposal(region, proposal.score))
+    return proposals
+
+
+# details
+
+
+def _checked(
+    clicks: Sequence[Click], negative: Sequence[Click], shape: tuple[int, int]
+) -> tuple[list[Pixel], list[Pixel]]:
+    """Return the pixels that are clicked, refused where they contradict each other."""
     if not len(clicks):
         raise RegionError("There is nothing to grow a region from: click on it.")
-    wanted, unwanted = (_pixels(given, grid.transform.image_shape) for given in (clicks, negative))
+    wanted, unwanted = (_pixels(given, shape) for given in (clicks, negative))
     if both := set(wanted) & set(unwanted):
         row, column = min(both)
         raise RegionError(
             f"The pixel ({row}, {column}) cannot lie both in the region and out of it: leave one "
             "click out."
         )
-    tree = segment_tree(grid, image)
+    return wanted, unwanted
+
+
+def _grown(tree: SegmentTree, wanted: list[Pixel], unwanted: list[Pixel]) -> Mask:
+    """Return what is meant by clicks on pixels."""
     inside = np.zeros(len(tree.order), bool)
     positive = [_piece(tree, pixel) for pixel in wanted]
     for pixel, piece in zip(wanted, positive, strict=True):
@@ -111,46 +212,7 @@ def grow_region(
     return mask.cropped()
 
 
-def propose_regions(
-    grid: FeatureGrid, image: npt.ArrayLike, *, most: int = 20
-) -> list[RegionProposal]:
-    """Propose regions of an image that may be things, the likeliest first.
-
-    Some lie inside others, as a face lies in a person. None overlaps another by half or more.
-
-    Parameters
-    ----------
-    grid : FeatureGrid
-        Of any model.
-    image : array_like, shape (height, width) or (height, width, channels)
-        What was encoded, in its own size or a smaller one.
-    most : int
-        Regions at most.
-    """
-    tree = segment_tree(grid, image)
-    scores = tree.measures @ np.array(_OF_ANY)
-    scores[tree.areas < _LEAST * tree.labels.size] = -np.inf
-    # All of the image is no proposal.
-    scores[-1] = -np.inf
-    kept: list[int] = []
-    for segment in np.argsort(-scores, kind="stable").tolist():
-        if len(kept) >= most or scores[segment] == -np.inf:
-            break
-        if all(_common(tree, segment, other) < _OVERLAP for other in kept):
-            kept.append(segment)
-    proposals = []
-    for segment in kept:
-        inside = np.zeros(len(tree.order), bool)
-        inside[tree.pieces(segment)] = True
-        mask = _mask(tree, inside)
-        proposals.append(RegionProposal(mask.cropped(), float(np.clip(scores[segment], 0, 1))))
-    return proposals
-
-
-# details
-
-
-def _pixels(clicks: Sequence[Click], shape: tuple[int, int]) -> list[tuple[int, int]]:
+def _pixels(clicks: Sequence[Click], shape: tuple[int, int]) -> list[Pixel]:
     """Return the pixels that are clicked, each once."""
     places = np.asarray(clicks, float).reshape(-1, 2)
     limits = np.array(shape) - 0.5
@@ -207,8 +269,8 @@ def _part(
     tree: SegmentTree,
     mask: Mask,
     piece: int,
-    wanted: list[tuple[int, int]],
-    unwanted: list[tuple[int, int]],
+    wanted: list[Pixel],
+    unwanted: list[Pixel],
 ) -> None:
     """Leave of a piece that is clicked both ways the pixels that are nearer to a click."""
     top, left = mask.offset
@@ -220,7 +282,7 @@ def _part(
     window = np.ix_(down, across)
     own = np.asarray(tree.labels[np.ix_(rows[down], columns[across])] == piece)
 
-    def nearest(clicks: list[tuple[int, int]]) -> Scores:
+    def nearest(clicks: list[Pixel]) -> Scores:
         distances = np.full(own.shape, np.inf)
         for row, column in clicks:
             far = np.hypot.outer(down + top - row, across + left - column)
@@ -228,3 +290,24 @@ def _part(
         return distances
 
     mask.pixels[window] &= ~(own & (nearest(unwanted) < nearest(wanted)))
+
+
+def _proposed(tree: SegmentTree, most: int) -> list[RegionProposal]:
+    """Return the segments that are likeliest a thing, with their pixels."""
+    scores = tree.measures @ np.array(_OF_ANY)
+    scores[tree.areas < _LEAST * tree.labels.size] = -np.inf
+    # All of the image is no proposal.
+    scores[-1] = -np.inf
+    kept: list[int] = []
+    for segment in np.argsort(-scores, kind="stable").tolist():
+        if len(kept) >= most or scores[segment] == -np.inf:
+            break
+        if all(_common(tree, segment, other) < _OVERLAP for other in kept):
+            kept.append(segment)
+    proposals = []
+    for segment in kept:
+        inside = np.zeros(len(tree.order), bool)
+        inside[tree.pieces(segment)] = True
+        mask = _mask(tree, inside)
+        proposals.append(RegionProposal(mask.cropped(), float(np.clip(scores[segment], 0, 1))))
+    return proposals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._cover import GridTransform, PatchWeights, cover, cover_all, each
+from ._cuts import one_outline
 from ._outline import MOST_CROSSINGS, crosses_itself, enclosed, is_tangled, untangle
 from ._place import Layout, Relation, Size
 from ._shapes import (
@@ -46,6 +47,7 @@ __all__ = [
     "enclosed",
     "is_tangled",
     "label_boxes",
+    "one_outline",
     "same_drawing",
     "united",
     "untangle",

@@ -12,7 +12,13 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_patchioner.annotations import Plane, Record
-from napari_patchioner.annotations.project.records import OWN_LAYERS, is_foreign
+from napari_patchioner.annotations.project.records import (
+    CLICKS,
+    NEGATIVE,
+    OWN_LAYERS,
+    PROPOSED,
+    is_foreign,
+)
 from napari_patchioner.errors import PatchionerError, as_sentence, counted
 from napari_patchioner.models.memories import MemoryChoice
 
@@ -26,6 +32,7 @@ from .widgets import throttled
 from .workers.caption import CaptionQueue
 from .workers.encode import Encoder
 from .workers.find import Search
+from .workers.grow import Grower, Grown
 from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
@@ -38,6 +45,7 @@ DISPLAY_MS = 500
 DISPLAY_EVENTS = frozenset(
     ("contrast_limits", "gamma", "colormap", "opacity", "visible", "inserted", "removed")
 )
+PAN_ZOOM = "pan_zoom"
 SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
@@ -106,6 +114,7 @@ class Controller(QObject):  # type: ignore[misc]
         for emitter, slot in self._connections:
             emitter.connect(slot)
         self.inspector = Inspector(self.encoder, self.queue, self._add_region, self)
+        self.grower = Grower(self.encoder, self.session, self.selected, self)
         self.overlays = Overlays(
             image, self.encoder, self.session, self.current, self.queue.options
         )
@@ -115,8 +124,12 @@ class Controller(QObject):  # type: ignore[misc]
         self.search.clicked.connect(self._on_proposal_clicked)
         self.changed.connect(self.search.follow)
         self.inspector.moved.connect(self._on_inspected)
+        self.grower.messaged.connect(self.show_message)
+        self.grower.grown.connect(self._on_grown)
+        self.grower.moved.connect(self._on_growing)
         self.changed.connect(self.overlays.refresh)
         self.encoder.changed.connect(self.inspector.forget)
+        self.encoder.changed.connect(self.grower.forget)
         self.adopt()
 
     # layers
@@ -320,11 +333,46 @@ class Controller(QObject):  # type: ignore[misc]
             )
         self.show()
 
+    def grow(self, on: bool) -> None:
+        """Begin or stop to grow regions from clicks, on the layer of regions."""
+        if on == self.grower.on:
+            return
+        if not on:
+            if (binding := self.bindings.get("regions")) is not None:
+                binding.layer.mouse_pan = binding.layer.mode == PAN_ZOOM
+                binding.layer.bind_key("Escape", None, overwrite=True)
+            self.grower.switch(False)
+            self.changed.emit()
+            return
+        layer = self.layer("regions")
+        self.finish_drawing()
+        image_layers.uncover(self.viewer, layer, self.image)
+        layer.mode = PAN_ZOOM
+        self.viewer.layers.selection.active = layer
+        # What is dragged over is clicked.
+        layer.mouse_pan = False
+        layer.bind_key("Escape", self._on_escape, overwrite=True)
+        self.grower.switch(True)
+        self.changed.emit()
+
+    @property
+    def growing(self) -> bool:
+        """Whether clicks grow regions; another tool or layer ends that."""
+        binding = self.bindings.get("regions")
+        active = self.viewer.layers.selection.active
+        return (
+            self.grower.on
+            and binding is not None
+            and binding.layer is active
+            and binding.layer.mode == PAN_ZOOM
+        )
+
     def accept_found(self, numbers: Iterable[int]) -> None:
         """Make regions of proposals, given by their numbers, in one step.
 
-        They get the name that the examples have, or the phrase that was looked for; where people
-        call the examples nothing, or not all the same, the model captions them.
+        They get the name that the examples have, or the phrase that was looked for, or what the
+        model said of a proposed region; where people call the examples nothing, or not all the
+        same, the model captions them.
         """
         search = self.search
         items = search.proposals.chosen(numbers) if search.proposals is not None else []
@@ -339,13 +387,20 @@ class Controller(QObject):  # type: ignore[misc]
         layer.visible = True
         placed = geometry.alignment(self.image, layer)
         vertices = [placed(search.vertices(item)) for item in items]
+        outlined = search.options is not None
         before, name = set(self.session.uids("regions")), search.name()
         with self.session.step(f"acceptance of {counted(items, 'proposal')}"):
             with shapes.flat(layer):
-                layer.add(vertices, shape_type="rectangle")
+                layer.add(vertices, shape_type=["rectangle", "polygon"][outlined])
             self.bindings["regions"].sync()
             new = [uid for uid in self.session.uids("regions") if uid not in before]
-            if name:
+            if outlined:
+                pairs = list(zip(new, items, strict=True))
+                for uid, item in pairs:
+                    self.session.outline(uid, {PROPOSED: round(item.score, 4)})
+                said = {uid: (i.caption, search.origin(i)) for uid, i in pairs if i.caption}
+                self.session.take_proposed(said, self.encoder.model)
+            elif name:
                 scores = dict(zip(new, (item.score for item in items), strict=True))
                 model, phrase = self.encoder.model, search.phrase
                 self.session.take_name(name, scores, model, found_by=phrase)
@@ -355,6 +410,11 @@ class Controller(QObject):  # type: ignore[misc]
         called = f"{name!r}" if name else "captioned by the model"
         self.show_message(f"{counted(items, 'proposal')} accepted: {called}.")
         self.show()
+
+    def propose_regions(self) -> None:
+        """Propose regions of the whole plane on display, to be accepted one by one or all."""
+        here = self.encoder.here()
+        self.search.propose(self.queue.options_for([here[1]]) if here is not None else {})
 
     def show_found(self, number: int) -> None:
         """Mark a proposal on the canvas, 0 for none, and bring it into view if it is a new one."""
@@ -405,7 +465,9 @@ class Controller(QObject):  # type: ignore[misc]
         record = self.session.records[uids[0]]
         if record.members:
             return f"{len(record.members)} shapes together"
-        return "Selected shape" if record.plane is None else "Selected: whole image"
+        if record.plane is not None:
+            return "Selected: whole image"
+        return ", ".join(filter(None, ["Selected shape", record.outlined_by]))
 
     def hint(self) -> str:
         """Return what to do where there is nothing to edit."""
@@ -449,6 +511,7 @@ class Controller(QObject):  # type: ignore[misc]
         self._finished.clear()
         self._display_settled.cancel()
         self.inspector.switch(False)
+        self.grow(False)
         self.search.close()
         self.overlays.close()
         for own in self.own_bindings():
@@ -518,6 +581,49 @@ class Controller(QObject):  # type: ignore[misc]
         layer = self.layer("regions")
         with shapes.flat(layer):
             layer.add(geometry.alignment(self.image, layer)(vertices), shape_type=shape)
+
+    def _on_grown(self, grown: Grown) -> None:
+        """Make a region of what was grown from clicks, or give it its new outline, as a step."""
+        growth, records = grown.growth, self.session.records
+        layer, subject = self.layer("regions"), growth.subject
+        binding = self.bindings["regions"]
+        if binding.dragging:
+            self.show_message("Finish the shape at hand first: let the button go.")
+            return
+        self.finish_drawing()
+        layer.visible = True
+        placed = geometry.alignment(self.image, layer)
+        outline = placed(geometry.on_plane(grown.outline, growth.plane, self.image.ndim))
+        known = subject.uid in records
+        with self.session.step("change of a grown region" if known else "growing of a region"):
+            if known:
+                binding.reshape(subject.uid, outline)
+            else:
+                before = set(self.session.uids("regions"))
+                with shapes.flat(layer):
+                    layer.add(outline, shape_type="polygon")
+                binding.sync()
+                new = [uid for uid in self.session.uids("regions") if uid not in before]
+                subject.uid = new[0] if new else ""
+            places = {CLICKS: growth.clicks, NEGATIVE: growth.negative}
+            made = {name: list(map(list, given)) for name, given in places.items() if given}
+            self.session.outline(subject.uid, made)
+        if subject.uid in self.session.uids("regions"):
+            layer.selected_data = {self.session.uids("regions").index(subject.uid)}
+        self.show()
+        self._finish(binding)
+
+    def _on_escape(self, _layer: object) -> None:
+        """Let the next click begin another region; where none is at hand, stop growing."""
+        if self.grower.end():
+            self.show_message("The next click begins another region; Esc once more stops growing.")
+        else:
+            self.grow(False)
+            self.show_message("Growing has ended.")
+
+    def _on_growing(self) -> None:
+        self.overlays.growth = self.grower.drawing()
+        self.overlays.refresh()
 
     def _on_proposal_clicked(self, number: int, rejected: bool) -> None:
         (self.reject_found if rejected else self.accept_found)([number])

@@ -31,9 +31,9 @@ from .layers.captions import TemplateError, checked, show_on, write_on
 from .layers.overlays import add_halo, delete_in_own_context
 from .layers.view import go_to
 from .panels import forms, keys
-from .panels.find import FindPanel, PhraseBar
+from .panels.find import CANVAS_KEYS, FindPanel, PhraseBar
 from .panels.inspect import InspectPanel
-from .panels.main import MainPanel, Tool
+from .panels.main import GROW, TOOLS, MainPanel, Tool
 from .panels.models import ModelPanel
 from .panels.project import Projects
 from .panels.regions import RegionList
@@ -142,6 +142,8 @@ class Actions:
     def use_tool(self, tool: Tool) -> None:
         """Make the tool's layer active and put it in the tool's mode, in a view to draw in."""
         controller, viewer = self.controller, self._dock.viewer
+        grows = tool.mode == GROW
+        controller.grow(False)
         if viewer.dims.ndisplay != 2:
             viewer.dims.ndisplay = 2
             self._say("Regions are drawn in the 2-D view, which is on display again.")
@@ -149,6 +151,10 @@ class Actions:
             self._dock.images.uncover()
             self._dock.images.bind(image_layers.KEYS)
             layer = controller.layer(tool.key)
+            if grows:
+                controller.grow(True)
+                self._dock.refresh()
+                return
             if tool.mode == "select":
                 # Selecting works on all of them, on the active one first.
                 active = viewer.layers.selection.active
@@ -160,6 +166,15 @@ class Actions:
             layer.mode = tool.mode
             viewer.layers.selection.active = layer
         self._dock.refresh()
+
+    @on_image
+    def grow(self) -> None:
+        """Take up the tool that grows regions from clicks; again to lay it down."""
+        if self.controller.growing:
+            self.controller.grow(False)
+            self._dock.refresh()
+        else:
+            self.use_tool(next(tool for tool in TOOLS if tool.mode == GROW))
 
     undo = of_controller(Controller.undo)
     redo = of_controller(Controller.redo)
@@ -297,6 +312,12 @@ class Actions:
     def find_phrase(self) -> None:
         """Find what the phrase says that was typed."""
         self.controller.search.ask(self._dock.phrase.text.text())
+
+    @on_image
+    def propose_regions(self) -> None:
+        """Propose regions of the plane on display, and turn to the first of them."""
+        self._dock.find.take_focus()
+        self.controller.propose_regions()
 
     @on_image
     def find_again(self) -> None:
@@ -629,7 +650,10 @@ class CaptionDock(DockBase):
         panel.whole.show_record(controller.current_whole(), pending=pending)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in controller.bindings.items() if b.layer is active), "")
-        panel.draw.show_mode(key, str(active.mode) if key else "")
+        if controller.grower.on and not controller.growing:
+            controller.grow(False)
+        mode = GROW if controller.growing else str(active.mode) if key else ""
+        panel.draw.show_mode(key, mode)
 
     def _on_opened(self, controller: Controller) -> None:
         self.projects.keep(controller)
@@ -638,6 +662,12 @@ class CaptionDock(DockBase):
     def _prepare(self, controller: Controller) -> None:
         controller.queue.set_options(forms.options(self.panel.options))
         controller.changed.connect(self.captions.thin_out)
+        controller.search.laid.connect(self._on_proposals_laid)
+
+    def _on_proposals_laid(self, layer: Layer) -> None:
+        """Let the keys that judge proposals do so from the canvas, too."""
+        for key, name in CANVAS_KEYS.items():
+            keys.bind(layer, key, getattr(self.image_actions, name))
 
     def _equip(self, layer: Layer, with_keys: bool) -> None:
         """Draw the captions of a layer that comes into use; bind the keys where it is ours."""

@@ -43,6 +43,7 @@ OTHER = {
     "locked": True,
     "rejected": True,
     "origin": {"grid": "else"},
+    "outlined": {"clicks": [[1.0, 2.0]]},
     "example": False,
     "extra": {"kind": "else"},
 }

@@ -27,7 +27,16 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import FormatError
 from napari_patchioner.limits import charge_file, charge_json, check_plain_file, read_file
 
-from .records import Plane, Project, ProjectImage, Record, RecordKind, Seen, is_protected
+from .records import (
+    OUTLINED,
+    Plane,
+    Project,
+    ProjectImage,
+    Record,
+    RecordKind,
+    Seen,
+    is_protected,
+)
 
 Result = TypeVar("Result")
 HOME = "NAPARI_PATCHIONER_HOME"
@@ -503,7 +512,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
         known["details"] = {"text": details.text, "score": float(details.score)} | {
             name: given[name] for name, default in _DETAILS if given[name] != default
         }
-    objects = {"origin": record.origin, "columns": record.extra}
+    objects = {"origin": record.origin, OUTLINED: record.outlined, "columns": record.extra}
     known |= {name: dict(value) for name, value in objects.items() if value}
     return {**record.newer, **known} if record.newer else known
 
@@ -554,6 +563,7 @@ def _record_from_json(value: object, where: str) -> Record:
         **{name: given.take(name, bool, False) for name in _FLAGS},
         details=_details(given),
         origin=given.take("origin", dict, {}),
+        outlined=given.take(OUTLINED, dict, {}),
         example=given.take("example", bool, None),
         extra=given.take("columns", dict, {}),
         newer=given.rest(),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_patchioner.annotations.record import MACHINES, Annotation, with_human_caption
 from napari_patchioner.decoders import Caption
+from napari_patchioner.errors import counted
 from napari_patchioner.regions import Mask, Region, RegionSet
 
 RecordKind: TypeAlias = Literal["shape", "group", "image"]
@@ -161,7 +162,7 @@ _TEXT = (
     *("wanted", "problem", "details", "origin", "example"),
 )
 # All that makes a difference to a person, but for the shape itself and other people's columns.
-_CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane")
+_CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane", "outlined")
 
 
 TAUGHT = "taught"
@@ -173,6 +174,11 @@ FOUND_BY = "found_by"
 REWORDED = "reworded"
 """Where the ``origin`` of a record says how a machine's text was put in other words."""
 
+
+OUTLINED, CLICKS, NEGATIVE, PROPOSED = "outlined", "clicks", "negative", "proposed"
+"""What files call how an outline came about, and its parts: clicks, or a proposal's score."""
+
+Place: TypeAlias = tuple[float, float]
 
 # Between the guesses of a caption that is unsure.
 _GUESSES = re.compile(r", | or ")
@@ -238,6 +244,9 @@ class Record(Annotation):
         What else the model said: alternatives, concepts.
     origin : mapping
         What the model made the text or its draft from: grid key, how the image was displayed.
+    outlined : mapping
+        How a machine had a part in its outline: the clicks that it was grown from, or that it was
+        proposed; nothing of what was drawn, or changed, by hand.
     example : bool or None
         Whether what a person calls it is taught, so that regions alike get that name; None where
         nobody has said so.
@@ -261,6 +270,7 @@ class Record(Annotation):
     problem: str = ""
     details: Caption | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    outlined: Mapping[str, Any] = field(default_factory=dict)
     example: bool | None = None
     newer: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -463,6 +473,25 @@ class Record(Annotation):
         phrase = self.origin.get(FOUND_BY, "")
         return phrase if self.source == "model" and isinstance(phrase, str) else ""
 
+    @property
+    def clicks(self) -> tuple[list[Place], list[Place]]:
+        """The clicks that its outline was grown from, in and out of it, in image pixels."""
+        inside, outside = (self.outlined.get(name) for name in (CLICKS, NEGATIVE))
+        return _places(inside), _places(outside)
+
+    @property
+    def outlined_by(self) -> str:
+        """How a machine had a part in its outline, such as "grown from 3 clicks"; else empty."""
+        inside, outside = self.clicks
+        if inside:
+            return f"grown from {counted(len(inside) + len(outside), 'click')}"
+        return "proposed" if PROPOSED in self.outlined else ""
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What its text and its outline were made from, as files have it."""
+        return {**self.origin, **({OUTLINED: dict(self.outlined)} if self.outlined else {})}
+
     def about(self, fingerprint: str) -> Record:
         """Return it about this geometry; a text about another one is wanted anew."""
         if self.fingerprint == fingerprint:
@@ -476,7 +505,8 @@ class Record(Annotation):
     def filled(self, saved: Record) -> Record:
         """Return it with what a project file says of it besides the shape."""
         extra = {**self.extra, **saved.extra}
-        return replace(self.with_text_of(saved), extra=extra, newer=saved.newer)
+        said = self.with_text_of(saved)
+        return replace(said, outlined=saved.outlined, extra=extra, newer=saved.newer)
 
     # comparing
 
@@ -509,6 +539,16 @@ class Record(Annotation):
             or (name != "details" and mine == theirs)
             for name in _CONTENT
         )
+
+
+def _places(value: object) -> list[Place]:
+    """Return pairs of numbers as a file or a session holds them; none where they are not."""
+    pairs = value if isinstance(value, (list, tuple)) else []
+    sound = all(
+        isinstance(pair, (list, tuple)) and [type(x) in (int, float) for x in pair] == [True, True]
+        for pair in pairs
+    )
+    return [(float(row), float(column)) for row, column in pairs] if sound else []
 
 
 def score_of(caption: Caption) -> float | None:

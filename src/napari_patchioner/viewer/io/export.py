@@ -122,8 +122,8 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
             if axes != (image.ndim - 2, image.ndim - 1):
                 extra["axes"] = f"{axes[0]} {axes[1]}"
             extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
-            if record.origin:
-                extra["origin"] = json.dumps(record.origin, sort_keys=True)
+            if made_from := record.made_from:
+                extra["origin"] = json.dumps(made_from, sort_keys=True)
             said = (record.caption, record.score, record.source, record.model)
             yield Annotation(record.uid, image_title(image), region, *said, extra)
 

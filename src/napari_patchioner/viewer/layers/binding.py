@@ -18,7 +18,7 @@ from napari_patchioner.viewer.session.session import Row, Session
 from napari_patchioner.viewer.workers.job import JobProgress
 
 from . import shapes, table
-from .geometry import PLACEMENT, POINT, Follower, alignment
+from .geometry import PLACEMENT, POINT, FloatArray, Follower, alignment
 
 
 class TableBinding:
@@ -235,6 +235,16 @@ class LayerBinding(TableBinding):
                 self.layer.refresh_colors()
             self._current = order
         self.sync(quiet=True)
+
+    def reshape(self, uid: str, outline: FloatArray) -> None:
+        """Give a shape another outline, a polygon in the coordinates of the layer, (n, ndim)."""
+        order = self._session.uids(self.key)
+        wanted = dict(zip(order, self._session.shapes(self.key), strict=True))
+        if uid in wanted:
+            wanted[uid] = Seen("polygon", outline, appearance=wanted[uid].appearance)
+            with self._quietly():
+                shapes.write_shapes(self.layer, order, wanted, self._reader.known)
+            self.sync()
 
     def show(self) -> None:
         """Write what is new in the session into the table, by uid."""

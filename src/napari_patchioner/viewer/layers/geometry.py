@@ -210,6 +210,15 @@ def shown_plane(viewer: ViewerModel, image: Image) -> Plane | None:
         return None
 
 
+def on_plane(points: npt.ArrayLike, plane: Plane, ndim: int) -> FloatArray:
+    """Return points ``(row, column)`` of a plane along all axes of the image, shape (n, ndim)."""
+    rows = np.asarray(points, float)
+    placed = np.zeros((len(rows), ndim))
+    placed[:, [axis for axis in range(ndim) if axis not in plane.axes]] = plane.index
+    placed[:, list(plane.axes)] = rows
+    return placed
+
+
 def plane_of(seen: Seen, axes: tuple[int, int]) -> Plane | None:
     """Return the plane a shape lies on when these axes are displayed; None if on no single one."""
     others = [axis for axis in range(seen.vertices.shape[1]) if axis not in axes]

@@ -72,6 +72,13 @@ class Sheet:
         down = [[(0, column), (rows, column)] for column in range(columns + 1)]
         return self.transform.to_image(np.array(across + down, float))
 
+    def with_lines(self, lines: FloatArray, colours: FloatArray) -> Sheet:
+        """Return it with further lines."""
+        if self.outlines is not None and self.colours is not None:
+            lines = np.concatenate([self.outlines, lines])
+            colours = np.concatenate([self.colours, colours])
+        return replace(self, outlines=lines, colours=colours)
+
     def squares(self) -> tuple[FloatArray, FloatArray]:
         """Return the patches that count: corners (k, 4, 2) in image pixels, weights (k,) to 1."""
         if self.heat is None or self.transform is None:
@@ -107,6 +114,8 @@ class Overlays:
         self.inspected: Region | None = None
         # Names whose regions are outlined in their colours
         self.names: frozenset[str] = frozenset()
+        # Lines of what is being grown, shape (n, 2, 2), and their colours
+        self.growth: tuple[FloatArray, FloatArray] | None = None
         self._image, self._encoder, self._session = image, encoder, session
         self._current, self._options = current, options
         self._drawn: tuple[Any, ...] = ()
@@ -127,6 +136,8 @@ class Overlays:
         named = self._named(plane) if plane is not None else []
         if plane is not None and named:
             wanted += plane, [(r.uid, r.fingerprint, name) for r, name in named]
+        if self.growth is not None:
+            wanted += (id(self.growth[0]),)
         if wanted == self._drawn:
             return
         self._drawn = wanted
@@ -142,6 +153,8 @@ class Overlays:
         if plane is not None and named:
             outlines, colours = self._outlines(plane, named)
             sheet = replace(sheet, outlines=outlines, colours=colours)
+        if self.growth is not None:
+            sheet = sheet.with_lines(*self.growth)
         overlay.sheet = sheet
         if not overlay.visible:
             overlay.visible = True
@@ -151,7 +164,7 @@ class Overlays:
     def close(self) -> None:
         """Draw nothing any more."""
         self.lines = self.patches = False
-        self.inspected, self.names = None, frozenset()
+        self.inspected, self.names, self.growth = None, frozenset(), None
         self.refresh()
 
     def _named(self, plane: Plane) -> list[tuple[Record, str]]:

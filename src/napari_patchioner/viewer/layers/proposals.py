@@ -23,7 +23,7 @@ from napari_patchioner.regions import Box
 from napari_patchioner.viewer.session.proposals import Proposed
 
 from .captions import CROWD
-from .geometry import FloatArray, Follower, full_shape, placement, world_matrix
+from .geometry import FloatArray, Follower, full_shape, on_plane, placement, world_matrix
 from .image_layers import edge_width, is_bright, set_aside
 from .overlays import add_halo
 from .shapes import flat
@@ -70,15 +70,14 @@ class ProposalLayers:
             if layer.nshapes:
                 layer.remove(list(range(layer.nshapes)))
             if drawn:
-                vertices = [self.corners(item.box) for item in items]
-                vertices += [self.corners(_grown(item.box, _THICK * width)) for item in chosen]
+                vertices = [self.vertices(item) for item in items]
+                vertices += [self.vertices(item, wider=_THICK * width) for item in chosen]
+                kinds = ["rectangle" if item.outline is None else "polygon" for item in drawn]
                 widths = [width] * len(items) + [_THICK * width] * len(chosen)
                 colours = self._colours([item.score for item in drawn])
                 with flat(layer):
-                    layer.add(
-                        vertices, shape_type="rectangle", edge_width=widths, edge_color=colours
-                    )
-            numbers = [str(item.number) for item in items] + [""] * len(chosen)
+                    layer.add(vertices, shape_type=kinds, edge_width=widths, edge_color=colours)
+            numbers = [str(item.number) for item in items] + [item.text for item in chosen]
             layer.text.visible = len(items) <= CROWD
             layer.features = {"number": numbers, "score": [item.score for item in drawn]}
         finally:
@@ -133,6 +132,12 @@ class ProposalLayers:
             self.heat = None
         else:
             self.boxes = None
+
+    def vertices(self, item: Proposed, *, wider: float = 0.0) -> FloatArray:
+        """Return those of a proposal, along all axes of the image; a box may be made wider."""
+        if item.outline is not None:
+            return on_plane(item.outline, self._plane, self._image.ndim)
+        return self.corners(_grown(item.box, wider) if wider else item.box)
 
     def corners(self, box: Box) -> FloatArray:
         """Return the corners of a box of the plane, along all axes of the image, shape (4, n)."""

@@ -1,4 +1,4 @@
-"""Finding what a phrase says, or more like what is selected: proposals, and what to do."""
+"""What was found by a phrase or by examples, or is proposed: proposals, and what to do."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 # Title, name of the action, and what it is for.
 BUTTONS = (
-    ("Accept", "accept_found", "Make a region of the selected proposals (key Enter)."),
+    ("Accept", "accept_found", "Make a region of the selected proposals (keys Y, Enter)."),
     ("Accept all", "accept_all_found", "Make regions of all that are shown (key A)."),
-    ("Reject", "reject_found", "Take the selected ones away: they do not come back (key Delete)."),
+    ("Reject", "reject_found", "Take the selected away: they do not come back (keys N, Delete)."),
     ("Find again", "find_again", "Find more, with what you accepted as further examples (key F)."),
     ("Bring back", "restore_found", "Let what you rejected be proposed again."),
     ("End", "end_find", "Take all proposals away; accepted ones are regions (key Esc)."),
@@ -37,14 +37,19 @@ LIST_KEYS = {
     "A": "accept_all_found",
     "Del": "reject_found",
     "Backspace": "reject_found",
+    "Y": "accept_found",
+    "N": "reject_found",
     "F": "find_again",
     "Esc": "end_find",
 }
+# And while the layer of what was found is active on the canvas
+CANVAS_KEYS = {"Y": "accept_found", "N": "reject_found", "Escape": "end_find"}
 CAUTION = (
     "This looks like a photograph. Finding more works well where things keep their size and "
     "look, as in micrographs; here much of what is proposed may be wrong."
 )
 HINT = "Click a box to accept it, Shift+click to reject it."
+HINT_OUTLINED = "Click an outline to accept it (key Y), Shift+click to leave it out (key N)."
 AWAY = "What was found is on another plane: go back there, or find again here."
 # Lines of the list that are seen without scrolling
 _SHOWN = 5
@@ -121,7 +126,9 @@ class ProposalList(qt.QListWidget):  # type: ignore[misc]
         self._items: list[Proposed] = []
         self.setSelectionMode(self.SelectionMode.ExtendedSelection)
         self.setUniformItemSizes(True)
-        self.setToolTip("Enter accepts what is selected, Delete rejects it; double-click accepts.")
+        self.setToolTip(
+            "Y or Enter accepts what is selected, N or Delete rejects it; double-click accepts."
+        )
         self.setFixedHeight(_SHOWN * (self.fontMetrics().lineSpacing() + 4) + 6)
         self.itemDoubleClicked.connect(lambda *_: actions.accept_found())
 
@@ -141,7 +148,8 @@ class ProposalList(qt.QListWidget):  # type: ignore[misc]
         self._items = items
         with signals_blocked(self):
             self.clear()
-            self.addItems([f"{item.number}    {item.score:.2f}" for item in items])
+            lines = (f"{item.number}    {item.score:.2f}    {item.text}" for item in items)
+            self.addItems([line.rstrip() for line in lines])
             left = [row for row, item in enumerate(items) if item.number in chosen]
             if rows and items and not left:
                 left = [min(rows[0], len(items) - 1)]
@@ -206,6 +214,8 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         self.heat.toggled.connect(self._on_heat)
         self.list.itemSelectionChanged.connect(self._on_selected)
         self._guard = WheelGuard(self)
+        # Whether proposals are to be judged by keys as soon as they are there
+        self._expected = False
         self.hide()
 
     def refresh(self) -> None:
@@ -221,18 +231,23 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         shown, total = proposals.shown(), proposals.open()
         name = search.name()
         examples = counted(proposals.examples, "example")
-        if search.phrase:
+        proposed = search.options is not None
+        self.heat.setVisible(not proposed)
+        if proposed:
+            self.title.setText("Proposed regions")
+            self.title.setToolTip("Regions of the whole image that may be things.")
+        elif search.phrase:
             self.title.setText(f"Showing {search.phrase!r}")
             self.title.setToolTip("Found by text.")
         else:
             self.title.setText(f"More like {name!r}" if name else f"More like {examples}")
             self.title.setToolTip(f"From {examples}.")
-        self.caution.setVisible(not search.phrase and search.photograph >= PHOTOGRAPH)
+        self.caution.setVisible(not (search.phrase or proposed) and search.photograph >= PHOTOGRAPH)
         matches = search.ranked()
         self.matches_title.setVisible(bool(matches))
         self.matches.show_matches(matches)
         here = search.here
-        hint = HINT if shown else search.sentence()
+        hint = (HINT_OUTLINED if proposed else HINT) if shown else search.sentence()
         self.text.setText(hint if here else AWAY)
         with signals_blocked(self.slider):
             self.slider.setValue(round(_STEPS * proposals.threshold))
@@ -240,6 +255,10 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
             self.heat.setChecked(search.with_heat)
         self.count.setText(f"{proposals.threshold:.2f}: {len(shown)} of {len(total)}")
         self.list.show_items(shown if here else [])
+        if self._expected and proposed and shown and here:
+            self._expected = False
+            self.list.setCurrentRow(0)
+            self.list.setFocus()
         chosen = bool(self.list.numbers())
         for action in ("accept_found", "reject_found"):
             self.buttons[action].setEnabled(chosen and here)
@@ -249,6 +268,10 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         )
         self.buttons["restore_found"].setEnabled(len(proposals.rejected) > 0)
         self.buttons["find_again"].setEnabled(search.progress is None)
+
+    def take_focus(self) -> None:
+        """Turn to the list once there is something in it, its first item selected."""
+        self._expected = True
 
     def _on_slider(self, value: int) -> None:
         controller = self._current()

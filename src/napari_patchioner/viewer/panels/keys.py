@@ -41,6 +41,7 @@ KEYS = (
     Key("Control-Shift-Z", "redo", "Redo"),
     Key("Shift-T", "write_name", "Teach: write a name for the selected regions, Enter teaches it"),
     Key("M", "label_next", "Label next: go to the region that is most doubtful"),
+    Key("Shift-G", "grow", "Grow regions from clicks; again to stop"),
     Key("Shift-F", "find_like", "Find more like the selected shapes"),
     Key("O", "toggle_list", "Show or hide the list of regions"),
     Key("H", "toggle_captions", "Show or hide the captions on the image"),
@@ -57,6 +58,12 @@ NAPARI = (
     ("A", "Select all shapes of the layer"),
     ("Delete, 3", "Delete the selected shapes"),
     ("Z or Space", "Move the image"),
+)
+GROWING = (
+    ("Click", "Grow a region from what is clicked"),
+    ("Shift+click, drag", "Add to it what is clicked, or dragged over"),
+    ("Alt+click", "Take away what is clicked"),
+    ("Esc", "Begin another region; again to stop"),
 )
 INSPECTING = (
     ("J", "Inspect: read what is under the cursor; again to stop"),
@@ -86,6 +93,7 @@ IN_WHAT_WAS_FOUND = (
     ("Click, Shift+click", "On the canvas: accept the proposal, reject it"),
     ("Up, Down", "Select the proposal above or below"),
     ("Enter, double-click", "Accept it"),
+    ("Y, N", "Accept it, leave it out; on the canvas, too"),
     ("Delete", "Reject it: it does not come back"),
     ("A", "Accept all that are shown"),
     ("F", "Find again, with what was accepted"),
@@ -155,6 +163,7 @@ def help_text() -> str:
     """Return the help as rich text."""
     tables: dict[str, Iterable[tuple[str, str]]] = {
         "With the canvas": canvas_keys(),
+        "While growing": GROWING,
         "While inspecting": INSPECTING,
         "With the list of regions": IN_THE_LIST,
         "With what was found": IN_WHAT_WAS_FOUND,

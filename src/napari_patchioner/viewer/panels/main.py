@@ -36,13 +36,26 @@ class Tool(NamedTuple):
     tip: str
 
 
+# What is no mode of napari's
+GROW = "grow"
 TOOLS = (
     Tool("Box", "regions", "add_rectangle", "Press, drag, release (key R)."),
     Tool("Ellipse", "regions", "add_ellipse", "Press, drag, release (key E)."),
     Tool("Polygon", "regions", "add_polygon", "Click each corner, double-click the last (key P)."),
     Tool("Lasso", "regions", "add_polygon_lasso", "Draw around something with the button held."),
+    Tool(
+        "Grow",
+        "regions",
+        GROW,
+        "Click on something: what is like it around there becomes a region (key Shift+G).\n"
+        "Shift+click or drag adds, Alt+click takes away, a click elsewhere begins another.",
+    ),
     Tool("Trace", "traces", "add_path", "Draw along or over something with the button held."),
     Tool("Select", "regions", "select", "Click a shape to see its caption, drag to move (key S)."),
+)
+PROPOSE = (
+    "Propose regions of the whole image, with captions: accept them one by one (key Y),\n"
+    "leave them out (key N), or accept all."
 )
 BOLD = "font-weight: bold"
 # Title, name of the action, and what it is for.
@@ -90,7 +103,9 @@ class DrawBar(qt.QWidget):  # type: ignore[misc]
         for index, tool in enumerate(TOOLS):
             use = partial(actions.use_tool, tool)
             made = self.buttons[tool.title] = button(tool.title, tool.tip, use, checkable=True)
-            layout.addWidget(made, *divmod(index, 3))
+            layout.addWidget(made, *divmod(index, 4))
+        self.propose = button("Propose", PROPOSE, actions.propose_regions)
+        layout.addWidget(self.propose, *divmod(len(TOOLS), 4))
 
     @property
     def tool(self) -> Tool | None:

@@ -1,4 +1,4 @@
-"""What was found to be like some examples: which of it is shown, accepted and rejected.
+"""What was found or proposed on an image: which of it is shown, accepted and rejected.
 
 Knows no Qt, napari or model.
 """
@@ -6,16 +6,22 @@ Knows no Qt, napari or model.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+import shapely
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import Seen, SeenMask
+from napari_patchioner.decoders import Caption
 from napari_patchioner.regions import Box
 from napari_patchioner.teaching import Proposal
 from napari_patchioner.teaching.find import areas_of, common_areas
 from napari_patchioner.teaching.measures import Boxes
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 THRESHOLD = 0.5
 """The score from which the method itself takes something for the thing."""
@@ -25,18 +31,53 @@ SAME = 0.55
 
 # Regions of another size, so many times as large or small, show something else.
 _ALIKE = 3.0
+# The same of what has an outline, of which others may lie in the same box.
+SAME_OUTLINED, _ALIKE_OUTLINED = 0.85, 1.3
 
 # Shapes that enclose pixels, as napari calls them, and painted labels.
 _AREAS = ("rectangle", "ellipse", "polygon", "label")
 
 
 @dataclass(frozen=True, slots=True)
+class Outlined(Proposal):
+    """A region that is proposed by its outline, shape (n, 2), with the box around it."""
+
+    outline: FloatArray = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Proposed:
-    """One proposal, by the number it keeps: 1 for the likeliest that was no region yet."""
+    """One proposal, by the number it keeps: 1 for the likeliest that was no region yet.
+
+    Its outline, shape (n, 2), and what the model says of it, where it is more than a box.
+    """
 
     number: int
     box: Box
     score: float
+    outline: FloatArray | None = field(default=None, compare=False)
+    caption: Caption | None = field(default=None, compare=False)
+    text: str = ""
+
+    @property
+    def area(self) -> float:
+        """How many pixels it encloses."""
+        if self.outline is not None:
+            return float(shapely.Polygon(self.outline).area)
+        return (self.box.bottom - self.box.top) * (self.box.right - self.box.left)
+
+    def holds(self, row: float, column: float) -> bool:
+        """Whether a pixel lies in it."""
+        box = self.box
+        in_box = box.top <= row <= box.bottom and box.left <= column <= box.right
+        if self.outline is None or not in_box:
+            return in_box
+        # Where it is gone around an odd number of times: not in its holes
+        starts, ends = self.outline, np.roll(self.outline, -1, axis=0)
+        crossed = (starts[:, 0] <= row) != (ends[:, 0] <= row)
+        (down, along), (down_to, along_to) = starts[crossed].T, ends[crossed].T
+        meets = along + (row - down) / (down_to - down) * (along_to - along)
+        return bool(np.count_nonzero(meets > column) % 2)
 
 
 class Proposals:
@@ -73,14 +114,15 @@ class Proposals:
         # Of the accepted, those that are regions no more, because of Undo for instance
         self._withdrawn: frozenset[int] = frozenset()
         self._corners = corners_of(proposal.box for proposal in proposals)
+        self._are_boxes = not any(isinstance(proposal, Outlined) for proposal in proposals)
         taken = self._covered_by(regions)
         # Regions are mostly the examples themselves: the numbers of others begin with 1.
         order = sorted(range(len(proposals)), key=lambda row: row + 1 in taken)
         self._corners = self._corners[order]
         self._items = [
-            Proposed(number, proposals[row].box, proposals[row].score)
-            for number, row in enumerate(order, start=1)
+            _proposed(number, proposals[row]) for number, row in enumerate(order, start=1)
         ]
+        self._numbers = {row: number for number, row in enumerate(order, start=1)}
         self._rejected = self._covered_by(rejected)
         # Where a person's region lies already
         self._taken = frozenset(self._covered_by(regions))
@@ -102,16 +144,14 @@ class Proposals:
 
     def at(self, row: float, column: float) -> int:
         """Return the number of what is shown at a pixel, the smallest box there; 0 for none."""
-        around = [
-            item
-            for item in self.shown()
-            if item.box.top <= row <= item.box.bottom and item.box.left <= column <= item.box.right
-        ]
+        around = [item for item in self.shown() if item.holds(row, column)]
+        return min(around, key=lambda item: item.area).number if around else 0
 
-        def size(item: Proposed) -> float:
-            return (item.box.bottom - item.box.top) * (item.box.right - item.box.left)
-
-        return min(around, key=size).number if around else 0
+    def say(self, captions: Mapping[int, Caption]) -> None:
+        """Take what the model says of proposals, by their places among those that were given."""
+        for place, caption in captions.items():
+            index = self._numbers[place] - 1
+            self._items[index] = replace(self._items[index], caption=caption, text=caption.text)
 
     def accept(self, uids: Mapping[int, str]) -> None:
         """Note which regions proposals have become."""
@@ -155,10 +195,16 @@ class Proposals:
         areas, covered = areas_of(boxes), set()
         for number, corners in enumerate(self._corners, start=1):
             [area] = areas_of(corners[None])
-            alike = (areas < _ALIKE * area) & (areas > area / _ALIKE)
-            if common_areas(corners, boxes[alike]).sum() > SAME * area:
+            times, same = (_ALIKE, SAME) if self._are_boxes else (_ALIKE_OUTLINED, SAME_OUTLINED)
+            alike = (areas < times * area) & (areas > area / times)
+            if common_areas(corners, boxes[alike]).sum() > same * area:
                 covered.add(number)
         return covered
+
+
+def _proposed(number: int, proposal: Proposal) -> Proposed:
+    outline = proposal.outline if isinstance(proposal, Outlined) else None
+    return Proposed(number, proposal.box, proposal.score, outline)
 
 
 def corners_of(boxes: Iterable[Box]) -> Boxes:

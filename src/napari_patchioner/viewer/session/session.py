@@ -428,6 +428,8 @@ class Session:
         if record.seen is not shape:
             if record.seen is not None and not record.seen.same_outline(shape):
                 changes[_how_changed(record.seen, shape)].add(uid)
+                # By hand, until `outline` says otherwise
+                record = replace(record, outlined={}) if record.outlined else record
             if record.seen is None or not record.seen.same(shape):
                 record = replace(record, seen=shape)
         self.records[uid] = record.about(shape.fingerprint)
@@ -501,6 +503,12 @@ class Session:
         with self.step(label):
             for record in self._chosen(texts):
                 self._put(record.suggested(texts[record.uid]))
+
+    def outline(self, uid: str, made: Mapping[str, Any]) -> None:
+        """Note how a machine had a part in the outline of a region; no step of its own."""
+        for record in self._chosen([uid]):
+            self._put(replace(record, outlined=dict(made)))
+        self.amend()
 
     def again(self, uids: Iterable[str]) -> int:
         """Ask for new captions; return how many were refused: a person's, accepted or locked."""
@@ -707,6 +715,27 @@ class Session:
                 if found_by:
                     named = replace(named, source="model", origin={FOUND_BY: found_by})
                 self._put(replace(named, reviewed=True))
+
+    def take_proposed(
+        self, said: Mapping[str, tuple[Caption, Mapping[str, Any]]], model: str = ""
+    ) -> None:
+        """Take a model's captions, and what they were made from, for records that are accepted."""
+        for record in self._chosen(said):
+            caption, origin = said[record.uid]
+            if caption.text and not record.protected:
+                self._requests.pop(record.uid, None)
+                blank = replace(record.blanked(), wanted=False, reviewed=True, source="model")
+                score = score_of(caption)
+                self._put(
+                    replace(
+                        blank,
+                        caption=caption.text,
+                        score=score,
+                        model=model,
+                        details=caption,
+                        origin=dict(origin),
+                    )
+                )
 
     def name(self, names: Mapping[str, TaughtName | None], model: str) -> bool:
         """Give records the names that examples give them, None for none; whether any is new.

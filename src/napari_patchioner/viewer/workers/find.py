@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.batch import PhraseSearch
+from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, PatchionerError, RegionError, counted
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import Levels, open_image
@@ -41,16 +43,19 @@ from napari_patchioner.viewer.layers.geometry import (
 )
 from napari_patchioner.viewer.layers.proposals import ProposalLayers
 from napari_patchioner.viewer.session.proposals import (
+    Outlined,
     Proposals,
     Proposed,
     bounds_of,
     corners_of,
     is_area,
 )
-from napari_patchioner.viewer.session.session import Session
+from napari_patchioner.viewer.session.session import Request, Session
 from napari_patchioner.viewer.widgets import throttled
 
+from .caption import caption_tasks
 from .encode import Encoder
+from .grow import Picture
 from .job import Job, JobProgress, error_message
 from .models import ModelRegistry
 from .plane import PlaneSource
@@ -58,10 +63,13 @@ from .prefetch import ImageFile
 
 # What scores less is proposed to nobody, wherever the threshold is.
 LEAST = 0.02
+# Regions of an image that are proposed at most.
+MOST = 20
 # The canvas follows the threshold this soon.
 PACE_MS = 30
 # The heat map follows the boxes this much later.
 HEAT_MS = 100
+PROPOSE_NOT_READ = "Press Start first: regions can be proposed once the image has been read."
 NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
 NO_PHRASE = 'Type what to look for first, such as "a red bus".'
 NOT_READ = "Press Start first: more like this can be found once the image has been read."
@@ -84,7 +92,7 @@ class Found:
     """
 
     proposals: Sequence[Proposal]
-    heat: npt.NDArray[np.float32]
+    heat: npt.NDArray[np.float32] | None
     matches: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -114,6 +122,42 @@ def find_phrase(
                 matches[uid] = float(score)
     progress(1.0, "done")
     return Found(proposals, heat, matches)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Said:
+    """What the model says of proposals, by their places, and with which memory of its own."""
+
+    captions: Mapping[int, Caption]
+    memory: Mapping[str, Any]
+
+
+def propose(
+    registry: ModelRegistry,
+    model: str,
+    picture: Picture,
+    grid: FeatureGrid,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Iterator[Found | Said]:
+    """Yield regions of one plane that may be things, and then what the model says of them."""
+    progress(0.0, "proposing regions")
+    # It loads torch, as the model that has read the image has done already.
+    from napari_patchioner.grounding import propose_outlines
+
+    proposals = propose_outlines(grid, picture.read(), most=MOST)
+    yield Found([Outlined(p.region.bounds(), p.score, p.region.coords()) for p in proposals], None)
+    tasks = [
+        (Request(str(place), "", 0), partial(_same, proposal.region), grid)
+        for place, proposal in enumerate(proposals)
+    ]
+    for answers, memory in caption_tasks(registry, model, tasks, options, part(progress, 0.1, 1)):
+        said = {int(r.uid): caption for r, caption in answers if isinstance(caption, Caption)}
+        yield Said(said, memory or {})
+
+
+def _same(region: Region) -> Region:
+    return region
 
 
 def find_like(
@@ -201,7 +245,9 @@ class _Question:
     grid: FeatureGrid
     examples: tuple[str, ...]
     name: str
-    left_out: int
+    left_out: int = 0
+    # How captions are asked for, where regions are proposed
+    options: Mapping[str, Any] | None = None
     # All that was typed, where no examples but a phrase is what was asked
     phrase: str = ""
 
@@ -214,6 +260,7 @@ class _Rejection:
     examples: frozenset[str]
     name: str
     corners: Boxes
+    proposed: bool = False
 
 
 class Search(QObject):  # type: ignore[misc]
@@ -224,6 +271,8 @@ class Search(QObject):  # type: ignore[misc]
 
     changed = Signal()
     messaged = Signal(str)
+    # With the layer of what is found, once it is there.
+    laid = Signal(object)
     # A proposal was clicked on the canvas, with its number and whether Shift was held.
     clicked = Signal(int, bool)
 
@@ -237,6 +286,9 @@ class Search(QObject):  # type: ignore[misc]
         self.with_heat = True
         # What was typed, where no examples but a phrase was looked for
         self.phrase = ""
+        # How captions are asked for, where regions were proposed
+        self.options: Mapping[str, Any] | None = None
+        self._memory: Mapping[str, Any] = {}
         self._matches: Mapping[str, float] = {}
         self._encoder, self._session = encoder, session
         self._viewer, self._image = encoder.viewer, encoder.image
@@ -314,13 +366,36 @@ class Search(QObject):  # type: ignore[misc]
             if record.seen is not None and record_plane(record, self._session, plane.axes) == plane
         }
         typed = " ".join(phrase.split())
-        question = _Question(plane, grid, (), wanted, 0, typed)
+        question = _Question(plane, grid, (), wanted, phrase=typed)
         self._work(question, find_phrase, grid, typed, outlines)
         self.messaged.emit(f"looking for {typed!r}…")
         self.changed.emit()
         QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
 
-    def _work(self, question: _Question, find: Callable[..., Found], *asked: object) -> None:
+    def propose(self, options: Mapping[str, Any]) -> None:
+        """Propose regions on the plane on display, captioned as the options say."""
+        here = self._encoder.here()
+        if here is None:
+            self.messaged.emit(PROPOSE_NOT_READ)
+            return
+        plane, grid = here
+        question = _Question(plane, grid, (), "", options=options)
+        self._work(question, propose, Picture(self._encoder.sizes[plane]), grid, options)
+        self.messaged.emit("proposing regions…")
+        self.changed.emit()
+        QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
+
+    def origin(self, item: Proposed) -> dict[str, Any]:
+        """Return what the caption of a proposal was made from, as plain values."""
+        if self.proposals is None or self.options is None or item.caption is None:
+            return {}
+        options = {name: value for name, value in self.options.items() if value is not None}
+        options.pop("memory", None)
+        if self._memory:
+            options["memory"] = dict(self._memory)
+        return {**self._encoder.provenance(self.proposals.plane), "options": options}
+
+    def _work(self, question: _Question, find: Callable[..., Any], *asked: object) -> None:
         """Have a question answered by a worker, in place of any before."""
         self._drop_job()
         self._take_down_unused()
@@ -339,7 +414,9 @@ class Search(QObject):  # type: ignore[misc]
 
     def again(self) -> None:
         """Find more of what the examples show and of what was accepted; a phrase anew."""
-        if self.proposals is not None and self.phrase and not self.proposals.accepted:
+        if self.proposals is not None and self.options is not None:
+            self.propose(self.options)
+        elif self.proposals is not None and self.phrase and not self.proposals.accepted:
             self.ask(self.phrase)
         elif self.proposals is not None:
             self.start(dict.fromkeys((*self.proposals.examples, *self.proposals.accepted)))
@@ -376,8 +453,14 @@ class Search(QObject):  # type: ignore[misc]
         outlines = [record_outline(record, self._session, plane.axes) for record in records]
         return Pictured(self._encoder.grids[plane], known[1], outlines)
 
-    def _on_delivered(self, generation: int, question: _Question, result: Found) -> None:
+    def _on_delivered(self, generation: int, question: _Question, result: Found | Said) -> None:
         if generation != self._generation:
+            return
+        if isinstance(result, Said):
+            if self.proposals is not None:
+                self.proposals.say(result.captions)
+                self._memory = result.memory
+                self._refresh()
             return
         if self._encoder.grids.get(question.plane) is not question.grid:
             self.messaged.emit("The image has changed meanwhile; find again.")
@@ -395,10 +478,14 @@ class Search(QObject):  # type: ignore[misc]
             rejected,
             self._regions(question.plane),
         )
-        if before is not None and before.name == question.name:
+        if question.options is not None:
+            # What has been proposed at all is to be seen.
+            self.proposals.threshold = LEAST
+        elif before is not None and before.name == question.name:
             self.proposals.threshold = before.threshold
         self._heat, self._grid = result.heat, question.grid
         self.phrase, self._matches = question.phrase, result.matches
+        self.options, self._memory = question.options, {}
         self.photograph = float(question.grid.measures.get("photograph", 0.0))
         self.selected = 0
         self._put_up()
@@ -420,6 +507,8 @@ class Search(QObject):  # type: ignore[misc]
         if self.proposals is None:
             return ""
         shown, total = len(self.proposals.shown()), len(self.proposals.open())
+        if self.options is not None and not total and not len(self.proposals.rejected):
+            return "Nothing here stands out enough to be proposed, or all of it is a region."
         if self.phrase and not total and not len(self.proposals.rejected):
             return f"Nothing else here shows {self.phrase!r}, as far as the model can tell."
         if not total and (self.proposals.accepted or len(self.proposals.rejected)):
@@ -428,6 +517,8 @@ class Search(QObject):  # type: ignore[misc]
             text = "Nothing else like this was found here; more examples may help."
         elif not shown:
             text = "Nothing scores high enough: lower the score to see what comes closest."
+        elif self.options is not None:
+            text = f"{counted(shown, 'region')} proposed."
         else:
             alike = f"for {self.phrase!r}" if self.phrase else "like this"
             text = f"{counted(shown, 'proposal')} {alike}."
@@ -469,7 +560,9 @@ class Search(QObject):  # type: ignore[misc]
             return 0
         plane, name, examples = self.proposals.plane, self.proposals.name, self.proposals.examples
         self._rejections = [
-            r for r in self._rejections if not (r.plane == plane and _alike(r, name, examples))
+            r
+            for r in self._rejections
+            if not (r.plane == plane and _alike(r, name, examples, self.options is not None))
         ]
         count = self.proposals.restore()
         self._refresh()
@@ -491,9 +584,9 @@ class Search(QObject):  # type: ignore[misc]
         return name_of(left) if left else self.proposals.name
 
     def vertices(self, item: Proposed) -> npt.NDArray[np.float64]:
-        """Return the corners of a proposal along all axes of the image, shape (4, n)."""
+        """Return the corners of a proposal along all axes of the image, shape (corners, n)."""
         assert self._layers is not None
-        return self._layers.corners(item.box)
+        return self._layers.vertices(item)
 
     @property
     def here(self) -> bool:
@@ -533,7 +626,7 @@ class Search(QObject):  # type: ignore[misc]
         self._keep_rejections()
         self._take_down(later=later)
         self.proposals = self._heat = self._grid = None
-        self.phrase, self._matches = "", {}
+        self.phrase, self._matches, self.options = "", {}, None
         self._measures.clear()
         self.selected = 0
         self.changed.emit()
@@ -550,10 +643,11 @@ class Search(QObject):  # type: ignore[misc]
         if self._layers is None or self.proposals is None:
             return
         items = self.proposals.shown()
-        wanted = tuple(item.number for item in items), self.selected
+        said = [item.text for item in self.proposals.chosen([self.selected])]
+        wanted = tuple(item.number for item in items), self.selected, said
         if wanted != self._drawn or self._layers.boxes is None:
             self._drawn = wanted
-            self._layers.draw(items, self.selected)
+            self._draw(items)
 
     # details
 
@@ -583,7 +677,8 @@ class Search(QObject):  # type: ignore[misc]
     def _prepare(self, generation: int, plane: Plane) -> None:
         """Make the layer of the boxes while the search runs: it takes about as long."""
         if generation == self._generation and self._job is not None and self._layers is None:
-            self._made(plane).draw([])
+            self._made(plane)
+            self._draw([])
 
     def _made(self, plane: Plane) -> ProposalLayers:
         """Return the layers, made on first use."""
@@ -593,6 +688,14 @@ class Search(QObject):  # type: ignore[misc]
             self._image.events.visible.connect(self._on_visible)
             self._viewer.mouse_drag_callbacks.append(self._on_press)
         return self._layers
+
+    def _draw(self, items: Sequence[Proposed]) -> None:
+        """Draw these, and tell of the layer where it is a new one."""
+        assert self._layers is not None
+        before = self._layers.boxes
+        self._layers.draw(items, self.selected)
+        if before is None and self._layers.boxes is not None:
+            self.laid.emit(self._layers.boxes)
 
     def _put_up(self) -> None:
         """Show what was found, the boxes first."""
@@ -631,7 +734,8 @@ class Search(QObject):  # type: ignore[misc]
         before = self.proposals
         if before is not None and len(before.rejected):
             examples = frozenset((*before.examples, *before.accepted))
-            rejection = _Rejection(before.plane, examples, before.name, before.rejected)
+            proposed = self.options is not None
+            rejection = _Rejection(before.plane, examples, before.name, before.rejected, proposed)
             self._rejections.append(rejection)
 
     def _rejected(self, question: _Question) -> Boxes:
@@ -640,7 +744,7 @@ class Search(QObject):  # type: ignore[misc]
             rejection.corners
             for rejection in self._rejections
             if rejection.plane == question.plane
-            and _alike(rejection, question.name, question.examples)
+            and _alike(rejection, question.name, question.examples, question.options is not None)
         ]
         return np.concatenate([corners_of(()), *boxes])
 
@@ -688,8 +792,10 @@ class Search(QObject):  # type: ignore[misc]
             self.clicked.emit(number, "Shift" in event.modifiers)
 
 
-def _alike(rejection: _Rejection, name: str, examples: Iterable[str]) -> bool:
+def _alike(rejection: _Rejection, name: str, examples: Iterable[str], proposed: bool) -> bool:
     """Whether a search is for the same thing as the one in which something was rejected."""
+    if proposed or rejection.proposed:
+        return proposed and rejection.proposed
     same_name = bool(name) and name == rejection.name
     return same_name or not rejection.examples.isdisjoint(examples)
 

@@ -1,0 +1,328 @@
+"""Growing regions from clicks on the canvas, in a worker; what is asked is drawn meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.events import Event
+from qtpy.QtCore import QObject, Signal
+
+from napari_patchioner.annotations import Plane
+from napari_patchioner.errors import Cancelled
+from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.images import Levels, as_rgb
+from napari_patchioner.progress import Progress
+from napari_patchioner.viewer.layers.geometry import record_plane, shown_plane, world_to_image
+from napari_patchioner.viewer.session.session import Session
+
+from .encode import Encoder
+from .job import Job, error_message
+from .plane import PlaneSource
+
+Place: TypeAlias = tuple[float, float]
+Colour: TypeAlias = tuple[float, float, float, float]
+Sizes: TypeAlias = tuple[PlaneSource, ...]
+
+# A picture that regions are grown on has less than twice as many pixels along its long side.
+SIDE = 512
+NOT_READ = "Press Start first: a region can be grown once the image has been read."
+BESIDE = "Click on the image itself to grow a region."
+NOTHING = "Click on something first; then Shift+click adds to it, and Alt+click takes away."
+HOW = "Grow: click on something, Shift+click or drag adds, Alt+click takes away, Esc ends it."
+
+
+# A cross around a click, in long sides of the image, and colours: of the outline, and of clicks
+_MARK = 0.012
+_ACROSS = np.array([[(0, -1), (0, 1)], [(-1, 0), (1, 0)]], float)
+_SO_FAR, _ADDED, _TAKEN_AWAY = (1, 0.75, 0, 1), (0.2, 0.95, 0.4, 1), (1, 0.25, 0.3, 1)
+
+
+class Picture:
+    """The pixels of a plane as it was displayed when it was encoded, made small."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self._pixels: npt.NDArray[np.uint8] | None = None
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Return them, shape (height, width, 3); read once, in a worker."""
+        if self._pixels is None:
+            level = Levels(self.sizes).down_to(SIDE)[-1]
+            self._pixels = as_rgb(np.asarray(level.data[:, :]))
+        return self._pixels
+
+
+@dataclass(eq=False, slots=True)
+class Subject:
+    """Which record a region is that is grown; empty before it is one."""
+
+    uid: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Growth:
+    """A region that is grown: which and where, and from which clicks."""
+
+    subject: Subject
+    plane: Plane
+    grid: FeatureGrid
+    clicks: tuple[Place, ...] = ()
+    negative: tuple[Place, ...] = ()
+
+    def clicked(self, places: Iterable[Place], *, removes: bool) -> Growth:
+        """Return it with further clicks; a later one at the same place counts."""
+        new = [(round(row, 1), round(column, 1)) for row, column in places]
+        step = max(self.grid.transform.image_shape) / SIDE
+
+        def is_free(place: Place) -> bool:
+            return all(max(abs(place[0] - r), abs(place[1] - c)) > step for r, c in new)
+
+        clicks, negative = (
+            [*filter(is_free, kept), *(dict.fromkeys(new) if adds else ())]
+            for kept, adds in ((self.clicks, not removes), (self.negative, removes))
+        )
+        return replace(self, clicks=tuple(clicks), negative=tuple(negative))
+
+    def is_of(self, other: Growth | None) -> bool:
+        """Whether both are the same region, at one time or another."""
+        return other is not None and self.subject is other.subject
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Grown:
+    """What came of clicks: the outline, shape (n, 2), in pixels of the plane."""
+
+    growth: Growth
+    outline: npt.NDArray[np.float64]
+
+
+def grow(picture: Picture, growth: Growth, progress: Progress) -> npt.NDArray[np.float64]:
+    """Return the outline of a region."""
+    progress(0.0, "growing a region")
+    # It loads torch, as the model that has read the image has done already.
+    from napari_patchioner.grounding import grow_outline
+
+    region = grow_outline(growth.grid, picture.read(), growth.clicks, growth.negative)
+    return region.coords()
+
+
+class Grower(QObject):  # type: ignore[misc]
+    """Grows a region from what is clicked: a click begins one, with Shift or Alt it changes it.
+
+    `selected` returns the uids of what is selected: a region that was grown before is gone on with.
+    """
+
+    messaged = Signal(str)
+    # With a `Grown`, once the button is let go.
+    grown = Signal(object)
+    # What is to be drawn has changed; see `marks` and `outline`.
+    moved = Signal()
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        session: Session,
+        selected: Callable[[], Sequence[str]],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.on = False
+        # What is pressed at the moment, or asked, and its outline so far
+        self.asked: Growth | None = None
+        self.outline: npt.NDArray[np.float64] | None = None
+        self._encoder, self._session, self._selected = encoder, session, selected
+        # The region at hand
+        self._hand: Growth | None = None
+        self._job: Job | None = None
+        # What no worker is at yet, and whether it is to be kept
+        self._open: list[tuple[Growth, bool]] = []
+        self._last: Grown | None = None
+        self._picture: Picture | None = None
+
+    @property
+    def working(self) -> bool:
+        """Whether there is something that no answer has come to."""
+        return self._job is not None
+
+    def switch(self, on: bool) -> None:
+        """Begin or stop to take clicks."""
+        if on == self.on:
+            return
+        self.on = on
+        callbacks = self._encoder.viewer.mouse_drag_callbacks
+        if on:
+            callbacks.append(self._on_press)
+            self.messaged.emit(HOW if self._encoder.here() is not None else NOT_READ)
+            return
+        if self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+        self.end()
+
+    def drawing(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """Return lines of what is asked, (n, 2, 2), and their colours, (n, 4); None for nothing.
+
+        A cross for each click, a bar for each that takes away, and the outline so far.
+        """
+        asked = self.asked
+        if asked is None or shown_plane(self._encoder.viewer, self._encoder.image) != asked.plane:
+            return None
+        half = _MARK * max(asked.grid.transform.image_shape)
+        across, cross = half * _ACROSS[:1], half * _ACROSS
+        parts: list[tuple[npt.NDArray[np.float64], Colour]] = [(np.zeros((0, 2, 2)), _SO_FAR)]
+        if self.outline is not None:
+            parts.append((_edges(self.outline), _SO_FAR))
+        parts += [(np.array(place) + cross, _ADDED) for place in asked.clicks]
+        parts += [(np.array(place) + across, _TAKEN_AWAY) for place in asked.negative]
+        colours = [np.tile(colour, (len(lines), 1)) for lines, colour in parts]
+        return np.concatenate([lines for lines, _ in parts]), np.concatenate(colours)
+
+    def end(self) -> bool:
+        """Let the next click begin another region; whether there was one at hand."""
+        had = self._hand is not None or self.asked is not None
+        if self._job is not None:
+            self._job.drop()
+        self._job = self._hand = self._last = None
+        self._open.clear()
+        self._show(None)
+        return had
+
+    def forget(self) -> None:
+        """Go on from nothing: the grid or the image is not what it was."""
+        self._picture = None
+        if self._hand is not None and not self._is_here(self._hand):
+            self.end()
+
+    # details
+
+    def _on_press(self, _viewer: object, event: Event) -> Generator[None, None, None]:
+        """Take a click, or all that is dragged over."""
+        held = set(event.modifiers)
+        if event.button != 1 or "Control" in held:
+            return
+        here = self._encoder.here()
+        place = self._place(*here, event) if here is not None else None
+        if here is None or place is None:
+            self.messaged.emit(NOT_READ if here is None else BESIDE)
+            return
+        removes = "Alt" in held
+        growth = self._at_hand(*here) if held & {"Shift", "Alt"} else None
+        if growth is None and removes:
+            self.messaged.emit(NOTHING)
+            return
+        growth = growth or Growth(Subject(), *here)
+        places, cells = [place], {_cell(growth.grid, place)}
+        growth = self._ask(growth.clicked(places, removes=removes), keep=False)
+        yield
+        while event.type == "mouse_move":
+            place = self._place(*here, event)
+            if event.is_dragging and place is not None:
+                cell = _cell(growth.grid, place)
+                if cell not in cells:
+                    cells.add(cell)
+                    places.append(place)
+                    growth = self._ask(growth.clicked([place], removes=removes), keep=False)
+            yield
+        if growth.is_of(self.asked):
+            self._ask(growth, keep=True)
+
+    def _place(self, plane: Plane, grid: FeatureGrid, event: Event) -> Place | None:
+        """Return the pixel of the plane under the cursor; None beside the image."""
+        viewer, image = self._encoder.viewer, self._encoder.image
+        row, column = world_to_image(viewer, image, event.position)[list(plane.axes)]
+        height, width = grid.transform.image_shape
+        if not (-0.5 <= row <= height - 0.5 and -0.5 <= column <= width - 0.5):
+            return None
+        return float(row), float(column)
+
+    def _at_hand(self, plane: Plane, grid: FeatureGrid) -> Growth | None:
+        """Return the region that further clicks are about, as it is by now."""
+        records, hand = self._session.records, self._hand
+        if hand is not None and hand.is_of(self.asked) and hand.plane == plane:
+            return self.asked
+        subject = hand.subject if hand is not None else Subject()
+        chosen = list(self._selected())
+        if len(chosen) == 1 and chosen[0] != subject.uid:
+            subject = Subject(chosen[0])
+        record = records.get(subject.uid)
+        if record is None or record.layer != "regions":
+            return None
+        # As Undo, for instance, has left them
+        clicks, negative = record.clicks
+        if not clicks or record_plane(record, self._session, plane.axes) != plane:
+            return None
+        return Growth(subject, plane, grid, tuple(clicks), tuple(negative))
+
+    def _is_here(self, growth: Growth) -> bool:
+        return self._encoder.grids.get(growth.plane) is growth.grid
+
+    def _ask(self, growth: Growth, *, keep: bool) -> Growth:
+        """Have a region grown, in place of all that was asked of it and not begun."""
+        if not growth.clicks:
+            self.messaged.emit(NOTHING)
+            return growth
+        self._hand = growth
+        self._open = [(later, kept) for later, kept in self._open if not later.is_of(growth)]
+        self._open.append((growth, keep))
+        self._show(growth, self.outline if growth.is_of(self.asked) else None)
+        self._go_on()
+        return growth
+
+    def _go_on(self) -> None:
+        """Turn to the next that is asked."""
+        while self._job is None and self._open:
+            growth, keep = self._open.pop(0)
+            last = self._last
+            if last is not None and last.growth is growth:
+                self._on_delivered(growth, keep, last.outline)
+                continue
+            sizes = self._encoder.sizes.get(growth.plane)
+            if sizes is None or not self._is_here(growth):
+                continue
+            if self._picture is None or self._picture.sizes is not sizes:
+                self._picture = Picture(sizes)
+            self._job = Job.run(
+                *(grow, self._picture, growth),
+                delivered=partial(self._on_delivered, growth, keep),
+                ended=self._on_ended,
+                parent=self,
+            )
+
+    def _on_delivered(self, growth: Growth, keep: bool, outline: npt.NDArray[np.float64]) -> None:
+        self._last = Grown(growth, outline)
+        if not self._is_here(growth):
+            return
+        if keep:
+            if growth is self.asked:
+                self._show(None)
+            self.grown.emit(self._last)
+        elif growth.is_of(self.asked):
+            self._show(self.asked, outline)
+
+    def _on_ended(self, error: Exception | None) -> None:
+        self._job = None
+        if error is not None and not isinstance(error, Cancelled):
+            self._show(None)
+            self.messaged.emit(error_message(error, "the region could not be grown"))
+        self._go_on()
+
+    def _show(self, growth: Growth | None, outline: npt.NDArray[np.float64] | None = None) -> None:
+        self.asked, self.outline = growth, outline
+        self.moved.emit()
+
+
+def _edges(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the edges of an outline, (n, 2, 2), without those that are gone there and back."""
+    edges = np.stack([outline, np.roll(outline, -1, axis=0)], axis=1)
+    ends = np.sort(edges.round(6).view("f8,f8").reshape(-1, 2), axis=1)
+    _, places, counts = np.unique(ends.view("f8,f8,f8,f8"), return_index=True, return_counts=True)
+    return np.asarray(edges[places[counts == 1]])
+
+
+def _cell(grid: FeatureGrid, place: Place) -> tuple[int, ...]:
+    """Return the patch that a pixel lies in."""
+    return tuple(np.floor(grid.transform.to_grid(place)).astype(int).tolist())

@@ -1,0 +1,201 @@
+"""Regions are grown wherever an image lies, of whatever kind it is: by mouse, on stripes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import shapely
+from qtpy.QtCore import QEvent, Qt
+from shapely.geometry import box
+
+from napari_patchioner.annotations import read_tidy_csv
+from napari_patchioner.viewer.layers.geometry import record_plane, record_region
+
+SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
+# Of the stripes, 120 x 180 pixels: where each is, in x and y
+RED, GREEN, BLUE = (box(60 * n, 0, 60 * (n + 1), 120) for n in range(3))
+
+
+def regions(dock):
+    session = dock.controller.session
+    return [record_region(r, session, (0, 1)).inside() for r in session.records.values()]
+
+
+def until(dock, qtbot, *wanted):
+    """Wait until there are regions that cover just these, in any order."""
+
+    def are_there():
+        shown = regions(dock)
+        return len(shown) == len(wanted) and all(
+            max(one.intersection(w).area / one.union(w).area for one in shown) > 0.9 for w in wanted
+        )
+
+    qtbot.waitUntil(are_there, timeout=10_000)
+    return list(dock.controller.session.records.values())
+
+
+@pytest.fixture
+def growing(quiet, started):
+    started.panel.draw.buttons["Grow"].click()
+    return started
+
+
+def test_clicks_begin_regions_and_escape_ends_one_and_then_the_tool(growing, hand, viewer, qtbot):
+    dock, bar = growing, growing.panel.draw.buttons
+    assert bar["Grow"].isChecked()
+    hand.click(60, 30)
+    [red] = until(dock, qtbot, RED)
+    assert dock.panel.selected.text() == "Selected shape, grown from 1 click"
+    hand.click(60, 90)
+    until(dock, qtbot, RED, GREEN)
+    hand.click(20, 150, SHIFT)
+    _, last = until(dock, qtbot, RED, GREEN.union(BLUE))
+    assert last.outlined_by == "grown from 2 clicks"
+    hand.key(Qt.Key.Key_Escape)
+    assert "begins another region" in dock.controller.message
+    dock.controller.layer("regions").selected_data = set()
+    hand.click(20, 150, SHIFT)
+    until(dock, qtbot, RED, GREEN.union(BLUE), BLUE)
+    # The one that is selected is gone on with.
+    dock.controller.layer("regions").selected_data = {0}
+    hand.click(100, 90, SHIFT)
+    until(dock, qtbot, RED.union(GREEN), GREEN.union(BLUE), BLUE)
+    assert [red.uid] == dock.controller.selected()
+    for _ in range(2):
+        hand.key(Qt.Key.Key_Escape)
+    assert not bar["Grow"].isChecked()
+    assert not dock.controller.grower.on
+    hand.click(60, 30)
+    qtbot.wait(200)
+    assert len(regions(dock)) == 3
+    assert dock.controller.layer("regions").mouse_pan
+
+
+def test_what_is_dragged_over_is_added_and_the_image_stays(growing, hand, viewer, qtbot):
+    centre = tuple(viewer.scene.camera.center)
+    hand.drag([(60, 30), (60, 150)])
+    [record] = until(growing, qtbot, shapely.union_all([RED, GREEN, BLUE]))
+    assert len(record.clicks[0]) >= 3
+    assert tuple(viewer.scene.camera.center) == centre
+
+
+def test_while_the_button_is_held_it_is_drawn_and_nothing_is_kept(growing, hand, viewer, qtbot):
+    controller = growing.controller
+    hand.press(60, 30)
+    qtbot.waitUntil(lambda: controller.grower.outline is not None, timeout=5000)
+    lines, colours = controller.overlays.growth
+    assert len(lines) == len(colours) > 4
+    outline = shapely.Polygon(controller.grower.outline[:, ::-1])
+    assert outline.intersection(RED).area > 0.9 * RED.area
+    assert not controller.session.records
+    hand.send(QEvent.Type.MouseMove, 60, 32)
+    hand.key(Qt.Key.Key_Escape)
+    hand.release(60, 32)
+    qtbot.wait(200)
+    assert not controller.session.records
+    assert controller.overlays.growth is None
+
+
+def test_other_tools_and_layers_end_it(growing, hand, viewer, qtbot):
+    grower, bar = growing.controller.grower, growing.panel.draw.buttons
+    bar["Box"].click()
+    assert (grower.on, bar["Grow"].isChecked(), bar["Box"].isChecked()) == (False, False, True)
+    hand.drag([(10, 10), (50, 50)])
+    [record] = growing.controller.session.records.values()
+    assert record.seen.shape_type == "rectangle"
+    hand.key(Qt.Key.Key_G, SHIFT)
+    assert grower.on
+    hand.key(Qt.Key.Key_G, SHIFT)
+    assert not grower.on
+    bar["Grow"].click()
+    viewer.layers.selection.active = growing.image
+    qtbot.waitUntil(lambda: not grower.on, timeout=5000)
+    assert not bar["Grow"].isChecked()
+
+
+def test_what_cannot_be_grown_is_said(quiet, dock, hand, qtbot):
+    controller = dock.controller
+    dock.panel.draw.buttons["Grow"].click()
+    hand.click(60, 30)
+    assert "Press Start first" in controller.message
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: controller.encoder.ready and not controller.encoder.active)
+    hand.click(-9, 30)
+    assert "Click on the image itself" in controller.message
+    hand.click(60, 30, ALT)
+    assert "Click on something first" in controller.message
+    assert not controller.session.records
+    dock.panel.draw.propose.click()
+    qtbot.waitUntil(lambda: controller.search.progress is None, timeout=10_000)
+
+
+PLACES = {
+    "stretched": {"scale": (2.0, 0.5)},
+    "moved and turned": {"translate": (-100.25, 33.5), "rotate": 20},
+    "sheared": {"shear": [0.3]},
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_wherever_the_image_lies_its_pixels_are_meant(quiet, started, hand, viewer, qtbot, place):
+    for name, value in place.items():
+        setattr(started.image, name, value)
+    viewer.reset_view()
+    qtbot.wait(100)
+    started.panel.draw.buttons["Grow"].click()
+    hand.click(60, 90)
+    until(started, qtbot, GREEN)
+    hand.click(60, 150, SHIFT)
+    until(started, qtbot, GREEN.union(BLUE))
+
+
+def test_on_a_stack_it_is_the_plane_on_display(quiet, dock, viewer, hand, picture, qtbot):
+    stack = np.stack([np.full((120, 180), 128), picture[..., 0]]).astype(np.uint8)
+    image = viewer.add_image(stack, name="stack")
+    dock.panel.image.value = image
+    viewer.dims.set_point(0, 1)
+    controller = dock.controller
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: controller.encoder.ready and not controller.encoder.active)
+    dock.panel.draw.buttons["Grow"].click()
+    hand.image = image
+    hand.place = lambda row, column: type(hand).place(_flat(hand), row, column)
+    hand.click(60, 30)
+    qtbot.waitUntil(lambda: len(controller.session.records) == 1, timeout=10_000)
+    [record] = controller.session.records.values()
+    assert record_plane(record, controller.session, (1, 2)).index == (1,)
+    region = record_region(record, controller.session, (1, 2)).inside()
+    assert region.intersection(RED).area > 0.9 * region.union(RED).area
+
+
+def _flat(hand):
+    """The same hand over a plane of a stack."""
+    from types import SimpleNamespace
+
+    world = SimpleNamespace(data_to_world=lambda at: hand.image.data_to_world((1, *at)))
+    return SimpleNamespace(image=world, viewer=hand.viewer, canvas=hand.canvas)
+
+
+def test_clicks_are_kept_in_the_project_and_in_exports(growing, hand, viewer, tmp_path, qtbot):
+    hand.click(60, 30)
+    hand.click(60, 90, SHIFT)
+    [record] = until(growing, qtbot, RED.union(GREEN))
+    session = growing.controller.session
+    qtbot.waitUntil(lambda: bool(session.records[record.uid].caption), timeout=5000)
+    growing.export_csv(tmp_path / "out.csv")
+    [row] = read_tidy_csv(tmp_path / "out.regions.csv")
+    clicks = json.loads(row.extra["origin"])["outlined"]["clicks"]
+    assert np.abs(np.array(clicks) - [(60, 30), (60, 90)]).max() < 2
+    growing.save_now()
+    from napari_patchioner.annotations.project.file import record_to_json
+
+    assert record_to_json(session.records[record.uid])["outlined"] == {"clicks": clicks}
+    # What a person changes by hand was grown no more.
+    layer = growing.controller.layer("regions")
+    layer.data = [layer.data[0] + 3]
+    growing.controller.bindings["regions"].sync(replaced=True)
+    assert session.records[record.uid].outlined_by == ""
+    growing.panel.buttons["undo"].click()
+    assert session.records[record.uid].outlined_by == "grown from 2 clicks"
