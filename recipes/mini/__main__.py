@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import decoder, gate, sentence_encoder, text_tower, vision, vocabulary
+from napari_patchioner.backbones.mini import MiniBackbone
+
+from . import decoder, familiarity, gate, sentence_encoder, text_tower, vision, vocabulary
 from .features import load_network
 from .options import recipe_parser
 
@@ -40,6 +42,8 @@ def rebuild(data: Path, work: Path, out: Path) -> None:
     vision.rebuild(data, work, out)
     network = load_network(out / "backbone.safetensors")
     gate.build(network, data / "coco", out / "gate.safetensors")
+    backbone = MiniBackbone(out / "backbone.safetensors", out / "gate.safetensors")
+    familiarity.build(backbone, data, out / "familiar.safetensors")
     corpus = decoder.read_corpus(data / "text" / "coco_captions_val2017.json", concepts)
     # The decoder meets the embeddings as they are shipped, in half precision.
     shipped = embeddings.astype(np.float16).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .backbones import CloseUpEncoder, RegionEncoder
 from .bridges import Bridge, TextSpace
 from .bridges.base import Query
+from .bridges.familiarity import Familiarity
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
 from .devices import CPU, Placeable, Placement
 from .errors import ModelError
@@ -49,6 +50,8 @@ class Captioner:
         captioned; with 0 it takes its patch alone, as in the paper.
     max_tokens : int
         Longest caption in tokens, unless a call says otherwise.
+    known : Familiarity, optional
+        What says how familiar regions are to it; see `models.familiar`.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class Captioner:
     whole: Pooling | None = None
     spread: float = 0.0
     max_tokens: int = 20
+    known: Familiarity | None = None
     placement: Placement = field(default=CPU, init=False)
     # Which memory stands in for its own, as plain values; nothing where none does
     memory: Mapping[str, Any] = field(default_factory=dict, init=False)
@@ -206,11 +210,15 @@ class Captioner:
         if options.max_tokens is None:
             options = replace(options, max_tokens=self.max_tokens)
         captions = self.decoder.decode(output.vectors, options=options, evidence=output.evidence)
+        if self.known is not None:
+            shares = self._familiarity(self.known, grid, regions, weights)
+            pairs = zip(captions, shares, strict=True)
+            captions = [replace(caption, familiarity=share) for caption, share in pairs]
         progress(1.0, "done")
         if output.neighbours is None:
             return captions
-        pairs = zip(captions, output.neighbours, strict=True)
-        return [replace(caption, neighbours=near) for caption, near in pairs]
+        near = zip(captions, output.neighbours, strict=True)
+        return [replace(caption, neighbours=sentences) for caption, sentences in near]
 
     def embed(self, grid: FeatureGrid, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
         """Pool the patches of regions in the captioner's own way, one vector each, shape (n, dim).
@@ -235,6 +243,34 @@ class Captioner:
         return self.bridge.text_vectors(
             Query(vectors, grid, CaptionOptions(), patches, no_progress)
         )
+
+    def familiarity(
+        self, grid: FeatureGrid, regions: Sequence[Region]
+    ) -> npt.NDArray[np.float64] | None:
+        """Return which share of known regions are as unlike the others as these, shape (n,).
+
+        What :meth:`caption` says in ``familiarity`` of each caption; the errors are the same. None
+        where nobody has shown the model's backbone what it knows.
+        """
+        self._check(grid)
+        if self.known is None:
+            return None
+        weights = self._cover(grid, regions)
+        return np.array(self._familiarity(self.known, grid, regions, weights), float)
+
+    def _familiarity(
+        self,
+        known: Familiarity,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        weights: list[PatchWeights],
+    ) -> list[float]:
+        """Return the share of known images for whole ones, of known regions for all others."""
+        shares = known.of_regions(grid, weights).tolist()
+        return [
+            known.of_image(grid) if region.kind == "image" else share
+            for region, share in zip(regions, shares, strict=True)
+        ]
 
     def _check(self, grid: FeatureGrid) -> None:
         """Raise a ModelError if a grid was encoded by another backbone."""

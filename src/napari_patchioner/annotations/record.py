@@ -21,6 +21,23 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _DIGITS = 4
 
 
+FAMILIARITY = "familiarity"
+"""Extra that says which share of the regions that the model knows are as unlike the others."""
+
+
+def familiarity_text(share: float) -> str:
+    """Return a share as files hold it.
+
+    >>> familiarity_text(0.25), familiarity_text(0.00041772)
+    ('0.25', '0.00042')
+    """
+    return f"{share:.2g}"
+
+
+UNFAMILIAR = 0.01
+"""Where fewer known regions than this share are as unlike, words are not to be trusted."""
+
+
 def new_uid() -> str:
     """Return a name no other region has.
 
@@ -88,6 +105,15 @@ class Annotation:
         if not math.isfinite(self.score):
             raise FormatError(f"the score of region {self.uid!r} is not a finite number")
         return repr(float(self.score))
+
+
+def is_unfamiliar(annotation: Annotation) -> bool:
+    """Whether a model captioned what is unlike all that it knows."""
+    try:
+        share = float(annotation.extra.get(FAMILIARITY, ""))
+    except ValueError:
+        return False
+    return annotation.source in MACHINES and share < UNFAMILIAR
 
 
 AnyAnnotation = TypeVar("AnyAnnotation", bound=Annotation)

@@ -150,6 +150,8 @@ class Backbone(Part):
     input_size: int
     provenance: Mapping[str, str] = {}
     """What memories and decoders of this space share, such as ``"projection"`` or ``"text"``."""
+    measured: int = 0
+    """So many numbers at the end of an embedding are measured on the picture, none of a network."""
     networks: Sequence[nn.Module] = ()
     """What moves to another device."""
     blocks: Sequence[nn.Module] = ()

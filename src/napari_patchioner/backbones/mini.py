@@ -103,6 +103,7 @@ class MiniBackbone(Backbone):
 
     patch_size = 16
     input_size = SIZE
+    measured = len(AXES)
 
     def __init__(self, weights: Path, gate: Path, text: MiniText | None = None) -> None:
         self._text = text

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from napari_patchioner.annotations.record import is_unfamiliar
 from napari_patchioner.captioner import Captioner
 
 from . import cluster
@@ -34,6 +35,8 @@ class Tally:
     regions: int = 0
     # Those of them that have names of examples.
     taught: int = 0
+    # Those of them that are unlike all that the model knows.
+    unfamiliar: int = 0
     # The first images that failed, and why.
     failures: list[tuple[str, str]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
@@ -58,6 +61,7 @@ class Tally:
         setattr(self, outcome.status, getattr(self, outcome.status) + 1)
         self.regions += len(outcome.annotations)
         self.taught += sum(region.source == "taught" for region in outcome.annotations)
+        self.unfamiliar += sum(map(is_unfamiliar, outcome.annotations))
         if outcome.status == "failed" and len(self.failures) < _MOST_FAILURES:
             self.failures.append((outcome.image, outcome.why))
 

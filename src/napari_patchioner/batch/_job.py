@@ -18,6 +18,7 @@ import numpy.typing as npt
 from napari_patchioner.annotations import Annotation, other_axes, with_model_caption
 from napari_patchioner.annotations import Source as AnnotationSource
 from napari_patchioner.annotations.project.records import joined_caption
+from napari_patchioner.annotations.record import FAMILIARITY, familiarity_text
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import (
@@ -562,10 +563,12 @@ def _with_caption(
     made_from = {"grid": grid.key, "looked": dict(details or {}), how: used}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
     origin |= outlined_of(annotation)
-    gone = ("problem", OWN)
+    gone = ("problem", OWN, FAMILIARITY)
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)
     if caption.problem:
         extra["problem"] = caption.problem
+    if caption.familiarity is not None:
+        extra[FAMILIARITY] = familiarity_text(caption.familiarity)
     bare = replace(annotation, extra=extra)
     return with_model_caption(bare, caption, model=captioner.name, source=source)

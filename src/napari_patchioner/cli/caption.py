@@ -368,6 +368,12 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
             )
         )
         say_tally(tally)
+        if tally.unfamiliar:
+            are = "is" if tally.unfamiliar == 1 else "are"
+            say(
+                f"{tally.unfamiliar:,} of {counted(tally.regions, 'region')} {are} unlike anything "
+                f"{run.model} knows: see the column familiarity before you trust what is named"
+            )
         if run.lexicon is not None:
             regions = counted(tally.taught, "region")
             say(f"{regions} of {tally.regions:,} got names of the lexicon")

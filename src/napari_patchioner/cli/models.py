@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_patchioner.errors import ModelError, shell_command
+from napari_patchioner.errors import ModelError, counted, shell_command
 from napari_patchioner.models import ModelCard, add_model, available_models, get_model, remove_model
 from napari_patchioner.models.preset import size_text
 
 from .shared import Bar, say, text_table
 
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+
 _WIDEST = 28
 _LONGEST = 200
+_FAILURES = 5
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +47,19 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     remove.set_defaults(run=_remove)
     for command in (info, get, remove):
         command.add_argument("id", metavar="ID", help="id of the model")
+    familiar = commands.add_parser(
+        "familiar",
+        help="show a model images like those it was made for, so that it warns of others",
+    )
+    familiar.add_argument("id", metavar="ID", help="id of the model")
+    familiar.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="image files or folders, 20 images or more"
+    )
+    familiar.add_argument(
+        "-r", "--recursive", action="store_true", help="search folders within folders as well"
+    )
+    familiar.add_argument("--forget", action="store_true", help="forget what it was shown by you")
+    familiar.set_defaults(run=_familiar)
     add = commands.add_parser("add", help="take in a model of your own")
     add.add_argument("folder", type=Path, metavar="FOLDER", help="folder with a preset.toml")
     add.set_defaults(run=_add)
@@ -78,6 +95,7 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
         ("paper", card.row),
         ("state", _state(card)),
         ("from", ", ".join(card.sources)),
+        ("knows", _knows(card.id)),
     ]
     print("\n".join(f"{name:<8} {text}" for name, text in lines if text))
     rows = [
@@ -91,6 +109,18 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
         print("\n" + part)
     if page is not None:
         print(f"\nall of its card: {page}")
+
+
+def _knows(name: str) -> str:
+    """Say what of a model's own kind of images it was shown."""
+    from napari_patchioner.models.familiar import shown
+
+    known, is_own = shown(name)
+    if known is None:
+        return ""
+    whose = "shown by you" if is_own else "come along"
+    images, regions = known.known_images, known.known_regions
+    return f"{counted(images, 'image')}, {counted(regions, 'region')} ({whose})"
 
 
 def _trained(card: Mapping[str, Any]) -> Iterator[str]:
@@ -160,6 +190,36 @@ def _remove(arguments: argparse.Namespace, _: object) -> None:
     """Delete a model."""
     freed = remove_model(arguments.id)
     say(f"{arguments.id} is removed; {size_text(freed)} are free again")
+
+
+def _familiar(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
+    """Learn what a model knows, or forget it."""
+    from napari_patchioner.batch import find_images
+    from napari_patchioner.models.familiar import forget_familiarity, learn_familiarity
+
+    card = _card(arguments.id)
+    if arguments.forget:
+        if arguments.images:
+            raise ModelError("--forget takes no images; leave one of both out.")
+        forget_familiarity(card.id)
+        say(f"{card.id} forgot what it was shown")
+        return
+    if not arguments.images:
+        raise ModelError(
+            f"Name images like those that {card.id} was made for, or a folder of them."
+        )
+    paths = find_images(arguments.images, recursive=arguments.recursive)
+    with Bar() as bar:
+        known, failures = learn_familiarity(load(card.id), paths, bar)
+    for failure in failures[:_FAILURES]:
+        say(failure)
+    if len(failures) > _FAILURES:
+        say(f"and {len(failures) - _FAILURES} more could not be read")
+    say(
+        f"{card.id} knows {counted(known.known_images, 'image')} and "
+        f"{counted(known.known_regions, 'region')} of them; its captions say how unlike these they "
+        "are, in the column familiarity"
+    )
 
 
 def _add(arguments: argparse.Namespace, _: object) -> None:

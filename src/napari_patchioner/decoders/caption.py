@@ -39,6 +39,9 @@ class Caption:
         Whether the text names something, hedges, or only describes what can be measured.
     problem : str, optional
         Which constraint could not be met, in a sentence or two for people.
+    familiarity : float, optional
+        Share of the regions the model knows that are as unlike the others as this one, 0 to 1;
+        None where nobody knows.
     """
 
     text: str
@@ -50,6 +53,7 @@ class Caption:
     concepts: tuple[tuple[str, float], ...] = ()
     verdict: Verdict = "sure"
     problem: str | None = None
+    familiarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

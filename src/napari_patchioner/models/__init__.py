@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_patchioner.progress import Progress
 
     from .assemble import combine
+    from .familiar import learn_familiarity
     from .install import add_model, get_model, remove_model
     from .memories import MemoryChoice, build_memory, memories, with_memory
 
@@ -25,6 +26,7 @@ __all__ = [
     "build_memory",
     "combine",
     "get_model",
+    "learn_familiarity",
     "load_model",
     "memories",
     "remove_model",
@@ -35,6 +37,7 @@ __getattr__, *_ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "assemble": ["combine"],
+        "familiar": ["learn_familiarity"],
         "install": ["add_model", "get_model", "remove_model"],
         "memories": ["MemoryChoice", "build_memory", "memories", "with_memory"],
     },
@@ -113,4 +116,7 @@ def load_model(
         captioner.place(placement)
     if placement.engine != "torch":
         captioner.backbone.use_engine(progress)
+    from .familiar import load_familiarity
+
+    captioner.known = load_familiarity(captioner)
     return captioner

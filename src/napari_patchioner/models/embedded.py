@@ -14,9 +14,11 @@ from .preset import ModelCard
 if TYPE_CHECKING:
     from napari_patchioner.backbones.mini import MiniBackbone
     from napari_patchioner.backbones.mini_text import MiniText
+    from napari_patchioner.bridges.familiarity import Familiarity
     from napari_patchioner.decoders.grounded.vocabulary import Concept
 
 FOLDER = Path(__file__).parent / "embedded"
+KNOWN = "familiar.safetensors"
 SHARED = (
     "backbone.safetensors",
     "gate.safetensors",
@@ -26,6 +28,7 @@ SHARED = (
     "text_tower.safetensors",
     "decoder.safetensors",
     "decoder.json",
+    KNOWN,
 )
 HEADS = {"mini": "head_mini.safetensors", "mini-zeroshot": "head_zeroshot.safetensors"}
 # What of a whole picture is mentioned; made for the probabilities of one head.
@@ -156,4 +159,17 @@ def load_embedded(name: str, folder: Path = FOLDER) -> Captioner:
     meanings = _meanings(concepts)
     bridge = ConceptBridge(head, imagenet, names, embeddings, words, NEAR, tower, things, meanings)
     decoder = GroundedDecoder.open(folder)
-    return Captioner(backbone, bridge, decoder, name=name, weighting="area", spread=SPREAD)
+    captioner = Captioner(backbone, bridge, decoder, name=name, weighting="area", spread=SPREAD)
+    captioner.known = load_known(folder)
+    return captioner
+
+
+def load_known(folder: Path = FOLDER) -> Familiarity:
+    """Open what the embedded models know, see `models.familiar`."""
+    from napari_patchioner.bridges.familiarity import Familiarity
+    from napari_patchioner.checkpoints import own_file_damaged
+
+    try:
+        return Familiarity.read(folder / KNOWN)
+    except ModelError as error:
+        raise own_file_damaged(folder / KNOWN) from error

@@ -16,6 +16,7 @@ from napari_patchioner.limits import check_plain_file
 from napari_patchioner.progress import Progress, no_progress, part
 
 from . import catalog, embedded, store
+from .familiar import familiar_path
 from .fetch import Fetcher
 from .hub import Meter, disk_error
 from .preset import ModelCard, Preset, PresetFile, size_text
@@ -241,6 +242,7 @@ def remove(preset: Preset) -> int:
             raise ModelError(f"The model {preset.id!r} is not installed; nothing was removed.")
         freed = sum(map(_remove_folder, folders))
         forget_half_made(preset.id)
+        familiar_path(preset.id).unlink(missing_ok=True)
         return freed + _delete(gone)
 
 

@@ -586,6 +586,7 @@ def _details(given: Fields) -> Caption | None:
         _weighted(details, "concepts"),
         details.choice("verdict", _VERDICTS, "sure"),
         details.take("problem", str, None),
+        details.take("familiarity", float, None),
     )
 
 

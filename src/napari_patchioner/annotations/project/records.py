@@ -296,6 +296,11 @@ class Record(Annotation):
         return bool(self.caption) and is_protected(self.caption, self.source, self.reviewed)
 
     @property
+    def familiarity(self) -> float | None:
+        """The share of known regions that are as unlike, 0 to 1; None where nobody knows."""
+        return self.details.familiarity if self.details is not None else None
+
+    @property
     def alternatives(self) -> tuple[str, ...]:
         """Other texts to choose from; beside a taught name, first what the model said itself."""
         if self.details is None:

@@ -14,6 +14,7 @@ import napari
 import napari_patchioner.annotations as formats
 from napari_patchioner.annotations import FORMATS, Annotation, Notes, Record
 from napari_patchioner.annotations.project.records import LABEL, SeenMask
+from napari_patchioner.annotations.record import FAMILIARITY, familiarity_text
 from napari_patchioner.errors import PatchionerError, counted
 from napari_patchioner.viewer.layers import geometry
 from napari_patchioner.viewer.layers.image_layers import image_title
@@ -122,6 +123,8 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
             if axes != (image.ndim - 2, image.ndim - 1):
                 extra["axes"] = f"{axes[0]} {axes[1]}"
             extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
+            if record.familiarity is not None:
+                extra[FAMILIARITY] = familiarity_text(record.familiarity)
             if made_from := record.made_from:
                 extra["origin"] = json.dumps(made_from, sort_keys=True)
             said = (record.caption, record.score, record.source, record.model)
