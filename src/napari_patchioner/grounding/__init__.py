@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .outline import region_outline
 from .phrase import NounPhrase, read_phrase, split_negative
+from .realign import Change, Realigned, Realigner
 from .regions import (
     RegionProposal,
     grow_outline,
@@ -15,9 +16,12 @@ from .scorer import PhraseScorer
 from .words import GroundedWord, WordGrounder
 
 __all__ = [
+    "Change",
     "GroundedWord",
     "NounPhrase",
     "PhraseScorer",
+    "Realigned",
+    "Realigner",
     "RegionProposal",
     "WordGrounder",
     "grow_outline",

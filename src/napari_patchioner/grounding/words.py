@@ -41,7 +41,8 @@ _COVERED = 0.7
 _VAGUE = frozenset(
     re.findall(
         r"\w+",
-        "fruit meal dinner lunch breakfast dish station platform field mirror water ground counter",
+        "fruit meal dinner lunch breakfast dish station platform field mirror water ground counter "
+        "blanket comforter pillow bedspread",
     )
 )
 # Where people and models call a whole picture something, they mean no part of it.
@@ -193,6 +194,10 @@ class WordGrounder:
             ],
             float,
         )
+
+    def meaning(self, name: str) -> set[str]:
+        """Return the name and all things it may stand for, as far as the model knows them."""
+        return {name, *self._scorer(name).meaning}
 
     # details
 
