@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from .nouns import is_mass, number_words, phrase_of, plural_of
 from .place import PixelSides, Places, Thing, usual_sides, without_place
+from .record import Annotation
 
 FROM_REGIONS = "put together from its regions"
 """How the text of a whole image was made, where it is such a paragraph."""
@@ -80,6 +82,17 @@ def links_of(made: object, text: str) -> tuple[Link, ...]:
         if type(start) is type(stop) is int and before <= start < stop <= len(text) and uids:
             links.append(Link(start, stop, tuple(uids)))
     return tuple(links)
+
+
+def links_in(annotation: Annotation) -> tuple[Link, ...]:
+    """Return the links of a paragraph that an annotation of a whole image holds, if it is one."""
+    try:
+        made = json.loads(annotation.extra.get("origin", ""))["reworded"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ()
+    if not isinstance(made, dict) or made.get("by") != FROM_REGIONS:
+        return ()
+    return links_of(made, annotation.caption) if made.get("text") == annotation.caption else ()
 
 
 def as_html(text: str, links: Sequence[Link], address: Callable[[Link], str]) -> str:

@@ -30,6 +30,7 @@ from .layers.sources import Sources
 from .session.session import Session
 from .widgets import throttled
 from .workers.caption import CaptionQueue
+from .workers.describe import Describer
 from .workers.encode import Encoder
 from .workers.find import Search
 from .workers.grow import Grower, Grown
@@ -123,6 +124,9 @@ class Controller(QObject):  # type: ignore[misc]
         self.search.changed.connect(self.changed)
         self.search.clicked.connect(self._on_proposal_clicked)
         self.changed.connect(self.search.follow)
+        self.describer = Describer(image, self.session, self)
+        self.describer.messaged.connect(self.show_message)
+        self.describer.changed.connect(self.show)
         self.inspector.moved.connect(self._on_inspected)
         self.grower.messaged.connect(self.show_message)
         self.grower.grown.connect(self._on_grown)
@@ -314,6 +318,17 @@ class Controller(QObject):  # type: ignore[misc]
         if plane is not None:
             with self.session.step("caption of the whole image"):
                 self.again([self.session.whole(plane).uid])
+
+    def describe(self) -> None:
+        """Write a paragraph about the displayed plane from what is said of its regions."""
+        plane = self.plane()
+        if plane is not None:
+            self.describer.write(plane)
+
+    def point_at(self, uids: Iterable[str]) -> None:
+        """Outline regions on the canvas that something speaks of, as long as that is wanted."""
+        self.overlays.pointed = frozenset(uids)
+        self.overlays.refresh()
 
     def delete(self, uids: Iterable[str]) -> None:
         """Delete shapes through their layers; of a group or a plane, only the caption goes."""
@@ -513,6 +528,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.inspector.switch(False)
         self.grow(False)
         self.search.close()
+        self.describer.close()
         self.overlays.close()
         for own in self.own_bindings():
             self._unbind(own)

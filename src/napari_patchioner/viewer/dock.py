@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
@@ -181,6 +181,8 @@ class Actions:
     edit = of_controller(Controller.edit)
     caption_together = of_controller(Controller.group_selected)
     caption_whole = of_controller(Controller.whole_image)
+    describe_whole = of_controller(Controller.describe)
+    point_at = of_controller(Controller.point_at)
 
     @on_image
     def caption_again(self) -> None:
@@ -363,6 +365,25 @@ class Actions:
         if record is not None:
             controller.select(record.members or [uid])
             go_to(self._dock.viewer, controller.image, record, controller.session)
+
+    @on_image
+    def go_to_all(self, uids: Sequence[str]) -> None:
+        """Bring the first of some records into view, and select all of them that are left."""
+        records = self.controller.session.records
+        known = [uid for uid in uids if uid in records]
+        if not known:
+            self._say(
+                "What this speaks of was deleted: press From its regions for a new paragraph."
+            )
+            return
+        self.go_to(known[0])
+        if len(known) > 1:
+            self.controller.select(self._dock.region_list.shapes(known))
+
+    @on_image
+    def add_places(self) -> None:
+        """Say place and size behind the captions of what is selected, else of all regions."""
+        self.controller.describer.add_places(self.chosen())
 
     @on_image
     def select(self, uids: Iterable[str]) -> None:
@@ -647,7 +668,11 @@ class CaptionDock(DockBase):
         panel.selected.setText(controller.heading(chosen))
         panel.buttons["lock"].setChecked(record is not None and record.locked)
         panel.caption.show_record(record, pending=pending, empty=controller.hint())
-        panel.whole.show_record(controller.current_whole(), pending=pending)
+        whole = controller.current_whole()
+        panel.whole.show_record(whole, pending=pending)
+        links = controller.describer.links(whole)
+        outdated = whole is not None and bool(links) and controller.describer.is_outdated(whole)
+        panel.show_paragraph(whole, links, outdated=outdated)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in controller.bindings.items() if b.layer is active), "")
         if controller.grower.on and not controller.growing:

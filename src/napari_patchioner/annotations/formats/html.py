@@ -20,6 +20,7 @@ import numpy as np
 from napari_patchioner.annotations.files import encode_text, write_bytes
 from napari_patchioner.annotations.images import Images, Size, image_name, known_size
 from napari_patchioner.annotations.notes import leaving_out, naming
+from napari_patchioner.annotations.paragraph import Link, as_html, links_in
 from napari_patchioner.annotations.record import Annotation
 from napari_patchioner.annotations.texts import annotation_from_texts, record_texts
 from napari_patchioner.annotations.xy import FloatArray, ellipse_axes, to_xy
@@ -132,15 +133,24 @@ def _section(image: str, own: Sequence[tuple[int, Annotation]], images: Images) 
     about = f"{size[1]:,} × {size[0]:,} pixels" if size else "size not known"
     about += "" if seen else "; no picture"
     rows = []
+    numbers = {item.uid: number for number, item in own}
+
+    def row_of(link: Link) -> str:
+        """Return the address of the row of the first region that a phrase speaks of."""
+        return next((f"#c{numbers[uid]}" for uid in link.uids if uid in numbers), "")
+
     for number, item in own:
         who = _WHO.get(item.source, "not known" if item.caption else "")
         model = f" ({item.model})" if item.model and item.caption else ""
         score = "" if item.score is None else f"{item.score:.2f}"
-        cells = {"said": item.caption, "who": f"{who}{model}", "score": score, "kind": item.kind}
+        cells = {"who": f"{who}{model}", "score": score, "kind": item.kind}
         texts = "".join(
             f'<td class="{column}" dir="auto">{escape(legal(text))}</td>'
             for column, text in cells.items()
         )
+        # Sliced before signs that no page may hold are taken out, which moves what follows.
+        said = legal(as_html(item.caption, links_in(item), row_of))
+        texts = f'<td class="said" dir="auto">{said}</td>{texts}'
         link = f'<a href="#r{number}">{number}</a>'
         rows.append(f'<tr id="c{number}"><td>{link}</td>{texts}</tr>\n')
     return f"""<h2>{name}</h2>
@@ -194,6 +204,7 @@ td.said { min-width: 12rem; width: 60%; }
 td.kind { white-space: nowrap; }
 td.score { font-variant-numeric: tabular-nums; }
 td a { color: inherit; font-weight: 700; }
+td.said a { font-weight: inherit; }
 tr.on, tr:target { background: var(--mark); }
 @media (max-width: 60rem) { .image { grid-template-columns: 1fr; } figure { position: static; } }
 @media print { input { display: none; } figure { position: static; } }

@@ -13,7 +13,8 @@ import napari
 
 import napari_patchioner.annotations as formats
 from napari_patchioner.annotations import FORMATS, Annotation, Notes, Record
-from napari_patchioner.annotations.project.records import LABEL, SeenMask
+from napari_patchioner.annotations.place import WITH_PLACE
+from napari_patchioner.annotations.project.records import LABEL, REWORDED, SeenMask
 from napari_patchioner.annotations.record import FAMILIARITY, familiarity_text
 from napari_patchioner.errors import PatchionerError, counted
 from napari_patchioner.viewer.layers import geometry
@@ -127,6 +128,9 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
                 extra[FAMILIARITY] = familiarity_text(record.familiarity)
             if made_from := record.made_from:
                 extra["origin"] = json.dumps(made_from, sort_keys=True)
+            if record.reworded_by == WITH_PLACE:
+                made = record.origin[REWORDED]
+                extra |= {name: str(made[name]) for name in ("place", "size") if made.get(name)}
             said = (record.caption, record.score, record.source, record.model)
             yield Annotation(record.uid, image_title(image), region, *said, extra)
 

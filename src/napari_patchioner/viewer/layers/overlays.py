@@ -116,6 +116,8 @@ class Overlays:
         self.names: frozenset[str] = frozenset()
         # Lines of what is being grown, shape (n, 2, 2), and their colours
         self.growth: tuple[FloatArray, FloatArray] | None = None
+        # Uids of regions that are outlined because something speaks of them
+        self.pointed: frozenset[str] = frozenset()
         self._image, self._encoder, self._session = image, encoder, session
         self._current, self._options = current, options
         self._drawn: tuple[Any, ...] = ()
@@ -132,7 +134,8 @@ class Overlays:
             about = (record.uid, record.fingerprint) if record is not None else None
             options = [self._options.get(name) for name in ("pooling", "union", "zoom")]
             wanted += about, options, id(self.inspected)
-        plane = shown_plane(self._encoder.viewer, self._image) if self.names else None
+        outlined = self.names or self.pointed
+        plane = shown_plane(self._encoder.viewer, self._image) if outlined else None
         named = self._named(plane) if plane is not None else []
         if plane is not None and named:
             wanted += plane, [(r.uid, r.fingerprint, name) for r, name in named]
@@ -164,16 +167,18 @@ class Overlays:
     def close(self) -> None:
         """Draw nothing any more."""
         self.lines = self.patches = False
-        self.inspected, self.names, self.growth = None, frozenset(), None
+        self.inspected, self.names, self.pointed = None, frozenset(), frozenset()
+        self.growth = None
         self.refresh()
 
     def _named(self, plane: Plane) -> list[tuple[Record, str]]:
-        """Return the records on a plane that have one of the names, with it."""
+        """Return the records on a plane that are outlined, with the names that colour them."""
         named = []
         for record in self._session.records.values():
             taught = record.taught_name
             name = taught.name if taught is not None else record.caption
-            here = record.plane is None and name in self.names
+            is_meant = name in self.names or record.uid in self.pointed
+            here = record.plane is None and is_meant
             if here and record_plane(record, self._session, plane.axes) == plane:
                 named.append((record, name))
         return named

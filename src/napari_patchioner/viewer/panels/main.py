@@ -12,6 +12,7 @@ from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import Record
+from napari_patchioner.annotations.paragraph import Link
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.session.session import learned_from
@@ -22,6 +23,7 @@ from .find import FindPanel, PhraseBar
 from .inspect import InspectPanel
 from .keys import Help
 from .models import ModelPanel
+from .paragraph import ParagraphView
 from .project import Projects
 from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
@@ -69,12 +71,24 @@ BUTTONS = (
     ("As one region", "caption_together", "Caption the selected shapes together (key G)."),
     ("Find more", "find_like", "Find more like the selected shapes (key Shift+F)."),
     ("Caption whole image", "caption_whole", "Caption the plane on display (key W)."),
+    (
+        "From its regions",
+        "describe_whole",
+        "Write a paragraph from the captions of the regions, with links to them.",
+    ),
     ("Review…", "start_review", "Go through the captions, the most doubtful first."),
     ("List of regions", "toggle_list", "All regions in a table (key O)."),
     ("Export…", "ask_where_to_export", "Save all regions and captions in a format you choose."),
 )
 # What else can be made of the captions of the selected regions: title, action, and what it is for.
-REWORDINGS: tuple[tuple[str, str, str], ...] = ()
+REWORDINGS: tuple[tuple[str, str, str], ...] = (
+    (
+        "Add place and size",
+        "add_places",
+        "Say where the selected regions are and how large, behind their captions; of all regions "
+        "where none is selected.",
+    ),
+)
 REVIEW_BUTTONS = (
     ("Accept, next", "accept", "Keep this caption and go on to the next one (key Y)."),
     ("Skip", "go_on", "Leave it as it is and go on (key N)."),
@@ -275,6 +289,11 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         for label in (self.verdict, self.concepts):
             label.setVisible(not self._compact or bool(label.text()))
 
+    @property
+    def uid(self) -> str:
+        """The uid of the record that is shown; empty where there is none."""
+        return self._uid
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let Enter finish the editing."""
         pressed = watched is self.editor and event.type() == QEvent.Type.KeyPress
@@ -317,6 +336,13 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.draw = DrawBar(actions)
         self.caption = CaptionBox("Select a shape to see its caption")
         self.whole = CaptionBox("Not captioned yet", lines=2, compact=True)
+        self.paragraph = ParagraphView()
+        # The uid of the whole image whose paragraph is edited as text
+        self._edited = ""
+        self.paragraph.followed.connect(actions.go_to_all)
+        self.paragraph.pointed.connect(actions.point_at)
+        self.paragraph.anew_wanted.connect(actions.describe_whole)
+        self.paragraph.edit_wanted.connect(self._edit_paragraph)
         self.review = ReviewBar(actions)
         self.help = Help(self)
         headings = "Draw", "Selected shape", "Whole image"
@@ -361,8 +387,8 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             (self.reword,),
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
-            (whole, made["caption_whole"]),
-            *(self.whole, more, projects),
+            (whole, made["caption_whole"], made["describe_whole"]),
+            *(self.paragraph, self.whole, more, projects),
             wide=[draw, whole],
             margins=(8, 6, 8, 6),
             spacing=5,
@@ -376,9 +402,25 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             made.setEnabled(ready or name == "toggle_list")
         self.reword.setEnabled(ready)
 
+    def show_paragraph(
+        self, record: Record | None, links: Sequence[Link], *, outdated: bool = False
+    ) -> None:
+        """Show the paragraph of a whole image in the place of its editor, if there is one."""
+        self.paragraph.show_paragraph(record, links, outdated=outdated)
+        self._edited = self._edited if record is not None and links else ""
+        is_edited = record is not None and record.uid == self._edited
+        self.whole.editor.setVisible(not links or is_edited)
+
+    def _edit_paragraph(self) -> None:
+        """Show the paragraph in its editor as well, until it is another one."""
+        self._edited = self.whole.uid
+        self.whole.editor.setVisible(True)
+        self.whole.editor.setFocus()
+
     def show_nothing(self, message: str) -> None:
         """Show that there is no image."""
         self.status.setText(message)
         self.caption.show_record(None)
         self.whole.show_record(None)
+        self.show_paragraph(None, ())
         self.review.show_review(None)
