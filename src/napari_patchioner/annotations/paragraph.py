@@ -193,7 +193,8 @@ def paragraph_of(
     'The image shows a tall tree and two cats. Both cats are left of the tree.'
     """
     said = [thing for thing in things if thing.caption.strip()]
-    said = [t for t in said if t.region.kind not in ("image", "set") or t.uid in by_people]
+    kinds = ((thing, thing.region.kind) for thing in said)
+    said = [t for t, kind in kinds if kind != "image" and (kind != "set" or t.uid in by_people)]
     places = Places(said, pixel=pixel, shape=shape)
     return _Writer(places, by_people, is_sized=usual_sides(pixel)[1] != _PIXEL).paragraph()
 

@@ -34,6 +34,7 @@ from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
 from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
 
+from ._describe import described, sides_of
 from ._find import size_of
 from ._proposed import ProposedDrawing, outlined_of
 
@@ -145,6 +146,10 @@ class Job:
         well, the old text kept as the extra ``"previous_caption"``; what is locked stays.
     lexicon : LexiconFolder or None
         What names regions that are like its examples; the others get captions of the model.
+    place : bool
+        Whether place and size are said behind new captions, and beside all; see `described`.
+    paragraph : bool
+        Whether a paragraph about the image is made of its regions; see `described`.
     search : Searching or None
         What is looked for in place of captioning; all else but the image then says nothing.
     """
@@ -158,6 +163,8 @@ class Job:
     big: int = BIG
     overwrite: bool = False
     lexicon: LexiconFolder | None = None
+    place: bool = False
+    paragraph: bool = False
     search: Searching | None = None
 
     @property
@@ -220,7 +227,8 @@ def failure(job: Job, why: str) -> Outcome:
 
 def skipped(job: Job) -> Outcome:
     """Return the outcome of a job in which nothing is left to caption."""
-    return Outcome(job.image, "skipped", job.regions, "", 0.0, *size_of(job.path))
+    outcome = Outcome(job.image, "skipped", job.regions, "", 0.0, *size_of(job.path))
+    return _described(job, outcome)
 
 
 def reason(error: Exception) -> str:
@@ -311,7 +319,23 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
         if after is not before and (after.caption or not regions[row].is_human):
             regions[row] = after
     status: Status = "failed" if why else "done" if rows else "skipped"
-    return Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
+    outcome = Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
+    return _described(job, outcome)
+
+
+def _described(job: Job, outcome: Outcome) -> Outcome:
+    """Return an outcome with what else the job says of its regions."""
+    if job.search is not None or not (job.place or job.paragraph):
+        return outcome
+    annotations = described(
+        outcome.annotations,
+        job.regions,
+        pixel=sides_of(job.path, job.options.get("pixel_size")),
+        shape=(outcome.height, outcome.width) if outcome.height and outcome.width else None,
+        place=job.place,
+        paragraph=job.paragraph,
+    )
+    return replace(outcome, annotations=annotations)
 
 
 def _measured(job: Job) -> Job:

@@ -141,6 +141,9 @@ class Plan:
         Whether captions by people are replaced as well; see `Job`.
     lexicon : LexiconFolder, optional
         What names regions that are like its examples; see `Job`.
+    place, paragraph : bool
+        Whether place and size are said behind captions, and a paragraph about each image is made
+        of its regions; see `Job`.
 
     Attributes
     ----------
@@ -168,12 +171,14 @@ class Plan:
         big: int = BIG,
         overwrite: bool = False,
         lexicon: LexiconFolder | None = None,
+        place: bool = False,
+        paragraph: bool = False,
     ) -> None:
         self._paths = paths
         self._regions = regions
         # What all jobs have in common.
         how: dict[str, Any] = {"only_empty": only_empty, "overwrite": overwrite, "big": big}
-        how["lexicon"] = lexicon
+        how |= {"lexicon": lexicon, "place": place, "paragraph": paragraph}
         self._common = Job("", Path(), options=dict(options or {}), **how)
         self._names = image_names(paths)
         self._own: dict[int, list[Annotation]] = {}
@@ -225,6 +230,8 @@ class Plan:
             **({} if common.big == BIG else {"big": str(common.big)}),
             **({"overwrite": "true"} if common.overwrite else {}),
             **({"lexicon": common.lexicon.setting} if common.lexicon else {}),
+            **({"place": "true"} if common.place else {}),
+            **({"paragraph": "true"} if common.paragraph else {}),
         }
 
     @property

@@ -94,6 +94,19 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         help="after a name of the lexicon, the model's own caption as well: 'leaf: one green spot' "
         "(in photographs, unless --no-join)",
     )
+    for name, text in (
+        (
+            "--place",
+            "say place and size behind each new caption ('a nucleus, the largest of three, 8 µm "
+            "across, left of the vessel'), and in the columns place and size of all regions",
+        ),
+        (
+            "--paragraph",
+            "make a paragraph about each image of what is said of its regions, as the caption of "
+            "the whole image; in a report its phrases are links to them",
+        ),
+    ):
+        parser.add_argument(name, action="store_true", help=text)
     parser.add_argument("--format", metavar="NAME", help="format to write, whatever the ending")
     running = parser.add_argument_group("running")
     add_running(running)
@@ -173,6 +186,8 @@ class BatchRun:
     memory_weight: float = 1.0
     quote: bool = False
     join: bool | None = None
+    place: bool = False
+    paragraph: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -321,6 +336,7 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     target.check()
     paths = batch.find_images(run.images, recursive=run.recursive)
     kept: dict[str, Any] = {"only_empty": run.only_empty, "overwrite": run.overwrite}
+    kept |= {"place": run.place, "paragraph": run.paragraph}
     if run.lexicon is not None:
         kept["lexicon"] = batch.LexiconFolder.of(Path(run.lexicon), join=run.join)
     plan = batch.Plan(paths, run.regions, options=run.options, **kept)
