@@ -32,7 +32,7 @@ FLOORS = [
     {"grids"},
     {"bridges", "decoders"},
     {"backbones"},
-    {"captioner", "pyramid"},
+    {"captioner", "pyramid", "describers"},
     {"models", "annotations"},
     {"training", "evaluation", "batch", "grounding", "teaching"},
     {"cli", "viewer", "demo", "__main__"},

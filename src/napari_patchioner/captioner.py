@@ -78,6 +78,8 @@ class Captioner:
     placement: Placement = field(default=CPU, init=False)
     # Which memory stands in for its own, as plain values; nothing where none does
     memory: Mapping[str, Any] = field(default_factory=dict, init=False)
+    # What else its captions are made with, as plain values, such as a server
+    origin: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def place(self, placement: Placement) -> None:
         """Move all parts to another device or precision, from `devices.choose`.

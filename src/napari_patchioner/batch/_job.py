@@ -587,6 +587,8 @@ def _with_caption(
     made_from = {"grid": grid.key, "looked": dict(details or {}), how: used}
     origin = {"model": captioner.name} | {name: part for name, part in made_from.items() if part}
     origin |= outlined_of(annotation)
+    if source == "model":
+        origin |= captioner.origin
     gone = ("problem", OWN, FAMILIARITY)
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,114 @@
+"""A vision-language model on a server: what it says of a region, streamed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from .client import LIMITS, Limits, ServerError, list_models, picture_part, stream_chat, text_part
+from .endpoint import Endpoint
+from .picture import RegionPicture
+from .prompt import ASK, DESCRIBE, fill
+
+# What some models think before they answer.
+_THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A model on a server, and how it is asked.
+
+    Attributes
+    ----------
+    endpoint : Endpoint
+        Where it is.
+    model : str
+        Its name there; where it is empty, the one model that the server has.
+    prompt : str
+        Template of what is asked of a region, see `fill`.
+    limits : Limits
+        What one answer may take.
+
+    Examples
+    --------
+    >>> from napari_patchioner.describers import Endpoint, Server, region_picture
+    >>> server = Server(Endpoint("http://127.0.0.1:11434/v1"), "llava:13b")
+    >>> answer = "".join(server.stream(region_picture(image, box)))  # doctest: +SKIP
+    """
+
+    endpoint: Endpoint
+    model: str = ""
+    prompt: str = DESCRIBE
+    limits: Limits = field(default=LIMITS, repr=False)
+
+    def named(self) -> Server:
+        """Return it with the name of its model, which is asked for where nobody has given it.
+
+        A `ServerError` where the server has none or several to choose from.
+        """
+        if self.model:
+            return self
+        names = list_models(self.endpoint)
+        if len(names) == 1:
+            return Server(self.endpoint, names[0], self.prompt, self.limits)
+        listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        raise ServerError(
+            f"{self.endpoint.name} has {listed or 'no model'}; "
+            + ("name the one to ask." if names else "load one there that reads pictures.")
+        )
+
+    def stream(
+        self,
+        picture: RegionPicture,
+        fields: Mapping[str, str] | None = None,
+        *,
+        question: str = "",
+        most_tokens: int = 400,
+    ) -> Generator[str, None, None]:
+        """Yield the pieces of what it says of a region as they come, as `stream_chat` does.
+
+        Parameters
+        ----------
+        picture : RegionPicture
+            What it sees, see `region_picture`.
+        fields : mapping of str to str, optional
+            What stands for the fields of the prompt.
+        question : str
+            A free question in place of the prompt, taken as it is.
+        most_tokens : int
+            Longest answer.
+        """
+        asked = self.asked(fields, question)
+        content = [text_part(asked), picture_part(picture.url)]
+        # Closed with this generator.
+        with closing(
+            stream_chat(
+                self.endpoint, self.model, content, most_tokens=most_tokens, limits=self.limits
+            )
+        ) as pieces:
+            yield from pieces
+
+    def asked(self, fields: Mapping[str, str] | None = None, question: str = "") -> str:
+        """Return the words that it is asked; a ModelError where the prompt makes no sense."""
+        if question:
+            return fill(ASK, {"question": question})
+        known = {"caption": "", "layer": "", "image": "", "size": ""}
+        return fill(self.prompt, {**known, **(fields or {})})
+
+    def origin(self, question: str = "") -> dict[str, Any]:
+        """Return what an answer is made from, as plain values, without the key."""
+        about = {"question": question} if question else {"prompt": self.prompt}
+        return {"server": {"host": self.endpoint.name, "model": self.model, **about}}
+
+
+def cleaned_answer(text: str) -> str:
+    r"""Return an answer as a caption: on one line, without what the model thought before.
+
+    >>> cleaned_answer("<think>Hm.</think>\n\nA red  bus.\n")
+    'A red bus.'
+    """
+    plain = " ".join(_THOUGHTS.sub("", text).split())
+    return "".join(sign for sign in plain if sign.isprintable())
