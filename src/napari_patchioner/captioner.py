@@ -185,6 +185,10 @@ class Captioner:
             word that the model cannot know.
         """
         options = (options or CaptionOptions()).changed(changes)
+        if options.prompt is not None:
+            raise ModelError(
+                f"{self.name} reads no prompt; leave it out, or choose a model on a server."
+            )
         self._check(grid)
         if options.union:
             regions = [united(region) for region in regions]

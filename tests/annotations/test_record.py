@@ -104,3 +104,8 @@ def test_a_taught_caption_gives_way_to_people_and_to_models() -> None:
 
 def test_uids_do_not_repeat() -> None:
     assert len({new_uid() for _ in range(1000)}) == 1000
+
+
+def test_a_score_that_is_no_number_is_none():
+    region = Annotation("a", "a.png", Box(0, 0, 1, 1))
+    assert with_model_caption(region, Caption("a bus", float("nan"))).score is None

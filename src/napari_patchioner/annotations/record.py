@@ -134,7 +134,7 @@ def with_model_caption(
     annotation : Annotation
         The record to fill in.
     caption : Caption
-        What the model says about the region.
+        What the model says about the region; a score that is no number is none.
     model : str
         Name of the model.
     extra : mapping of str to str, optional
@@ -152,7 +152,7 @@ def with_model_caption(
     return replace(
         annotation,
         caption=caption.text,
-        score=round(float(caption.score), _DIGITS),
+        score=None if math.isnan(caption.score) else round(float(caption.score), _DIGITS),
         source=source,
         model=model,
         extra={**annotation.extra, **(extra or {})},

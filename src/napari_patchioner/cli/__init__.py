@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     from .memory import add_memory
     from .models import add_models
     from .reproduce import add_reproduce
+    from .server import add_server
     from .teach import add_teach
     from .train import add_train
     from .train_alignment import ALIGNMENTS
@@ -207,5 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     memory = "vocabularies: build one from texts, list, show and remove them"
     add_memory(commands.add_parser("memory", help=memory), _add_device)
     add_models(commands.add_parser("models", help="list, get, remove and add models"))
+    describing = "a vision-language model on a server of this machine: set up, ask"
+    add_server(commands.add_parser("server", help=describing))
     add_cache(commands.add_parser("cache", help="what is kept of images read before; clear it"))
     return parser

@@ -43,7 +43,7 @@ _ENDS_OF_FOLDERS = ("/", os.sep)
 _DONE, _SOME_FAILED = 0, 1
 _OPTIONS = (
     *("length", "beams", "max_tokens", "pooling", "temperature", "repetition"),
-    *("must", "never", "plurals", "union", "zoom", "no_close_up", "pixel_size"),
+    *("must", "never", "plurals", "union", "zoom", "no_close_up", "pixel_size", "prompt"),
 )
 
 
@@ -156,6 +156,8 @@ def _add_wording(group: Any) -> None:
         ),
     ):
         group.add_argument(name, action="store_true", help=text)
+    text = "what a model on a server is asked of each region, in place of what was set up"
+    group.add_argument("--prompt", metavar="TEXT", help=text)
     text = "such as 0.65um: sizes in pictures that are no photographs are said in this unit"
     group.add_argument("--pixel-size", type=length, metavar="LENGTH", help=text)
 

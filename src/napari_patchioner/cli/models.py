@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from napari_patchioner.errors import ModelError, counted, shell_command
 from napari_patchioner.models import ModelCard, add_model, available_models, get_model, remove_model
 from napari_patchioner.models.preset import size_text
 
-from .shared import Bar, say, text_table
+from .shared import Bar, agreed, say, text_table
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -154,7 +153,10 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
         return
     if arguments.folder is None:
         say(f"{card.id}: {_state(card)} from {', '.join(card.sources)}; licence: {card.licence}")
-        if not arguments.yes and not _agreed(card.id):
+        if not arguments.yes and not agreed(
+            "nobody is there to agree to this download, so nothing was downloaded; to agree "
+            f"beforehand: {shell_command('models', 'get', card.id, '--yes')}"
+        ):
             say("nothing was downloaded")
             return
     with Bar() as bar:
@@ -163,27 +165,6 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
         say(f"{size_text(freed)} of published files were converted and are free again")
     how = shell_command("caption", "--model", card.id)
     say(f"{card.id} is installed; caption with: {how} ...")
-
-
-def _agreed(name: str) -> bool:
-    """Ask a person; the question goes where the progress goes."""
-    try:
-        answers = sys.stdin is not None and sys.stdin.isatty()
-    except ValueError:  # standard input is closed
-        answers = False
-    if not answers:
-        raise ModelError(
-            f"nobody is there to agree to this download, so nothing was downloaded; to agree "
-            f"beforehand: {shell_command('models', 'get', name, '--yes')}"
-        )
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    try:
-        answer = sys.stdin.readline()
-    except (OSError, ValueError):  # closed meanwhile, or bytes that are no text
-        answer = ""
-    if not answer.endswith("\n"):
-        print(file=sys.stderr, flush=True)
-    return answer.strip().lower() in ("y", "yes")
 
 
 def _remove(arguments: argparse.Namespace, _: object) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from napari_patchioner.errors import FormatError, PatchionerError, os_errors
+from napari_patchioner.errors import FormatError, ModelError, PatchionerError, os_errors
 
 _CELLS = 24
 # Where nobody watches, as in a log, a line so many seconds apart.
@@ -34,6 +34,27 @@ def print_exactly(data: bytes) -> None:
         sys.stdout.flush()
         buffer.write(data)
     sys.stdout.flush()
+
+
+def agreed(alone: str) -> bool:
+    """Ask a person whether to go on; the question goes where the progress goes.
+
+    A ModelError that says ``alone`` where nobody is there to answer.
+    """
+    try:
+        answers = sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # standard input is closed
+        answers = False
+    if not answers:
+        raise ModelError(alone)
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):  # closed meanwhile, or bytes that are no text
+        answer = ""
+    if not answer.endswith("\n"):
+        print(file=sys.stderr, flush=True)
+    return answer.strip().lower() in ("y", "yes")
 
 
 class Bar:

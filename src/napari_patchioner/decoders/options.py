@@ -74,6 +74,8 @@ class CaptionOptions:
     pixel_size : str, optional
         Side of a pixel of the image and its unit, such as ``"0.65 µm"``: what is measured in
         pictures that are no photographs is said in it.
+    prompt : str, optional
+        What is asked of each region, of models that read prompts: those on a server.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class CaptionOptions:
     plurals: bool = False
     no_close_up: bool = False
     pixel_size: str | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length not in LENGTHS:

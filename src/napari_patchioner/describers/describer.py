@@ -111,7 +111,6 @@ class Describer(Captioner):
         options: CaptionOptions | None = None,
         *,
         progress: Progress | None = None,
-        prompt: str = "",
         **changes: Any,
     ) -> list[Caption]:
         """Ask about regions one after another, as `Captioner.caption` does.
@@ -124,7 +123,9 @@ class Describer(Captioner):
         progress = progress or no_progress
         if regions and not self.server.model:
             self._choose(self.server.named())
-        server = replace(self.server, prompt=prompt) if prompt else self.server
+        server = self.server
+        if options.prompt:
+            server = replace(server, prompt=options.prompt)
         check_template(server.prompt)
         captions = []
         for index, region in enumerate(regions):

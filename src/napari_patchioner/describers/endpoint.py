@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from napari_patchioner.errors import ModelError
+from napari_patchioner.errors import ModelError, shell_command
 
 EXAMPLE = "http://127.0.0.1:11434/v1"
 _LONGEST = 500
@@ -103,7 +103,8 @@ class Endpoint:
         if not self.is_allowed:
             raise ModelError(
                 f"{self.host} is not this machine, and crops of the image would leave it for "
-                "there; allow that host first, or give an address of this machine."
+                f"there; allow that first with '{shell_command('server', 'allow', self.host)}' or "
+                "in the dock, or give an address of this machine."
             )
         if urlsplit(self.address).hostname == "localhost" and not _loops_back():
             raise ModelError(

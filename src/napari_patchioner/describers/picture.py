@@ -151,7 +151,7 @@ def _draw(
     side: int,
 ) -> None:
     """Draw the outline of a region, and the black on both sides of it first."""
-    thin = max(2, side // 250)
+    thin = max(2, side // 160)
 
     def placed(points: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
         # Centres of pixels are at integers in an image, and halves on a drawing.

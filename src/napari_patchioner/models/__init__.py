@@ -74,7 +74,8 @@ def load_model(
     Parameters
     ----------
     name : str
-        Its id, one of ``[card.id for card in available_models()]``.
+        Its id, one of ``[card.id for card in available_models()]``; or ``"server:MODEL"``, for a
+        model on the server that was set up, see `servers`.
     progress : callable, optional
         Given the fraction done and what is being done; it may raise `Cancelled`.
     device : {"cpu", "auto", "cuda", "mps"}
@@ -100,10 +101,15 @@ def load_model(
     from napari_patchioner.devices import CPU, choose
 
     from .embedded import HEADS, load_embedded
+    from .servers import is_server, server_named
 
     placement = choose(device, dtype, engine)
     if progress is not None:
         progress(0.0, f"loading {name}")
+    if is_server(name):
+        from napari_patchioner.describers import Describer
+
+        return Describer(server_named(name))
     if name in HEADS:
         captioner = load_embedded(name)
     else:
@@ -112,6 +118,8 @@ def load_model(
 
         preset = find_preset(name)
         captioner = assemble(preset, installed_files(preset), progress)
+        if preset.server:
+            return captioner
     if placement != CPU:
         captioner.place(placement)
     if placement.engine != "torch":

@@ -14,6 +14,7 @@ from napari_patchioner.progress import Progress, no_progress
 from .embedded import HEADS, load_embedded
 from .parts import captioner_options, open_part
 from .preset import Part, Preset
+from .servers import read_settings
 
 _SHA256_DIGITS = 64
 # Where parts say how long the vectors are that they read.
@@ -71,6 +72,10 @@ def assemble(
     preset: Preset, files: Mapping[str, Path], progress: Progress | None = None
 ) -> Captioner:
     """Put a model together."""
+    if preset.server:
+        from napari_patchioner.describers import Describer
+
+        return Describer(read_settings().server(**preset.server))
     report = progress or no_progress
     opened: dict[str, Any] = {}
     space: TextSpace | None = None

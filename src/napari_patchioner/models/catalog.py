@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
 
+from napari_patchioner.describers import Endpoint, check_template
 from napari_patchioner.errors import ModelError, reason
 from napari_patchioner.limits import check_plain_file
 
@@ -31,7 +32,11 @@ _PRESET = {
     **dict.fromkeys((*_PARTS, "files", "prepare", "provenance", "options"), "table"),
     "row": "text",
     "ram": "bytes",
+    "server": "table",
 }
+_SERVER = {"address": "text!", "model": "text!", "prompt": "text"}
+# What a model on a server has in the place of each part.
+_NOTHING = Part("server")
 _PART = {"kind": "text!", "files": "table", "options": "table"}
 _CONVERSION = {"make": "text!", "source": "text", "options": "table"}
 _FILE = dict.fromkeys(("repo", "sha256", "where"), "text") | {"path": "text!"}
@@ -101,7 +106,7 @@ def preset_text(preset: Preset) -> str:
     for group, part in preset.parts.items():
         lines += ["", f"[{group}]", f"kind = {_toml(part.kind)}"]
         lines += _entries({"files": part.files, "options": part.options})
-    for name in ("options", "provenance"):
+    for name in ("server", "options", "provenance"):
         if table := getattr(preset, name):
             lines += ["", f"[{name}]", *_entries(table)]
     if preset.files:
@@ -158,6 +163,8 @@ def check_id(model: str) -> None:
 def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     fields = _fields(table, "preset", _PRESET)
     check_id(fields["id"])
+    if fields["server"]:
+        return _server_preset(fields, home)
     files = {}
     for role, entries in fields.pop("files").items():
         listed = entries if isinstance(entries, list) else [entries]
@@ -173,6 +180,18 @@ def _preset(table: Mapping[str, Any], home: Path | None) -> Preset:
     fields |= {group: _part(group, fields[group], roles) for group in _PARTS}
     fields["options"] = captioner_options(fields["options"])
     return Preset(**fields, files=files, conversions=made, home=home)
+
+
+def _server_preset(fields: Mapping[str, Any], home: Path | None) -> Preset:
+    """Return the preset of a model on a server, which has no parts and no files."""
+    about = {name: fields[name] for name in ("id", "title", "note", "licence", "row", "ram")}
+    if more := [name for name, value in fields.items() if value and name not in (*about, "server")]:
+        raise ModelError(f"A preset with [server] must not have [{more[0]}]: it has no parts.")
+    server = _fields(fields["server"], "[server]", _SERVER)
+    Endpoint(server["address"])
+    check_template(server["prompt"])
+    parts: dict[str, Any] = dict.fromkeys(_PARTS, _NOTHING)
+    return Preset(**about, **parts, server=_filled(server), home=home)
 
 
 def _part(group: str, table: Mapping[str, Any], roles: set[str]) -> Part:

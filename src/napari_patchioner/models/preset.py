@@ -122,6 +122,9 @@ class Preset:
     preset vouches for where files do not say so themselves: under ``"projection"`` the hash of the
     projection that banks and decoders were made behind. ``options`` are those of `Captioner`;
     ``home`` is the folder of a preset that a person added, where its local files lie.
+
+    A model on a server has no parts: ``server`` says at which ``address`` and under which name,
+    ``model``, it is asked with which ``prompt``.
     """
 
     id: str
@@ -138,6 +141,7 @@ class Preset:
     row: str = ""
     ram: int = 0
     home: Path | None = None
+    server: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unique(self) -> list[PresetFile]:
@@ -157,7 +161,9 @@ class Preset:
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """Its three parts, by what they are."""
+        """Its three parts, by what they are; none of a model on a server."""
+        if self.server:
+            return {}
         return {"backbone": self.backbone, "bridge": self.bridge, "decoder": self.decoder}
 
     @property
