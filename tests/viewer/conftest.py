@@ -102,6 +102,9 @@ class ColourCaptioner:
         self.captioned.append(len(regions))
         return [self._one(grid, region) for region in regions]
 
+    def familiarity(self, grid, regions):
+        return None
+
     def _one(self, grid, region):
         if isinstance(region, RegionSet):
             parts = [self._one(grid, member) for member in region.members]

@@ -50,6 +50,7 @@ def check_files(folder, captions):
     assert [row.source for row in rows] == ["edited", "model", "model", "model", "model"]
     assert rows[0].caption == "the cup I ordered"
     assert {row.model for row in rows} == {"mini"}
+    assert all(0 < float(row.extra["familiarity"]) <= 1 for row in rows)
     assert all(0 <= row.score <= 1 for row in rows[1:])
     assert [row.uid for row in read_napari_csv(folder / "coffee.csv")] == [
         row.uid for row in rows[:4]
@@ -86,7 +87,9 @@ def test_tissue_is_described_without_naming_objects(dock, viewer, qtbot):
     dock.panel.progress.button.click()
     dock.panel.buttons["caption_whole"].click()
     qtbot.waitUntil(lambda: bool(dock.panel.whole.editor.toPlainText()), timeout=120_000)
-    assert "appearance" in dock.panel.whole.verdict.text()
+    assert "This image is unlike anything mini knows" in dock.panel.status.text()
+    verdict = dock.panel.whole.verdict.text()
+    assert "appearance only, no object named; unlike anything it knows" in verdict
     assert " µm across" in dock.panel.whole.editor.toPlainText()
 
 

@@ -94,6 +94,19 @@ def test_what_the_model_said_first_can_be_had_back(box):
             model_record(details=Caption("", 0.1, verdict="appearance")),
             "By the model: appearance only, no object named",
         ),
+        (
+            model_record(model="mini", details=Caption("", 0.1, familiarity=0.002)),
+            "Unlike anything mini knows: do not trust the words. By the model mini, score 0.60",
+        ),
+        (
+            model_record(details=Caption("", 0.1, verdict="appearance", familiarity=0.002)),
+            "By the model: appearance only, no object named; unlike anything it knows",
+        ),
+        (model_record(details=Caption("", 0.1, familiarity=0.02)), "By the model, score 0.60"),
+        (
+            model_record(source="human", details=Caption("", 0.1, familiarity=0.002)),
+            "Written by you",
+        ),
         (model_record(source="taught"), "Learned from examples, score 0.60"),
         (model_record(source="edited"), "Edited by you"),
         (model_record(source="human"), "Written by you"),
@@ -122,7 +135,13 @@ def test_concepts_are_shown_with_weights_that_tell_something():
 
 
 def test_a_tip_names_the_model_and_what_it_could_not_do():
-    assert provenance(model_record(model="mini")) == "Written by the model mini."
+    unknown = provenance(model_record(model="clip-b16"))
+    assert unknown.startswith("Written by the model clip-b16.\nHow familiar this is to clip-b16 is")
+    assert unknown.endswith("models familiar clip-b16 FOLDER.")
+    known = model_record(model="mini", details=Caption("", 0.1, familiarity=0.0231))
+    assert provenance(known) == (
+        "Written by the model mini.\n2.3% of what mini knows is as unlike the rest of it as this."
+    )
     edited = model_record(model="mini", source="edited")
     assert provenance(edited) == "Edited from a draft by the model mini."
     assert provenance(model_record(source="human")) == "Who wrote the caption."

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_patchioner.annotations import Plane, Record, Seen
+from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.panels.regions import (
     FilterError,
     RegionFilter,
@@ -23,7 +24,13 @@ RECORDS = [
     Record("b", caption="a dog", score=0.1, source="model", reviewed=True),
     Record("c"),
     Record("d", caption="two cats (mine)", source="human"),
-    Record("e", caption="a rat", source="edited", locked=True),
+    Record(
+        "e",
+        caption="a rat",
+        source="edited",
+        locked=True,
+        details=Caption("a bat", 0.5, familiarity=0.001),
+    ),
 ]
 
 
@@ -40,6 +47,7 @@ RECORDS = [
         ({"only": "Low score"}, "b"),
         ({"only": "Not reviewed"}, "acde"),
         ({"only": "Locked"}, "e"),
+        ({"only": "Unlike what the model knows"}, "e"),
         ({"text": "cat", "only": "Written by the model"}, "a"),
     ],
 )

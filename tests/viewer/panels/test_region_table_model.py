@@ -14,6 +14,7 @@ from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.panels.regions import (
     COLUMNS,
     ONLY,
+    PLANE,
     RegionFilter,
     RegionTableModel,
 )
@@ -116,17 +117,17 @@ def test_a_move_to_another_plane_is_told_of():
     move(session, 1, (4, 0, 0))
     model.refresh()
     assert (view.resets, view.messaged) == (1, [1])
-    assert cells(model, 1)[5][0] == "4"
+    assert cells(model, 1)[PLANE][0] == "4"
 
 
 def test_together_changes_plane_with_its_members():
     session, model, view = drawn(3)
     session.group(session.uids("regions")[:2])
     model.refresh()
-    assert view.rows[3][5][0] == "0"
+    assert view.rows[3][PLANE][0] == "0"
     move(session, 0, (4, 0, 0))
     model.refresh()
-    assert view.rows[3][5][0] == "several"
+    assert view.rows[3][PLANE][0] == "several"
     assert 3 in view.messaged
 
 

@@ -13,6 +13,8 @@ from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import Record
 from napari_patchioner.annotations.paragraph import Link
+from napari_patchioner.annotations.record import UNFAMILIAR
+from napari_patchioner.models.familiar import unknown_sentence
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.session.session import learned_from
@@ -169,11 +171,31 @@ def verdict_line(record: Record, pending: str = "") -> str:
         line = "Edited by you" if record.source == "edited" else "Written by you"
     elif details and details.verdict == "appearance":
         line = f"By the model{reworded}: appearance only, no object named"
+        if is_unlike(record):
+            line += "; unlike anything it knows"
     else:
         doubt = ", not sure" if details and details.verdict == "unsure" else ""
         line = f"By the model{f' {record.model}' if record.model else ''}{reworded}{doubt}{score}"
+        if is_unlike(record):
+            known = record.model or "the model"
+            line = f"Unlike anything {known} knows: do not trust the words. {line}"
     states = ["accepted"] * record.reviewed + ["locked"] * record.locked
     return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
+
+
+def is_unlike(record: Record) -> bool:
+    """Whether a region is unlike anything that the model knows."""
+    return record.familiarity is not None and record.familiarity < UNFAMILIAR
+
+
+def familiarity_tip(record: Record) -> str:
+    """Return how familiar a region is to the model, or that nobody knows; empty for a person's."""
+    if record.source != "model" or not record.model or record.found_by:
+        return ""
+    if record.familiarity is None:
+        return f"{unknown_sentence(record.model)}."
+    share = f"{record.familiarity:.1%}" if record.familiarity < 0.1 else f"{record.familiarity:.0%}"
+    return f"{share} of what {record.model} knows is as unlike the rest of it as this."
 
 
 def provenance(record: Record | None) -> str:
@@ -183,7 +205,8 @@ def provenance(record: Record | None) -> str:
     draft = {"model": "Written by", "edited": "Edited from a draft by"}.get(record.source)
     written = f"{draft} the model {record.model}." if draft and record.model else ""
     problem = (record.details.problem if record.details else None) or ""
-    return "\n".join(part for part in (written, problem) if part) or "Who wrote the caption."
+    known = familiarity_tip(record)
+    return "\n".join(part for part in (written, known, problem) if part) or "Who wrote the caption."
 
 
 def concepts_line(record: Record) -> str:

@@ -14,6 +14,7 @@ from qtpy.QtGui import QFont, QHideEvent, QKeyEvent, QKeySequence, QShowEvent
 from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import MACHINES
+from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.errors import counted
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
@@ -40,6 +41,9 @@ ONLY: dict[str, Callable[[Record, float], bool]] = {
     "Written by the model": lambda record, low: record.source in MACHINES,
     "Low score": lambda record, low: (
         record.source == "model" and record.score is not None and record.score <= low
+    ),
+    "Unlike what the model knows": lambda record, low: (
+        record.familiarity is not None and record.familiarity < UNFAMILIAR
     ),
     "Not reviewed": lambda record, low: not record.reviewed,
     "Locked": lambda record, low: record.locked,
@@ -110,6 +114,7 @@ class Line(NamedTuple):
     kind: str
     author: str
     plane: str
+    familiarity: float
 
     def text(self, column: str) -> str:
         """Return what a cell says."""
@@ -119,6 +124,8 @@ class Line(NamedTuple):
             return self.caption or nothing
         if column == "score":
             return f"{self.score:.2f}" if self.score == self.score else ""
+        if column == "familiarity":
+            return f"{self.familiarity:.2g}" if self.familiarity == self.familiarity else ""
         if column == "reviewed":
             return " ".join(filter(None, ("✓" * self.reviewed, "locked" * self.locked)))
         return str(getattr(self, column))
@@ -143,7 +150,8 @@ def line_of(record: Record, plane: str = "") -> Line:
         author = f"found by {record.found_by!r}"
     if record.reworded_by:
         author = f"{author}, {record.reworded_by}"
-    line = Line._make((*same, kind, author, plane))
+    known = math.nan if record.familiarity is None else record.familiarity
+    line = Line._make((*same, kind, author, plane, known))
     return line if record.score is not None else line._replace(score=math.nan)
 
 
@@ -171,13 +179,18 @@ COLUMNS = {
     "kind": ("Kind", "What was drawn."),
     "caption": ("Caption", "Click a selected one, or press F2, to write."),
     "score": ("Score", "How sure the model is; compare only captions of one model."),
+    "familiarity": (
+        "Familiar",
+        "Share of what the model knows that is as unlike the rest of it:\n"
+        "below 0.01 do not trust what is named.",
+    ),
     "author": ("By", "Who wrote the caption."),
     "reviewed": ("Reviewed", "✓ accepted by you; locked: no model may touch it."),
     "plane": ("Plane", "Where in the stack it lies."),
 }
 FIELDS = tuple(COLUMNS)
-CAPTION, PLANE = FIELDS.index("caption"), FIELDS.index("plane")
-WIDTHS = {"kind": 90, "score": 56, "author": 118, "reviewed": 92, "plane": 64}
+CAPTION, PLANE, FAMILIAR = map(FIELDS.index, ("caption", "plane", "familiarity"))
+WIDTHS = {"kind": 90, "score": 56, "familiarity": 68, "author": 118, "reviewed": 92, "plane": 64}
 
 
 class RegionTableModel(widgets.RowModel):
@@ -455,7 +468,10 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
             self.regions.show_session(session, plane.axes if plane else (ndim - 2, ndim - 1))
         else:
             self.regions.show_session(None)
-        self.table.setColumnHidden(PLANE, not any(line.plane for line in self.regions.lines))
+        lines = self.regions.lines
+        self.table.setColumnHidden(PLANE, not any(line.plane for line in lines))
+        is_known = any(line.familiarity == line.familiarity for line in lines)
+        self.table.setColumnHidden(FAMILIAR, not is_known)
         shown, total = len(self.regions.lines), len(session.records) if session else 0
         regions = counted(total, "region")
         self.count.setText(regions if shown == total else f"{shown} of {regions}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import napari
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.captioner import Captioner, spread_on
 from napari_patchioner.decoders import Caption, Pooling
 from napari_patchioner.errors import Cancelled, PatchionerError
@@ -109,21 +110,31 @@ class Overview(FeatureGrid):
         return FeatureGrid(nothing, view, self.key, backbone=self.backbone)
 
 
+class Encoded(NamedTuple):
+    """A grid, how regions are pooled on it, and how familiar the image is, if anybody knows."""
+
+    grid: FeatureGrid
+    pooling: RegionPooling
+    familiarity: float | None
+
+
 def encode_image(
     registry: ModelRegistry,
     model: str,
     source: PlaneSource,
     store: GridStore | None,
     progress: Progress,
-) -> tuple[FeatureGrid, RegionPooling]:
-    """Load the model and encode the plane; return the grid and how regions are pooled on it."""
+) -> Encoded:
+    """Load the model and encode the plane."""
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.3)) as captioner:
         progress(0.3, "reading the image")
         grid = encode_plane(captioner, source, store, progress)
-        pooling = RegionPooling.of(captioner)
+        shares = captioner.familiarity(grid, [WholeImage()])
+        share = float(shares[0]) if shares is not None else None
+        encoded = Encoded(grid, RegionPooling.of(captioner), share)
     progress(1.0, "done")
-    return grid, pooling
+    return encoded
 
 
 def encode_plane(
@@ -165,6 +176,8 @@ class Encoder(QObject):  # type: ignore[misc]
         self.displays: dict[Plane, dict[str, Any]] = {}
         self.sizes: dict[Plane, tuple[PlaneSource, ...]] = {}
         self.pooling = RegionPooling()
+        # Share of the images the model knows that are as unlike as the one encoded last
+        self.familiarity: float | None = None
         self._store: GridStore | None = None
         # Planes that are not encoded again by themselves.
         self._attempted: set[Plane] = set()
@@ -286,14 +299,14 @@ class Encoder(QObject):  # type: ignore[misc]
         self,
         source: PlaneSource,
         sizes: tuple[PlaneSource, ...],
-        result: tuple[FeatureGrid, RegionPooling],
+        result: Encoded,
     ) -> None:
         self.ready = self.completed = True
         while len(self.grids) >= KEPT_PLANES:
             oldest = next(iter(self.grids))
             self._attempted.discard(oldest)
             del self.grids[oldest], self.displays[oldest], self.sizes[oldest]
-        self.grids[source.plane], self.pooling = result
+        self.grids[source.plane], self.pooling, self.familiarity = result
         self.displays[source.plane] = source.display
         self.sizes[source.plane] = sizes
 
@@ -301,6 +314,11 @@ class Encoder(QObject):  # type: ignore[misc]
         self.job = None
         if error is None:
             outcome = "Ready: draw a region and its caption appears"
+            if self.familiarity is not None and self.familiarity < UNFAMILIAR:
+                outcome = (
+                    f"{outcome}. This image is unlike anything {self.model} knows: do not trust "
+                    "what it names"
+                )
         elif isinstance(error, Cancelled):
             outcome = "cancelled; press Start to read the image again"
         elif isinstance(error, MemoryError):
