@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from .compare import (
+    Comparison,
+    ConceptRow,
+    SliceComparison,
+    Stretch,
+    compare_regions,
+    compare_slices,
+)
 from .outline import region_outline
 from .phrase import NounPhrase, read_phrase, split_negative
 from .realign import Change, Realigned, Realigner
@@ -17,13 +25,19 @@ from .words import GroundedWord, WordGrounder
 
 __all__ = [
     "Change",
+    "Comparison",
+    "ConceptRow",
     "GroundedWord",
     "NounPhrase",
     "PhraseScorer",
     "Realigned",
     "Realigner",
     "RegionProposal",
+    "SliceComparison",
+    "Stretch",
     "WordGrounder",
+    "compare_regions",
+    "compare_slices",
     "grow_outline",
     "grow_region",
     "propose_outlines",

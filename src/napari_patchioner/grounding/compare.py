@@ -1,0 +1,435 @@
+"""What is said of several regions, of all and of one only; one region over slices of a stack."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.backbones import TextTower
+from napari_patchioner.bridges import PhraseReader, unit_rows
+from napari_patchioner.decoders import CaptionOptions
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS
+from napari_patchioner.errors import ModelError, counted
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
+from napari_patchioner.progress import no_progress, part
+from napari_patchioner.regions import Region
+
+from .sentence import read_words
+from .words import WordGrounder
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.decoders import Caption
+    from napari_patchioner.progress import Progress
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+Costs: TypeAlias = npt.NDArray[np.float64]
+Place: TypeAlias = tuple[FeatureGrid, Region]
+
+SHOWN = 0.5
+"""A region shows what it shows with at least this probability."""
+
+MOST_SLICES = 2000
+"""Slices of one region that are compared at most."""
+
+# Of what the model considered for a region, so much is asked about in all of them.
+_CONSIDERED = 5
+# A difference below that is none.
+_LEAST_SPREAD = 0.05
+# A cut between two stretches of slices explains at least so many times what noise would.
+_PENALTY = 3.0
+_LEAST_NOISE = 1e-6
+# A guess is wrong where the region shows it with less.
+_WRONG = 0.1
+# From this place on words are not in the caption.
+_UNSAID = 10_000
+# Said of anything.
+_FUNCTION = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the some any this that these those it its his her their my your our is are was were "
+        "be being of and or with without in on at under over near by behind above below beside "
+        "between inside outside from to for next into onto about around up down off out as very "
+        "there here no not never one two three several many few each other others",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptRow:
+    """Something that a region may show, and how likely each of those compared does, 0 to 1."""
+
+    name: str
+    values: tuple[float, ...]
+
+    @property
+    def spread(self) -> float:
+        """How far the regions differ in it."""
+        return max(self.values) - min(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What several regions have in common, and what only one of them has.
+
+    Attributes
+    ----------
+    captions : tuple of Caption
+        What the model says of each.
+    shared : tuple of str
+        Words said of all of them, and things that all of them show.
+    own : tuple of tuple of str
+        For each region what is said of it and of no other.
+    concepts : tuple of ConceptRow
+        How likely each region shows a thing or has a colour, those that differ most first; empty
+        where the model gives no such numbers.
+    likeness : float
+        Least cosine between the pooled vectors of any two of them.
+    """
+
+    captions: tuple[Caption, ...]
+    shared: tuple[str, ...]
+    own: tuple[tuple[str, ...], ...]
+    concepts: tuple[ConceptRow, ...]
+    likeness: float
+
+    def sentence(self, names: Sequence[str] = ()) -> str:
+        """Return it in one line, as "left: brown dog; right: cat; both: couch".
+
+        Parameters
+        ----------
+        names : sequence of str
+            What each region is called; ``left`` and ``right``, or numbers, by default.
+        """
+        names = names or called(len(self.captions))
+        pairs = zip(names, self.own, strict=True)
+        parts = [f"{name}: {', '.join(words)}" for name, words in pairs if words]
+        if self.shared:
+            parts.append(f"{_all(len(self.captions))}: {', '.join(self.shared)}")
+        if any(self.own):
+            return "; ".join(parts)
+        texts = dict.fromkeys(caption.text for caption in self.captions)
+        return f"no difference in words: {' / '.join(texts)}"
+
+
+def called(count: int) -> tuple[str, ...]:
+    """Return what to call so many regions.
+
+    >>> called(2), called(3)
+    (('left', 'right'), ('1', '2', '3'))
+    """
+    if count == 2:
+        return "left", "right"
+    return tuple(str(number) for number in range(1, count + 1))
+
+
+def _all(count: int) -> str:
+    return "both" if count == 2 else "all"
+
+
+def compare_regions(
+    captioner: Captioner,
+    places: Sequence[Place],
+    options: CaptionOptions | None = None,
+    *,
+    captions: Sequence[Caption] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare regions, which may lie on several images.
+
+    Parameters
+    ----------
+    captioner : Captioner
+    places : sequence of (FeatureGrid, Region)
+        Two or more; a ModelError otherwise.
+    options : CaptionOptions, optional
+        How they are captioned.
+    captions : sequence of Caption, optional
+        What is said of them already, if it is.
+    progress : callable, optional
+        Called with the fraction done and a message; may raise ``Cancelled``.
+
+    Returns
+    -------
+    Comparison
+        Things and colours with their probabilities where the model has a text tower; else the
+        concepts that its captions come with, if any.
+
+    Examples
+    --------
+    >>> from napari_patchioner import load_model  # doctest: +SKIP
+    >>> captioner = load_model("mini")  # doctest: +SKIP
+    >>> grid = captioner.encode(image)  # doctest: +SKIP
+    >>> compare_regions(captioner, [(grid, first), (grid, second)]).sentence()  # doctest: +SKIP
+    'left: brown dog; right: cat; both: couch'
+    """
+    if len(places) < 2:
+        raise ModelError("Choose two regions or more to compare.")
+    report = progress or no_progress
+    if captions is None:
+        captions = []
+        for number, (grid, region) in enumerate(places):
+            watched = part(report, 0.5 * number / len(places), 0.5 * (number + 1) / len(places))
+            captions += captioner.caption(grid, [region], options, progress=watched)
+    report(0.5, "comparing what is said")
+    vectors = region_vectors(captioner, places)
+    said = [_said(caption.text) for caption in captions]
+    concepts = _concepts(captioner, places, captions, vectors, part(report, 0.5, 1.0))
+    for row in concepts:
+        # What a caption leaves out may be shown all the same.
+        for caption, words, value in zip(captions, said, row.values, strict=True):
+            if value >= SHOWN:
+                words.setdefault(row.name, len(words) + _UNSAID)
+            elif value < _WRONG and caption.text.endswith("?"):
+                # One of several guesses, which the region does not bear out.
+                words.pop(row.name, None)
+    shared = tuple(word for word in said[0] if all(word in words for words in said))
+    own = []
+    for number, words in enumerate(said):
+        others = {word for other, more in enumerate(said) if other != number for word in more}
+        own.append(_phrases({word: at for word, at in words.items() if word not in others}))
+    units = unit_rows(learned_part(captioner, vectors))
+    report(1.0, "done")
+    likeness = float((units @ units.T).min())
+    differing = tuple(row for row in concepts if row.spread >= _LEAST_SPREAD)
+    return Comparison(tuple(captions), shared, tuple(own), differing, likeness)
+
+
+def region_vectors(captioner: Captioner, places: Sequence[Place]) -> Vectors:
+    """Return the pooled vector of each region, shape (n, dim)."""
+    return np.concatenate([captioner.embed(grid, [region]) for grid, region in places])
+
+
+def learned_part(captioner: Captioner, vectors: Vectors) -> Vectors:
+    """Return of pooled vectors what a network has made, which can be compared by its direction."""
+    backbone = captioner.backbone
+    return vectors[:, : backbone.dim - backbone.measured]
+
+
+def _said(text: str) -> dict[str, int]:
+    """Return the words of a caption that say something, and their places."""
+    words = [word for word in read_words(text) if not word.absent]
+    names = [(word.name or word.text.casefold(), place) for place, word in enumerate(words)]
+    said: dict[str, int] = {}
+    for name, place in names:
+        if name not in _FUNCTION:
+            said.setdefault(name, place)
+    return said
+
+
+def _phrases(words: dict[str, int]) -> tuple[str, ...]:
+    """Join words that follow one another.
+
+    >>> _phrases({"brown": 1, "dog": 2, "couch": 5})
+    ('brown dog', 'couch')
+    """
+    phrases: list[str] = []
+    last = -2
+    for word, place in words.items():
+        if place == last + 1 and place < _UNSAID:
+            phrases[-1] += f" {word}"
+        else:
+            phrases.append(word)
+        last = place
+    return tuple(phrases)
+
+
+def _concepts(
+    captioner: Captioner,
+    places: Sequence[Place],
+    captions: Sequence[Caption],
+    vectors: Vectors,
+    progress: Progress,
+) -> tuple[ConceptRow, ...]:
+    """Return how likely each region shows what any of them may, what differs most first."""
+    considered = [name for caption in captions for name, _ in caption.concepts[:_CONSIDERED]]
+    if not isinstance(captioner.backbone, TextTower):
+        weights = [dict(caption.concepts) for caption in captions]
+        rows = [
+            ConceptRow(name, tuple(float(known.get(name, 0.0)) for known in weights))
+            for name in dict.fromkeys(considered)
+        ]
+        return _sorted(rows)
+    read = [word for caption in captions for word in read_words(caption.text)]
+    named = [word.name for word in read if word.kind == "thing" and not word.absent]
+    names = list(dict.fromkeys([*named, *considered]))
+    if isinstance(captioner.bridge, PhraseReader):
+        values = np.zeros((len(places), 0))
+        if names:
+            values = captioner.bridge.phrase_probabilities(vectors, names).astype(float)
+        # Of what is no photograph nothing is named.
+        likely = [grid.measures.get("photograph", 1.0) for grid, _ in places]
+        values[np.array(likely) < PHOTOGRAPH] = np.nan
+        colours = list(COLOURS)
+        strengths = captioner.bridge.adjective_strengths(vectors, colours).astype(float)
+        names, values = [*names, *colours], np.concatenate([values, strengths], axis=1)
+    else:
+        grounder, lines = WordGrounder(captioner), []
+        for number, (grid, region) in enumerate(places):
+            progress(number / len(places), "asking what each region shows")
+            supports = grounder.supports(grid, region, names)
+            lines.append([supports[name] for name in names])
+        values = np.array(lines, float).reshape(len(places), len(names))
+    return _sorted(
+        [
+            ConceptRow(name, tuple(column.tolist()))
+            for name, column in zip(names, values.T, strict=True)
+            if not np.isnan(column).any()
+        ]
+    )
+
+
+def _sorted(rows: Sequence[ConceptRow]) -> tuple[ConceptRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (-row.spread, row.name)))
+
+
+# over slices
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slices in a row of which the same is said: from ``first`` to ``last``, counted from 0."""
+
+    first: int
+    last: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceComparison:
+    """What is said of one region over the slices of a stack.
+
+    Attributes
+    ----------
+    captions : tuple of Caption
+        One for each slice.
+    consensus : str
+        The caption that most slices bear out.
+    stretches : tuple of Stretch
+        Where it stays the same, in order; a single odd caption is no stretch.
+    likeness : tuple of float
+        Cosine of each slice's vector with their mean.
+    """
+
+    captions: tuple[Caption, ...]
+    consensus: str
+    stretches: tuple[Stretch, ...]
+    likeness: tuple[float, ...]
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """Slices at which something else begins."""
+        return tuple(stretch.first for stretch in self.stretches[1:])
+
+    @property
+    def score(self) -> float:
+        """Mean score of the slices whose stretch says what the consensus says."""
+        scores = [
+            self.captions[place].score
+            for stretch in self.stretches
+            if stretch.text == self.consensus
+            for place in range(stretch.first, stretch.last + 1)
+        ]
+        return float(np.mean(scores)) if scores else math.nan
+
+    def text_at(self, place: int) -> str:
+        """Return what is said of the stretch that a slice belongs to."""
+        return next(item.text for item in self.stretches if item.first <= place <= item.last)
+
+    def sentence(self, slices: Sequence[int] = ()) -> str:
+        """Return it in one line; ``slices`` are the numbers of the slices, from 0 by default."""
+        numbers = list(slices) or list(range(len(self.captions)))
+        total = counted(numbers, "slice")
+        if not self.changes:
+            return f"{total}: {self.consensus}"
+        parts = [
+            f"{_span(numbers[item.first], numbers[item.last])}: {item.text}"
+            for item in self.stretches
+        ]
+        return f"{total}, mostly {self.consensus!r}; {'; '.join(parts)}"
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def compare_slices(captions: Sequence[Caption], vectors: Vectors) -> SliceComparison:
+    """Say what slices agree on, and where that changes.
+
+    Slices are cut into stretches that differ more than neighbours do (optimal partitioning of the
+    vectors with a penalty for each cut; Jackson et al. 2005). Each stretch says what most of its
+    captions bear out, so that a single odd caption changes nothing; stretches that say the same
+    are one.
+
+    Parameters
+    ----------
+    captions : sequence of Caption
+        One for each slice, in order; a ModelError if there are none, or more than `MOST_SLICES`.
+    vectors : ndarray of float32, shape (slices, d)
+        The region's pooled vector on each.
+    """
+    if not 0 < len(captions) <= MOST_SLICES:
+        raise ModelError(f"Choose from 1 to {MOST_SLICES:,} slices to compare.")
+    units = unit_rows(vectors)
+    words = [frozenset(_said(caption.text)) for caption in captions]
+    stretches: list[Stretch] = []
+    for first, end in pairwise(_cuts(units)):
+        text = captions[_most_borne_out(captions, words, range(first, end))].text
+        if stretches and stretches[-1].text == text:
+            stretches[-1] = Stretch(stretches[-1].first, end - 1, text)
+        else:
+            stretches.append(Stretch(first, end - 1, text))
+    lengths: Counter[str] = Counter()
+    for item in stretches:
+        lengths[item.text] += item.last - item.first + 1
+    mean = unit_rows(units.mean(axis=0))
+    likeness = tuple(float(value) for value in units @ mean)
+    return SliceComparison(
+        tuple(captions), lengths.most_common(1)[0][0], tuple(stretches), likeness
+    )
+
+
+def _cuts(units: Vectors) -> list[int]:
+    """Return where stretches begin, and the end, of unit vectors in a row."""
+    count = len(units)
+    steps = np.sum(np.diff(units, axis=0) ** 2, axis=1)
+    noise = max(float(np.median(steps)) / 2 if len(steps) else 0.0, _LEAST_NOISE)
+    penalty = _PENALTY * noise * math.log(count + 1)
+    sums = np.concatenate([np.zeros((1, units.shape[1])), np.cumsum(units, axis=0, dtype=float)])
+    best: Costs = np.zeros(count + 1)
+    before = np.zeros(count + 1, int)
+    for end in range(1, count + 1):
+        lengths = end - np.arange(end)
+        # Of unit vectors the squared distances to their mean are what is missing to their number.
+        within = lengths - np.sum((sums[end] - sums[:end]) ** 2, axis=1) / lengths
+        costs = best[:end] + within + penalty
+        before[end] = int(np.argmin(costs))
+        best[end] = float(costs[before[end]])
+    cuts = [count]
+    while cuts[-1]:
+        cuts.append(int(before[cuts[-1]]))
+    return cuts[::-1]
+
+
+def _most_borne_out(
+    captions: Sequence[Caption], words: Sequence[frozenset[str]], places: Sequence[int]
+) -> int:
+    """Return the slice whose caption shares most words with the others, the surest of equals."""
+
+    def support(place: int) -> tuple[float, float]:
+        alike = sum(
+            len(words[place] & words[other]) / max(len(words[place] | words[other]), 1)
+            for other in places
+        )
+        score = captions[place].score
+        return round(alike, 6), 0.0 if math.isnan(score) else score
+
+    return max(places, key=support)
