@@ -9,6 +9,7 @@ import numpy as np
 from skimage import data
 
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
+from .describe import describe
 from .folder import folder
 from .grow import grow
 from .hand import loop, use, wait
@@ -187,4 +188,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "find": find,
     "phrase": phrase,
     "grow": grow,
+    "describe": describe,
 }

@@ -196,3 +196,10 @@ def test_the_digest_changes_with_captions_and_outlines_alone():
     assert digest() == digest("a cat, 8 µm across, left of the tree")
     assert len({digest(), digest("a dog"), digest(geometry="h"), digest(uid="v")}) == 4
     assert regions_digest([]) != regions_digest([0])
+
+
+def test_the_same_guess_is_made_once():
+    guesses = [thing(k, 0, 20 * i, 9, "cup or coffee?", doubtful=True) for i, k in enumerate("ab")]
+    assert paragraph_of(guesses).text == "Two regions may each be a cup or coffee."
+    text = paragraph_of([*guesses, thing("c", 0, 60, 9, "a cat")]).text
+    assert text == "The image shows a cat. Two other regions may each be a cup or coffee."

@@ -184,7 +184,7 @@ def test_a_paragraph_leads_to_its_regions_and_is_one_step(quiet, captioned, qtbo
     panel = dock.panel
     assert panel.paragraph.isVisibleTo(panel)
     assert not panel.whole.editor.isVisibleTo(panel)
-    assert FROM_REGIONS in panel.whole.verdict.text()
+    assert panel.whole.verdict.text() == "Put together from its regions"
     links = dock.controller.describer.links(record)
     texts = [record.caption[link.start : link.stop] for link in links]
     assert texts[:2] == ["three nuclei", "a dark vessel"]

@@ -324,11 +324,17 @@ class _Writer:
         """Say what is not sure, as a guess."""
         things = self.places.things
         guesses = [index for index in self.machine if things[index].doubtful]
-        named = [index for index in guesses if _guess_of(things[index].caption)]
-        if 0 < len(guesses) <= _GUESSED and len(named) == len(guesses):
-            for place, index in enumerate(guesses):
-                start = "Another region" if self._parts or place else "One region"
-                self._say([(start, [index]), (f" {_guess_of(things[index].caption)}", ())])
+        texts: dict[str, list[int]] = defaultdict(list)
+        for index in guesses:
+            texts[_guess_of(things[index].caption)].append(index)
+        if 0 < len(texts) <= _GUESSED and "" not in texts:
+            for text, members in self._largest_first(texts):
+                count = number_words(len(members)).capitalize()
+                start = "Another region" if self._parts else "One region"
+                if len(members) > 1:
+                    start = f"{count} other regions" if self._parts else f"{count} regions"
+                each = "may each be" if len(members) > 1 else "may be"
+                self._say([(start, members), (f" {each} {text}", ())])
         elif guesses:
             more = " more" if self._parts else ""
             count = number_words(len(guesses)).capitalize()
@@ -427,12 +433,14 @@ def _joined(items: Sequence[Sequence[tuple[str, Sequence[int]]]]) -> list[tuple[
 
 
 def _guess_of(caption: str) -> str:
-    """Return what a region may be, as the end of a sentence; empty where nobody knows."""
-    caption = without_place(caption)
-    if caption.endswith("?"):
-        # It loads torch, as whatever captioned the regions has done already.
-        from napari_patchioner.decoders.grounded.texts import with_length
+    """Return what a region may be; empty where nobody knows.
 
-        return with_length(caption, "sentence").removeprefix("This ").removesuffix(".")
-    phrase = phrase_of(caption)
-    return f"may be {phrase}" if phrase else ""
+    >>> _guess_of("cup, umbrella or coffee?"), _guess_of("a cup on a table"), _guess_of("?")
+    ('a cup, an umbrella or coffee', 'a cup', '')
+    """
+    caption = without_place(caption).strip()
+    if not caption.endswith("?"):
+        return phrase_of(caption)
+    names = [name.strip() for name in re.split(r", | or ", caption[:-1]) if name.strip()]
+    *others, last = [phrase_of(name) or name for name in names] or [""]
+    return f"{', '.join(others)} or {last}" if others else last

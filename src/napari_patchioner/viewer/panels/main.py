@@ -12,7 +12,7 @@ from superqt import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import Record
-from napari_patchioner.annotations.paragraph import Link
+from napari_patchioner.annotations.paragraph import FROM_REGIONS, Link
 from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.models.familiar import unknown_sentence
 from napari_patchioner.viewer import widgets
@@ -163,6 +163,8 @@ def verdict_line(record: Record, pending: str = "") -> str:
         line = record.problem[:1].upper() + record.problem[1:]
     elif not record.caption:
         line = pending if record.wanted else ""
+    elif record.reworded_by == FROM_REGIONS:
+        line = FROM_REGIONS[:1].upper() + FROM_REGIONS[1:]
     elif record.source == "taught":
         line = f"{learned_from(record).capitalize()}{reworded}{score}"
     elif record.found_by:

@@ -13,6 +13,8 @@ from napari_patchioner.annotations.paragraph import Link, as_html
 # Addresses of what is no phrase; phrases have numbers.
 _EDIT, _ANEW = "edit", "anew"
 _FOOT = '<p style="margin-top: 4px">{}<a href="' + _EDIT + '">Edit as text</a></p>'
+# Colours of links, and the lightness of a text from which it stands on something dark.
+_ON_DARK, _ON_LIGHT, _MIDDLE = "#7db7ff", "#0b57d0", 127
 _OUTDATED = f'<b>Outdated:</b> its regions have changed. <a href="{_ANEW}">Write it anew</a> · '
 
 
@@ -55,6 +57,9 @@ class ParagraphView(qt.QLabel):  # type: ignore[misc]
         numbers = {link: str(number) for number, link in enumerate(self._links)}
         body = as_html(record.caption, self._links, numbers.__getitem__)
         text = f"{body}{_FOOT.format(_OUTDATED if outdated else '')}"
+        # Qt's own blue cannot be read on a dark theme.
+        is_light = self.palette().windowText().color().lightness() > _MIDDLE
+        text = text.replace("<a ", f'<a style="color: {_ON_DARK if is_light else _ON_LIGHT}" ')
         # Written again, it would lose what is selected in it.
         if text != self.text():
             self.setText(text)
