@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backbones import CloseUpEncoder, RegionEncoder
-from .bridges import Bridge, TextSpace
+from .bridges import Bridge, BridgeOutput, TextSpace
 from .bridges.base import Query
 from .bridges.familiarity import Familiarity
 from .decoders import Caption, CaptionOptions, Decoder, Pooling
@@ -196,22 +196,7 @@ class Captioner:
         if not weights:
             return []
         progress = progress or no_progress
-        closer = isinstance(self.backbone, CloseUpEncoder) and not options.no_close_up
-        pooling = part(progress, 0.0, 0.1 if closer else 0.4)
-        vectors = self._embed(grid, regions, weights, options.pooling, pooling)
-        close_ups = {}
-        if isinstance(self.backbone, CloseUpEncoder) and closer:
-            watched = part(progress, 0.1, 0.4)
-            close_ups = self.backbone.embed_close_ups(grid, regions, progress=watched)
-        output = self.bridge.project(
-            vectors,
-            grid,
-            options=options,
-            patches=np.array([region.weights.sum() for region in weights]),
-            covers=weights,
-            close_ups=close_ups,
-            progress=part(progress, 0.4, 0.7),
-        )
+        output = self._project(grid, regions, weights, options, part(progress, 0.0, 0.7))
         progress(0.7, "generating captions")
         if options.max_tokens is None:
             options = replace(options, max_tokens=self.max_tokens)
@@ -225,6 +210,54 @@ class Captioner:
             return captions
         near = zip(captions, output.neighbours, strict=True)
         return [replace(caption, neighbours=sentences) for caption, sentences in near]
+
+    def project(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        options: CaptionOptions | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> BridgeOutput:
+        """Return what the decoder reads of regions: a vector each, and what was recognised.
+
+        The first half of :meth:`caption`, with the same arguments and errors; a decoder that is a
+        `TextRater` says how likely other texts are after it.
+        """
+        options = options or CaptionOptions()
+        self._check(grid)
+        if options.union:
+            regions = [united(region) for region in regions]
+        weights = self._cover(grid, regions, spread_on(grid, self.spread))
+        if not weights:
+            return BridgeOutput(np.zeros((0, 0), np.float32), evidence=())
+        return self._project(grid, regions, weights, options, progress or no_progress)
+
+    def _project(
+        self,
+        grid: FeatureGrid,
+        regions: Sequence[Region],
+        weights: list[PatchWeights],
+        options: CaptionOptions,
+        progress: Progress,
+    ) -> BridgeOutput:
+        """Pool regions, look closer at what is small, and let the bridge answer."""
+        closer = isinstance(self.backbone, CloseUpEncoder) and not options.no_close_up
+        pooling = part(progress, 0.0, 0.14 if closer else 0.57)
+        vectors = self._embed(grid, regions, weights, options.pooling, pooling)
+        close_ups = {}
+        if isinstance(self.backbone, CloseUpEncoder) and closer:
+            watched = part(progress, 0.14, 0.57)
+            close_ups = self.backbone.embed_close_ups(grid, regions, progress=watched)
+        return self.bridge.project(
+            vectors,
+            grid,
+            options=options,
+            patches=np.array([region.weights.sum() for region in weights]),
+            covers=weights,
+            close_ups=close_ups,
+            progress=part(progress, 0.57, 1.0),
+        )
 
     def embed(self, grid: FeatureGrid, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
         """Pool the patches of regions in the captioner's own way, one vector each, shape (n, dim).

@@ -162,3 +162,27 @@ def test_quoting_needs_no_files() -> None:
     seen = Evidence(text="a dog")
     (caption,) = QuoteDecoder.open({}).decode(np.ones((1, 3), np.float32), evidence=[seen])
     assert caption.text == "a dog"
+
+
+def test_texts_are_rated_as_they_are_spelt(tokenizer: ClipTokenizer) -> None:
+    model, some = gpt(), vectors(2)
+    rated = DeCapDecoder(model, tokenizer).log_likelihoods(some, ["a dog.", " . ", "a cat sits"])
+    assert rated.shape == (2, 3)
+    assert np.isnan(rated[:, 1]).all()
+    tokens = torch.tensor([[tokenizer.start, *tokenizer.encode("a dog"), tokenizer.end]])
+    with torch.inference_mode():
+        chances = model(torch.from_numpy(some), tokens.repeat(2, 1))[:, :-1].log_softmax(-1)
+    expected = chances.gather(2, tokens.repeat(2, 1)[..., None]).sum((1, 2))
+    np.testing.assert_allclose(rated[:, 0], expected, rtol=1e-5)
+
+
+def test_specificity_is_between_off_and_the_most(tokenizer: ClipTokenizer) -> None:
+    decoder, some = DeCapDecoder(gpt(), tokenizer), vectors()
+    plain = decoder.decode(some, beams=3)
+    assert decoder.decode(some, beams=3, specificity=0) == plain
+    changed = decoder.decode(some, beams=3, specificity=2)
+    assert [c.text for c in changed] != [c.text for c in plain]
+    alone = [decoder.decode(row[None], beams=3, specificity=2)[0].text for row in some]
+    assert alone == [caption.text for caption in changed]
+    with pytest.raises(ModelError, match="Specificity goes from 0"):
+        decoder.decode(some, specificity=-1)

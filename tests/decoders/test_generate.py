@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from napari_patchioner.decoders import PrefixGPT, PrefixGPTConfig, generate
+from napari_patchioner.decoders.search import rate
 
 END = 0
 
@@ -282,3 +283,46 @@ def test_many_rows_are_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("napari_patchioner.decoders.search.beam._MAX_LOGITS", 2 * 11 * 3)
     parts = generate(model, prefix, end=END, max_tokens=5, beams=2, bias=bias)
     assert [one[0].tokens for one in whole] == [one[0].tokens for one in parts]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_guidance_prefers_what_the_prefix_alone_makes_likely(beams: int) -> None:
+    """Greedy and beam search follow (1 + g) cond - g uncond, in cached batches as row by row."""
+    model, prefix, nothing = tiny_gpt(), prefixes(4), torch.zeros(1, 5)
+    changes = {"max_tokens": 6, "beams": beams, "guidance": 1.5}
+    found = generate(model, prefix, end=END, empty=nothing, **changes)
+    slow = generate(WithoutCache(model), prefix, end=END, empty=nothing, **changes)
+    assert [row[0].tokens for row in found] == [row[0].tokens for row in slow]
+    plain = generate(model, prefix, end=END, max_tokens=6, beams=beams)
+    assert [row[0].tokens for row in found] != [row[0].tokens for row in plain]
+    for row, hypotheses in enumerate(found):
+        best = hypotheses[0]
+        tokens = torch.tensor([best.tokens])
+        with torch.inference_mode():
+            own = model(prefix[row, None], tokens)[0, :-1].log_softmax(-1)
+            without = model(nothing, tokens)[0, :-1].log_softmax(-1)
+        compared = (2.5 * own - 1.5 * without).log_softmax(-1)
+        picked = torch.tensor(best.tokens)[:, None]
+        assert best.score == pytest.approx(float(compared.gather(1, picked).mean()), abs=1e-4)
+        # What is reported is how likely the model itself finds the sentence.
+        expected = own.gather(1, picked)[:, 0]
+        assert best.log_probabilities == pytest.approx(expected.tolist(), abs=1e-4)
+        if beams == 1:
+            assert (compared.argmax(1) == picked[:, 0]).all()
+
+
+def test_without_guidance_nothing_changes() -> None:
+    model, prefix = tiny_gpt(), prefixes(3)
+    plain = generate(model, prefix, end=END, beams=3, max_tokens=7)
+    nothing = torch.zeros(1, 5)
+    assert generate(model, prefix, end=END, beams=3, max_tokens=7, empty=nothing) == plain
+
+
+def test_a_sentence_is_rated_as_it_was_generated() -> None:
+    model, prefix = tiny_gpt(), prefixes(3)
+    found = [row[0] for row in generate(model, prefix, end=END, max_tokens=7, beams=3)]
+    rated = rate(model, prefix, [hypothesis.tokens for hypothesis in found])
+    assert rated.shape == (3, 3)
+    for row, hypothesis in enumerate(found):
+        assert float(rated[row, row]) == pytest.approx(sum(hypothesis.log_probabilities), abs=1e-4)
+    assert rate(model, prefix, []).shape == (3, 0)

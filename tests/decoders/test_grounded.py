@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_patchioner.decoders import Evidence, PrefixGPT, PrefixGPTConfig
+from napari_patchioner.decoders import Evidence, PrefixGPT, PrefixGPTConfig, Thing
 from napari_patchioner.decoders.grounded import GroundedDecoder, vocabulary
 from napari_patchioner.decoders.grounded.relations import Relations
 from napari_patchioner.decoders.grounded.vocabulary import (
@@ -338,3 +339,47 @@ def test_fifty_regions_take_well_under_a_second(shipped: GroundedDecoder) -> Non
         seconds.append(time.process_time() - started)
     torch.set_num_threads(threads)
     assert min(seconds) < 1.0
+
+
+def test_a_rarer_name_is_taken_where_it_is_about_as_likely(shipped: GroundedDecoder) -> None:
+    """Specificity weighs names against how usual they are, and never claims what is unlikely."""
+    close = seen(("dog", 0.5), ("wolf", 0.45))
+    close = replace(close, score=0.9)
+    assert say(shipped, close) == say(shipped, close, specificity=0) == ["a dog"]
+    assert say(shipped, close, specificity=1) == ["a wolf"]
+    far = replace(seen(("dog", 0.8), ("wolf", 0.1)), score=0.9)
+    assert say(shipped, far, specificity=5) == ["a dog"]
+    [caption] = shipped.decode(vectors_of(shipped, [close]), evidence=[close], specificity=1)
+    assert caption.score == pytest.approx(0.81)
+
+
+def test_texts_of_its_language_are_rated(shipped: GroundedDecoder) -> None:
+    evidence = [seen(("dog", 0.9)), seen(("car", 0.9), red=1.0)]
+    rated = shipped.log_likelihoods(
+        vectors_of(shipped, evidence), ["a dog", "a red car", "dog?", "an unheard thing"]
+    )
+    assert rated.shape == (2, 4)
+    assert rated[0, 0] > rated[1, 0]
+    assert rated[1, 1] > rated[0, 1]
+    assert np.isnan(rated[:, 2:]).all()
+
+
+def test_all_that_can_be_said_is_borne_out(shipped: GroundedDecoder) -> None:
+    evidence = replace(
+        seen(("car", 0.9)),
+        beside=(Thing("dog", 0.9, 0.5), Thing("cat", 0.1, 0.5)),
+        around=(Thing("road", 0.9, 0.5, relation="on"), Thing("boat", 0.2, 0.5, relation="near")),
+    )
+    found = shipped.descriptions(evidence, {"red": 0.9, "blue": 0.6, "green": 0.2, "spotted": 1.0})
+    texts = [item.text for item in found]
+    assert texts[0] == "a car"
+    assert {"a red car", "a red and blue car", "a red car on a road"} <= {*texts}
+    assert not any(word in text for text in texts for word in ("green", "cat", "boat", "spotted"))
+    [item] = [item for item in found if item.text == "a red car on a road"]
+    assert item.adjectives == ("red",)
+    assert item.things == (("on", "road"),)
+    people = replace(seen(("person", 0.9)), beside=(), around=())
+    assert [item.text for item in shipped.descriptions(people, {"red": 0.9})] == [
+        "a person",
+        "a person in red",
+    ]

@@ -234,3 +234,24 @@ def test_tokens_beyond_the_tokenizer_are_never_written(tmp_path: Path) -> None:
 
 def test_no_regions_give_no_captions(decoder: ViECapDecoder) -> None:
     assert decoder.decode(vectors(0), evidence=[]) == []
+
+
+def test_texts_are_rated_as_they_were_generated(decoder: ViECapDecoder) -> None:
+    some, evidence = vectors(2), [seen("dog"), seen("cat", "park")]
+    said = decoder.decode(some, beams=2, alternatives=1, evidence=evidence)
+    texts = [caption.text for caption in said]
+    rated = decoder.log_likelihoods(some, texts, evidence=evidence)
+    assert rated.shape == (2, 2)
+    assert np.isfinite(rated).all()
+    alone = decoder.log_likelihoods(some[1:], texts, evidence=evidence[1:])
+    np.testing.assert_allclose(alone[0], rated[1], rtol=1e-4)
+
+
+def test_specificity_holds_against_a_prompt_of_nothing(decoder: ViECapDecoder) -> None:
+    some, evidence = vectors(3), [seen("dog"), seen("cat", "park"), seen()]
+    plain = decoder.decode(some, beams=2, evidence=evidence)
+    assert decoder.decode(some, beams=2, evidence=evidence, specificity=0) == plain
+    changed = decoder.decode(some, beams=2, evidence=evidence, specificity=2)
+    assert [c.text for c in changed] != [c.text for c in plain]
+    alone = decoder.decode(some[1:2], beams=2, evidence=evidence[1:2], specificity=2)
+    assert alone[0].text == changed[1].text

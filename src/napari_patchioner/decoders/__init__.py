@@ -11,7 +11,7 @@ import lazy_loader
 
 from napari_patchioner.parts import PartKind
 
-from .caption import Caption, Decoder, Evidence, Thing
+from .caption import Caption, Decoder, Evidence, TextRater, Thing
 from .options import CaptionOptions, Length, Pooling
 from .quote import QuoteDecoder
 
@@ -52,6 +52,7 @@ __all__ = [
     "PrefixGPTConfig",
     "QuoteDecoder",
     "SearchOptions",
+    "TextRater",
     "Thing",
     "ViECapDecoder",
     "caption_loss",

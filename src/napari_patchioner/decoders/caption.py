@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -131,4 +131,21 @@ class Decoder(Protocol):
             What was recognised in each region, for decoders that read it.
         **changes
             Single options by name, which replace those of ``options``.
+        """
+
+
+@runtime_checkable
+class TextRater(Protocol):
+    """A decoder that says how likely it finds texts that are given."""
+
+    def log_likelihoods(
+        self,
+        vectors: npt.NDArray[np.float32],
+        texts: Sequence[str],
+        *,
+        evidence: Sequence[Evidence] | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return log p(text | vector), shape (n, texts), the end of the text included.
+
+        Not a number for a text that the decoder cannot spell.
         """

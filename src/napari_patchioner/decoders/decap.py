@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from napari_patchioner.errors import ModelError
@@ -15,7 +17,7 @@ from .caption import Caption, Evidence
 from .gpt import PrefixGPT
 from .gpt_decoder import GptDecoder, published_gpt, tidy_sentence
 from .options import CaptionOptions
-from .search import SearchOptions, caption_rows
+from .search import SearchOptions, caption_rows, rate
 
 # CLIP's word pieces leave "a dog , a child 's toy".
 _LOOSE = re.compile(r" (?=[,.;:!?)]|'(?:s|t|re|ve|m|ll|d)\b)|(?<=\() ")
@@ -85,7 +87,23 @@ class DeCapDecoder(GptDecoder):
     ) -> list[Caption]:
         max_tokens = self.default_tokens if options.max_tokens is None else options.max_tokens
         max_tokens = min(max_tokens, self.model.longest)
-        return caption_rows(self.model, vectors, self._token_text, options, max_tokens)
+        # A vector of zeros is what a region that shows nothing would be.
+        text = replace(self._token_text, empty=torch.zeros_like(vectors[:1]))
+        return caption_rows(self.model, vectors, text, options, max_tokens)
+
+    def _rated(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, sentences: list[list[int]]
+    ) -> Tensor:
+        longest = self.model.longest
+        return rate(self.model, vectors, [tokens[:longest] for tokens in sentences])
+
+    def _spelt(self, text: str) -> list[int]:
+        plain = text.strip(" .")
+        if not plain:
+            return []
+        if isinstance(self.tokenizer, Gpt2Tokenizer):
+            return [*self.tokenizer.encode(f" {plain}"), self._end]
+        return [self.tokenizer.start, *self.tokenizer.encode(plain), self._end]
 
     def _ends(self) -> tuple[int, ...]:
         return (self._end,)

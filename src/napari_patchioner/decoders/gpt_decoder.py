@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -23,7 +24,7 @@ from .bpe import ClipTokenizer, Gpt2Tokenizer
 from .caption import Caption, Evidence
 from .gpt import Cache, MapperConfig, PrefixGPT, PrefixGPTConfig
 from .options import CaptionOptions
-from .search import SearchOptions, Spelling, TokenText, caption_rows
+from .search import SearchOptions, Spelling, TokenText, caption_rows, rate
 
 Names: TypeAlias = tuple[tuple[str, str], ...]
 """Published names and ours; ``{n}`` stands for a number, ``{kind}`` for weight or bias."""
@@ -275,6 +276,41 @@ class GptDecoder(ABC):
         batches = in_parts(self, len(vectors), size, work, _GENERATE)
         return [caption for batch in batches for caption in batch]
 
+    def log_likelihoods(
+        self,
+        vectors: npt.NDArray[np.float32],
+        texts: Sequence[str],
+        *,
+        evidence: Sequence[Evidence] | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return log p(text | vector), shape (n, texts); see :class:`TextRater`."""
+        sentences = [self._spelt(text) for text in texts]
+        fitting = [row for row, tokens in enumerate(sentences) if tokens]
+        result = np.full((len(vectors), len(texts)), np.nan)
+        if not fitting:
+            return result
+        size = max(1, self.sentences_at_once // len(fitting))
+
+        def work(rows: slice) -> npt.NDArray[np.float64]:
+            weight = self.model.tokens.weight
+            inputs = self.placement.put(torch.as_tensor(vectors[rows]))
+            inputs = inputs.to(weight.device, weight.dtype)
+            asked = [sentences[row] for row in fitting]
+            return self._rated(inputs, evidence and evidence[rows], asked).double().cpu().numpy()
+
+        result[:, fitting] = np.concatenate(in_parts(self, len(vectors), size, work, _GENERATE))
+        return result
+
+    @abstractmethod
+    def _rated(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, sentences: list[list[int]]
+    ) -> Tensor:
+        """Log-probabilities of sentences after a few rows."""
+
+    @abstractmethod
+    def _spelt(self, text: str) -> list[int]:
+        """Tokens of a text as captions have them, its end included; none where it is empty."""
+
     @abstractmethod
     def _decode(
         self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions
@@ -348,7 +384,12 @@ class PromptDecoder(GptDecoder):
     def _decode(
         self, vectors: Tensor, evidence: Sequence[Evidence] | None, options: CaptionOptions
     ) -> list[Caption]:
-        prompted = Prompted(self.model, self._prompts(vectors, evidence))
+        prompts, text = self._prompts(vectors, evidence), self._token_text
+        if options.specificity:
+            # What it would say of nothing: a vector of zeros, and no name.
+            prompts += self._prompts(torch.zeros_like(vectors[:1]), evidence and [Evidence()])
+            text = replace(text, empty=torch.tensor([len(vectors)], device=vectors.device))
+        prompted = Prompted(self.model, prompts)
         room = self.model.config.positions - prompted.longest + 1
         if room < 1:
             raise ModelError(
@@ -357,7 +398,20 @@ class PromptDecoder(GptDecoder):
             )
         rows = torch.arange(len(vectors), device=vectors.device)
         max_tokens = min(options.max_tokens or self.default_tokens, room)
-        return caption_rows(prompted, rows, self._token_text, options, max_tokens)
+        return caption_rows(prompted, rows, text, options, max_tokens)
+
+    def _rated(
+        self, vectors: Tensor, evidence: Sequence[Evidence] | None, sentences: list[list[int]]
+    ) -> Tensor:
+        with torch.inference_mode():
+            prompted = Prompted(self.model, self._prompts(vectors, evidence))
+        room = max(self.model.config.positions - prompted.longest + 1, 1)
+        rows = torch.arange(len(vectors), device=vectors.device)
+        return rate(prompted, rows, [tokens[:room] for tokens in sentences])
+
+    def _spelt(self, text: str) -> list[int]:
+        plain = text.strip(" .")
+        return [*self.tokenizer.encode(plain), self._ends()[0]] if plain else []
 
     @torch.inference_mode()
     def perplexity(self, texts: Sequence[str]) -> list[float]:

@@ -18,6 +18,8 @@ Pooling: TypeAlias = Literal["mean", "gaussian", "attention", "cls"]
 LENGTHS = ("label", "phrase", "sentence")
 # Longest phrase that a caption can be asked to include.
 MAX_WORDS = 8
+MOST_SPECIFIC = 5.0
+"""The largest specificity of captions."""
 _SHORT_NAMES = {"must": "must_include", "never": "must_exclude"}
 # Pixels are square whose sides differ by no more than this share.
 SQUARE = 0.05
@@ -71,6 +73,10 @@ class CaptionOptions:
         satisfied by them.
     no_close_up : bool
         Whether small regions are not looked at once more, by models that else do so.
+    specificity : float
+        How much what a region alone would say counts more than what is said of anything, 0 to 5:
+        ``(1 + g) log p(word | region) - g log p(word | nothing)``. 0 is off; above 2 captions are
+        seldom good.
     pixel_size : str, optional
         Side of a pixel of the image and its unit, such as ``"0.65 µm"``: what is measured in
         pictures that are no photographs is said in it.
@@ -97,6 +103,7 @@ class CaptionOptions:
     no_close_up: bool = False
     pixel_size: str | None = None
     prompt: str | None = None
+    specificity: float = 0.0
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length not in LENGTHS:
@@ -108,6 +115,11 @@ class CaptionOptions:
             raise ModelError(
                 f"Repetition counts tokens that may not come twice, from 1 on, "
                 f"not {self.repetition}."
+            )
+        if not 0 <= self.specificity <= MOST_SPECIFIC:
+            raise ModelError(
+                f"Specificity goes from 0, which is off, to {MOST_SPECIFIC:g}, not "
+                f"{self.specificity}."
             )
         if self.pixel_size is not None:
             as_length(self.pixel_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .apart import DistinctCaption, alike, distinct_captions
 from .compare import (
     Comparison,
     ConceptRow,
@@ -27,6 +28,7 @@ __all__ = [
     "Change",
     "Comparison",
     "ConceptRow",
+    "DistinctCaption",
     "GroundedWord",
     "NounPhrase",
     "PhraseScorer",
@@ -36,8 +38,10 @@ __all__ = [
     "SliceComparison",
     "Stretch",
     "WordGrounder",
+    "alike",
     "compare_regions",
     "compare_slices",
+    "distinct_captions",
     "grow_outline",
     "grow_region",
     "propose_outlines",

@@ -3,10 +3,12 @@
 from .decoder import GroundedDecoder
 from .grammar import GroundedGrammar
 from .relations import Grounds, Relations, Selection
+from .scenes import Description
 from .vocabulary import Concept, Words, load_concepts
 
 __all__ = [
     "Concept",
+    "Description",
     "GroundedDecoder",
     "GroundedGrammar",
     "Grounds",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +28,7 @@ from napari_patchioner.errors import ModelError
 from . import texts, vocabulary
 from .grammar import GroundedGrammar
 from .relations import Grounds, Relations, Selection
-from .scenes import SURE, Scenes
+from .scenes import SURE, Description, Scenes
 from .vocabulary import ADJECTIVES, QUANTITIES
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -75,7 +77,10 @@ class GroundedDecoder:
         bias = torch.zeros(len(self.words))
         bias[measured] = MEASURED_BIAS
         spelling, ends = search.Spelling(self.words.pieces()), (self.words.id(vocabulary.END),)
-        self._plain = search.TokenText(spelling, ends, self.words.encode, self.words.text)
+        empty = torch.zeros(1, model.config.prefix_dim)
+        self._plain = search.TokenText(
+            spelling, ends, self.words.encode, self.words.text, empty=empty
+        )
         self._grounded = replace(self._plain, bias=bias, goal_length_penalty=1.0)
         dim = self.embeddings.shape[1] + len(vocabulary.ATTRIBUTES)
         if len(self.words) != model.vocab_size or dim != model.config.prefix_dim:
@@ -140,7 +145,9 @@ class GroundedDecoder:
             inputs = torch.from_numpy(vectors)
             return search.caption_rows(self.model, inputs, self._plain, options, max_tokens)
         required = [self.words.encode(phrase) for phrase in options.must_include]
-        permitted = [_permitted(item, options) for item in evidence]
+        permitted = [
+            self._specific(_permitted(item, options), options.specificity) for item in evidence
+        ]
         attempts = [self._attempts(item, options, required) for item in permitted]
         hypotheses: list[list[search.Hypothesis]] = [[] for _ in permitted]
         for turn in range(max(map(len, attempts), default=0)):
@@ -170,6 +177,72 @@ class GroundedDecoder:
             replace(caption or nothing, concepts=item.concepts[:3])
             for item, caption in zip(evidence, captions, strict=True)
         ]
+
+    def log_likelihoods(
+        self,
+        vectors: Floats,
+        texts: Sequence[str],
+        *,
+        evidence: Sequence[Evidence] | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return log p(text | vector), shape (n, texts); see :class:`TextRater`.
+
+        A description of what is measured, or a hedge, is no text of its language model.
+        """
+        result = np.full((len(vectors), len(texts)), np.nan)
+        sentences: dict[int, list[int]] = {}
+        for row, text in enumerate(texts):
+            with suppress(ModelError):
+                tokens = [*self.words.encode(text), self.words.id(vocabulary.END)]
+                if 1 < len(tokens) <= self.model.longest:
+                    sentences[row] = tokens
+        if sentences and len(vectors):
+            inputs = torch.from_numpy(np.asarray(vectors, np.float32))
+            sums = search.rate(self.model, inputs, list(sentences.values()))
+            result[:, list(sentences)] = sums.double().numpy()
+        return result
+
+    def descriptions(
+        self, evidence: Evidence, strengths: Mapping[str, float], name: str = ""
+    ) -> list[Description]:
+        """Return what else can be said of a region, see :meth:`Scenes.descriptions`."""
+        return self.scenes.descriptions(evidence, strengths, name)
+
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """How usual each name is, as a logarithm: with how many others people mention it.
+
+        The language model itself takes names from its vector, and has none of its own.
+        """
+        relations = self.selection.relations
+        counts = Counter(name for pair in relations.together for name in pair)
+        return {name: math.log(counts[name] + 1) for name in self._concepts}
+
+    def _specific(self, evidence: Evidence, specificity: float) -> Evidence:
+        """Return evidence that begins with the name that says most of the region alone.
+
+        A name counts by how likely it is and how seldom it is said of anything; it has to be
+        about as likely as the first, and right rather than wrong.
+        """
+        if not specificity or evidence.verdict != "sure" or evidence.parts:
+            return evidence
+        (first, best), *_ = evidence.concepts
+        ranks = {
+            (name, weight): (1 + specificity) * math.log(weight) - specificity * self._usual[name]
+            for name, weight in evidence.concepts
+            if name in self._usual
+            and weight > 0
+            and (name == first or evidence.score * min(weight / best, 1.0) >= STILL_SURE)
+        }
+        if (
+            first not in self._usual
+            or (chosen := max(ranks, key=lambda item: ranks[item]))[0] == first
+        ):
+            return evidence
+        others = [concept for concept in evidence.concepts if concept != chosen]
+        score = evidence.score * min(chosen[1] / best, 1.0)
+        beside = evidence.beside and tuple(t for t in evidence.beside if t.name != chosen[0])
+        return replace(evidence, concepts=(chosen, *others), score=score, beside=beside)
 
     def _attempts(
         self, evidence: Evidence, options: CaptionOptions, required: list[list[int]]
@@ -222,7 +295,7 @@ class GroundedDecoder:
                     few[row] = phrases
         many = [row for row in range(len(grounds)) if row not in few]
         if few:
-            self._rate(vectors, few, results)
+            self._rate(vectors, few, options.specificity, results)
         if many:
             chosen = [grounds[row] for row in many]
             searched = self._beam_search(vectors[many], chosen, options, max_tokens)
@@ -238,6 +311,7 @@ class GroundedDecoder:
         self,
         vectors: Floats,
         phrases: Mapping[int, Sequence[tuple[int, ...]]],
+        specificity: float,
         results: list[list[search.Hypothesis]],
     ) -> None:
         """Put the phrases of every row into its results, the likeliest first."""
@@ -251,15 +325,23 @@ class GroundedDecoder:
         for first in range(0, len(sentences), _RATED):
             part, tokens = sentences[first : first + _RATED], padded[first : first + _RATED]
             inputs = torch.from_numpy(vectors[[row for row, _ in part]])
-            logits = self.model(inputs, tokens[:, :-1])
-            gained = logits.log_softmax(-1).gather(2, tokens[:, :, None])[..., 0]
-            preferred = gained + bias[tokens]
-            for (row, phrase), chances, biased in zip(part, gained, preferred, strict=True):
+            chances = self.model(inputs, tokens[:, :-1]).log_softmax(-1)
+            gained = chances.gather(2, tokens[:, :, None])[..., 0]
+            preferred = gained
+            if specificity:
+                assert self._plain.empty is not None
+                nothing = self._plain.empty.expand(len(part), -1)
+                without = self.model(nothing, tokens[:, :-1]).log_softmax(-1)
+                both = torch.stack([chances, without], dim=2)
+                compared = search.guided(both, specificity)
+                preferred = compared.gather(2, tokens[:, :, None])[..., 0]
+            preferred = preferred + bias[tokens]
+            for (row, phrase), own, biased in zip(part, gained, preferred, strict=True):
                 size = len(phrase)
                 results[row].append(
                     search.Hypothesis(
                         tokens=phrase,
-                        log_probabilities=tuple(chances[:size].tolist()),
+                        log_probabilities=tuple(own[:size].tolist()),
                         score=float(biased[:size].mean()),
                         ended=True,
                     )
@@ -302,7 +384,7 @@ class GroundedDecoder:
             names = tuple((self.words.concepts[concept].name, 0.0) for concept in concepts)
             known = evidence.concepts or tuple(dict(names).items())
             basis = replace(evidence, concepts=known, verdict="sure", text=None)
-        caption = self._compose(basis, vector, hypotheses, max_tokens)
+        caption = self._compose(basis, vector, hypotheses, max_tokens, options.specificity)
         phrases = [caption.text, *caption.alternatives]
         measured = basis.verdict == "appearance" and basis.text is not None
         if measured and options.excludes(caption.text):
@@ -342,6 +424,7 @@ class GroundedDecoder:
         vector: Floats,
         hypotheses: Sequence[search.Hypothesis],
         longest: int,
+        specificity: float,
     ) -> Caption:
         """Rank the phrases generated and the candidates; all others become alternatives."""
         concepts = evidence.concepts[:3]
@@ -358,7 +441,7 @@ class GroundedDecoder:
             return self._described(evidence, others, longest)
         else:
             weights = {self.selection.index.get(name, -1): p for name, p in evidence.concepts}
-            ranked = sorted(hypotheses, key=lambda h: -self._merit(h, vector, weights))
+            ranked = sorted(hypotheses, key=lambda h: -self._merit(h, vector, weights, specificity))
             distinct = {frozenset(self._concepts_of(h.tokens)): h for h in reversed(ranked)}
             ranked = [h for h in ranked if h in distinct.values()]
             caption = search.caption_of(ranked, self.words.text, alternatives=len(ranked))
@@ -367,7 +450,11 @@ class GroundedDecoder:
         return replace(caption, score=evidence.score, alternatives=tuple(alternatives))
 
     def _merit(
-        self, hypothesis: search.Hypothesis, vector: Floats, weights: dict[int, float]
+        self,
+        hypothesis: search.Hypothesis,
+        vector: Floats,
+        weights: dict[int, float],
+        specificity: float,
     ) -> float:
         """Likelihood of a phrase, and how near what it names is to the region's vector."""
         names = self._concepts_of(hypothesis.tokens)
@@ -375,6 +462,8 @@ class GroundedDecoder:
         region = vector[: len(bag)]
         size = float(np.linalg.norm(bag) * np.linalg.norm(region))
         mean = sum(hypothesis.log_probabilities) / len(hypothesis.tokens)
+        if specificity:
+            mean = hypothesis.score
         details = sum(token in self._details for token in hypothesis.tokens)
         close = float(bag @ region) / size if size else 0.0
         return mean + DETAIL * details + COMPANY * len(names) + CLOSENESS * close

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from itertools import combinations
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,14 @@ from napari_patchioner.decoders.caption import Evidence, Thing
 
 from .relations import Relations
 from .vocabulary import (
+    COLOURS,
+    LIGHT,
     PLACES,
     SURROUNDINGS,
     UNIQUE,
     Concept,
     Words,
+    fits,
     fitting_adjectives,
     is_plural,
     with_article,
@@ -74,6 +78,30 @@ _ALONE = (("person",), ("scene", "stuff"))
 _GROUND = frozenset(("grass", "hay"))
 
 Place: TypeAlias = tuple[float, float, float, float]
+
+
+# What is said of a region so that it is told apart from others: from these strengths on of a colour
+# or a pattern, and this probability of what is beside it.
+COLOURED, COMPANION = 0.5, 0.7
+_SAID = (*COLOURS, *LIGHT, "striped", "spotted")
+
+
+class Description(NamedTuple):
+    """A phrase about a region, and what it says of it beside its name.
+
+    Attributes
+    ----------
+    text : str
+        The phrase.
+    adjectives : tuple of str
+        What it says that is measured; "plural" of several.
+    things : tuple of (str, str)
+        What it says is there too: ``relation`` ("beside", "on", "in front of" or "near") and name.
+    """
+
+    text: str
+    adjectives: tuple[str, ...] = ()
+    things: tuple[tuple[str, str], ...] = ()
 
 
 class Scenes:
@@ -203,6 +231,60 @@ class Scenes:
             if most:
                 phrases.append(phrase)
         return phrases
+
+    def descriptions(
+        self, evidence: Evidence, strengths: Mapping[str, float], name: str = ""
+    ) -> list[Description]:
+        """Everything that can be said of a region with a colour or two and one other thing.
+
+        All of it is borne out: adjectives by ``strengths``, 0 to 1, things by the evidence. The
+        plainest comes first. ``name`` is what the region is called, by default its first concept.
+        Empty where nothing is named.
+        """
+        name = name or (evidence.concepts[0][0] if evidence.concepts else "")
+        if name not in self._concepts:
+            return []
+        concept, head = self._concepts[name], Thing(name, evidence.score, 1.0)
+        several = is_plural(evidence.attributes, concept)
+        company = self._company(head, evidence)
+        phrases: dict[str, Description] = {}
+        for adjectives in _looks(concept, strengths):
+            text = self._looking(concept, adjectives, several=several)
+            claimed = ("plural", *adjectives) if several else adjectives
+            phrases.setdefault(text, Description(text, claimed))
+            for relation, word, thing in company:
+                noun = self._noun(thing, None if word in ("near", "and", "with") else word)
+                whole = f"{text} {word} {noun}"
+                phrases.setdefault(whole, Description(whole, claimed, ((relation, thing.name),)))
+        return list(phrases.values())
+
+    def _company(self, head: Thing, evidence: Evidence) -> list[tuple[str, str, Thing]]:
+        """Everything a thing is said to be by or with: how it lies, in which word, and what."""
+        company: list[tuple[str, str, Thing]] = []
+        for thing in evidence.around:
+            known = thing.name in self._concepts and thing.probability >= AROUND[thing.relation]
+            word = self._around_word(head, thing) if known and self._beside(thing, head) else ""
+            if word:
+                company.append((thing.relation, word, thing))
+        for thing in evidence.beside or ():
+            known = thing.name in self._concepts and thing.probability >= COMPANION
+            if known and self._beside(thing, head):
+                company.append(("beside", self._join(head, thing), thing))
+        return company
+
+    @staticmethod
+    def _looking(concept: Concept, adjectives: Sequence[str], *, several: bool) -> str:
+        """Return a name with its number and adjectives; persons are dressed in a colour."""
+        looks, dressed = " and ".join(adjectives), concept.kind == "person"
+        noun = concept.plural if several else concept.name
+        text = noun if dressed else f"{looks} {noun}".strip()
+        if several:
+            text = f"{'a group of' if dressed else 'several'} {text}"
+        elif concept.name in UNIQUE:
+            text = f"the {text}"
+        else:
+            text = with_article(text, mass=concept.mass)
+        return f"{text} in {looks}" if dressed and looks else text
 
     def _surroundings(self, head: Thing, around: Sequence[Thing]) -> tuple[Thing, str] | None:
         """By what a thing is, and how: on something rather than in front of or near it."""
@@ -361,6 +443,19 @@ class Scenes:
         if concept.name in UNIQUE or usual == "the":
             return f"the {concept.name}"
         return with_article(concept.name, mass=concept.mass)
+
+
+def _looks(concept: Concept, strengths: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """Return the adjectives that suit a thing and are strong: none, one, or two colours."""
+    dressed = concept.kind == "person"
+    words = [
+        word
+        for word in _SAID
+        if strengths.get(word, 0.0) >= COLOURED
+        and (fits(word, concept) or (dressed and word in COLOURS))
+    ]
+    colours = [] if dressed else [word for word in words if word in COLOURS]
+    return [(), *((word,) for word in words), *combinations(colours, 2)]
 
 
 def _is_sure(thing: Thing) -> bool:

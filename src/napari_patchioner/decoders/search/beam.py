@@ -79,6 +79,9 @@ class SearchOptions:
     strict: bool = False  # give up sentences after which nothing may follow, do not end them
     # The most that biases can still add to a sentence, so that the search does not stop short.
     gain: float = 0.0
+    # Sentences are compared by ``(1 + g) log p(token | prefix) - g log p(token | no prefix)``,
+    # normalised, where `generate` is told what no prefix is; 0 is the model as it is.
+    guidance: float = 0.0
 
 
 @torch.inference_mode()
@@ -91,6 +94,7 @@ def generate(
     bias: Tensor | None = None,
     constrain: Constraint | None = None,
     goals: Goals | None = None,
+    empty: Tensor | None = None,
     **changes: Any,
 ) -> list[list[Hypothesis]]:
     """Generate a sentence for every row of ``prefix``, all rows together.
@@ -115,6 +119,9 @@ def generate(
         beams are shared among sentences that have come equally far (grid beam search, Hokamp and
         Liu 2017, with the beams dealt out as by Post and Vilar 2018). It does not keep sentences
         from ending early; ``constrain`` does.
+    empty : Tensor, shape (1, ...), optional
+        The prefix that says nothing, for ``guidance`` (Sanchez et al. 2023; of captions, Kornblith
+        et al. 2023): it goes through the model in the same batch.
     **changes
         Single options by name, which replace those of ``options``.
 
@@ -127,11 +134,101 @@ def generate(
     ends = (end,) if isinstance(end, int) else tuple(end)
     search = _Search(options, ends, bias, constrain, goals)
     size = max(1, _MAX_LOGITS // (options.beams * model.vocab_size))
+    if options.guidance and empty is not None:
+        guided = Guided(model, empty)
+        return _in_parts(search, guided, prefix, max(1, size // 2))
+    return _in_parts(search, model, prefix, size)
+
+
+def _in_parts(
+    search: _Search, model: LanguageModel[Any], prefix: Tensor, size: int
+) -> list[list[Hypothesis]]:
+    """Search for a few rows at a time."""
     hypotheses: list[list[Hypothesis]] = []
     for start in range(0, len(prefix), size):
         rows = torch.arange(start, min(start + size, len(prefix)), device=prefix.device)
         hypotheses.extend(search.run(model, prefix[rows], rows))
     return hypotheses
+
+
+class Guided:
+    """A language model that says beside every logit what it would be without the prefix.
+
+    Its logits have the shape (n, 2, vocab): with the prefix, and with the ``empty`` one.
+    """
+
+    def __init__(self, model: LanguageModel[Any], empty: Tensor) -> None:
+        self.model, self.empty = model, empty
+        self.vocab_size = model.vocab_size
+
+    def start(self, prefix: Tensor) -> tuple[Tensor, tuple[Any, int]]:
+        """Logits of the first token, and a cache of both kinds of rows."""
+        nothing = self.empty.expand(len(prefix), *self.empty.shape[1:])
+        logits, cache = self.model.start(torch.cat([prefix, nothing]))
+        return _side_by_side(logits), (cache, len(prefix))
+
+    def step(self, tokens: Tensor, cache: tuple[Any, int]) -> tuple[Tensor, tuple[Any, int]]:
+        """Logits after one more token per row."""
+        logits, inner = self.model.step(torch.cat([tokens, tokens]), cache[0])
+        return _side_by_side(logits), (inner, len(tokens))
+
+    def reorder(self, cache: tuple[Any, int], rows: Tensor) -> tuple[Any, int]:
+        """Take the given rows of the cache with their twins."""
+        inner, count = cache
+        return self.model.reorder(inner, torch.cat([rows, rows + count])), len(rows)
+
+
+def _side_by_side(logits: Tensor) -> Tensor:
+    """Logits of rows and their twins, (2 n, vocab), as (n, 2, vocab)."""
+    return torch.stack(logits.chunk(2), dim=1)
+
+
+def guided(log_probabilities: Tensor, guidance: float) -> Tensor:
+    """Log-probabilities by which tokens are compared, of those with and without the prefix.
+
+    ``log_probabilities`` are of shape (..., 2, vocab), the result (..., vocab).
+    """
+    own, without = log_probabilities.unbind(-2)
+    return torch.log_softmax((1 + guidance) * own - guidance * without, dim=-1)
+
+
+@torch.inference_mode()
+def rate(model: LanguageModel[Cache], prefix: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
+    """Sum of the log-probabilities of given sentences after each row of ``prefix``.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        As `generate` has it.
+    prefix : Tensor, shape (n, ...)
+        What the sentences would be generated from.
+    sentences : sequence of sequence of int
+        Tokens of each, the end token included; none is empty.
+
+    Returns
+    -------
+    Tensor, shape (n, sentences)
+    """
+    count, longest = len(sentences), max(map(len, sentences), default=0)
+    lengths = torch.tensor([len(sentence) for sentence in sentences], device=prefix.device)
+    tokens = torch.zeros((count, longest), dtype=torch.long, device=prefix.device)
+    for row, sentence in enumerate(sentences):
+        tokens[row, : len(sentence)] = torch.tensor(sentence, device=prefix.device)
+    sums = torch.zeros((len(prefix), count), device=prefix.device)
+    size = max(1, _MAX_LOGITS // (max(count, 1) * model.vocab_size))
+    for first in range(0, len(prefix) if count else 0, size):
+        rows = torch.arange(first, min(first + size, len(prefix)), device=prefix.device)
+        logits, cache = model.start(prefix[rows])
+        spread = torch.arange(len(rows), device=rows.device).repeat_interleave(count)
+        logits, cache = logits[spread], model.reorder(cache, spread)
+        for place in range(longest):
+            column = tokens[:, place].repeat(len(rows))
+            chances = torch.log_softmax(logits.float(), dim=-1).gather(1, column[:, None])
+            reads = (place < lengths).repeat(len(rows))
+            sums[rows] += torch.where(reads, chances[:, 0], 0.0).reshape(len(rows), count)
+            if place + 1 < longest:
+                logits, cache = model.step(column, cache)
+    return sums
 
 
 def caption_of(
@@ -220,7 +317,11 @@ class _Search:
     def _extend(self, beams: _Beams, logits: Tensor, rows: Tensor) -> tuple[_Beams, Tensor]:
         """Find the best one-token continuations of each row, and the flat beam each continues."""
         log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-        gains = self._biased(log_probabilities, rows, beams.tokens)
+        compared = log_probabilities
+        if log_probabilities.dim() == 3:
+            compared = guided(log_probabilities, self.options.guidance)
+            log_probabilities = log_probabilities[:, 0]
+        gains = self._biased(compared, rows, beams.tokens)
         # Each beam ends at most once per end token, so enough remain to go on with.
         wanted = (1 + len(self.ends)) * self.options.beams
         best, tokens = gains.topk(min(wanted, gains.shape[1]))

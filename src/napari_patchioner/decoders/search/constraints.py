@@ -54,6 +54,7 @@ class TokenText:
     search: SearchOptions = field(default_factory=SearchOptions)
     goal_length_penalty: float = 0.7
     bias: Tensor | None = None
+    empty: Tensor | None = None
 
 
 def caption_rows(
@@ -71,8 +72,14 @@ def caption_rows(
     wanted = options.alternatives
     if not options.constrained:
         keep = min(options.beams, 1 + wanted)
-        search = replace(text.search, max_tokens=max_tokens, beams=options.beams, keep=keep)
-        plain = generate(model, prefix, search, end=text.ends, bias=text.bias)
+        search = replace(
+            text.search,
+            max_tokens=max_tokens,
+            beams=options.beams,
+            keep=keep,
+            guidance=options.specificity,
+        )
+        plain = generate(model, prefix, search, end=text.ends, bias=text.bias, empty=text.empty)
         return [caption_of(row, text.text_of, alternatives=wanted) for row in plain]
     nothing = Caption("", 0.0, problem="Nothing can be written without these words.")
     captions = [nothing] * len(prefix)
@@ -142,9 +149,17 @@ def constrained_search(
         endings="aside" if goals else text.search.endings,
         strict=True,
         gain=bias.gain,
+        guidance=options.specificity,
     )
     return generate(
-        model, prefix, search, end=text.ends, bias=text.bias, constrain=bias, goals=goals
+        model,
+        prefix,
+        search,
+        end=text.ends,
+        bias=text.bias,
+        constrain=bias,
+        goals=goals,
+        empty=text.empty,
     )
 
 

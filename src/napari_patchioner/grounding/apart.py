@@ -1,0 +1,392 @@
+"""Captions that tell regions of an image apart: each fits its own and not the others."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.backbones import TextTower
+from napari_patchioner.bridges import BridgeOutput, PhraseReader, unit_rows
+from napari_patchioner.decoders import (
+    Caption,
+    CaptionOptions,
+    Evidence,
+    GroundedDecoder,
+    TextRater,
+)
+from napari_patchioner.decoders.grounded import Description
+from napari_patchioner.decoders.grounded.texts import with_length
+from napari_patchioner.decoders.grounded.vocabulary import COLOURS, LIGHT
+from napari_patchioner.errors import counted
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
+from napari_patchioner.progress import Progress, no_progress, part
+
+from .phrase import read_phrase
+from .places import is_end, place_words, placed
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.regions import Region
+
+Scores: TypeAlias = npt.NDArray[np.float64]
+Way: TypeAlias = Literal["", "as it was", "looks", "place"]
+
+# A caption tells its region apart that fits it so many times better than any other.
+CLEARLY = 1.5
+# Beside how surely it leads back, how well it fits counts so much; and that it stays as it was.
+_FIT, _KEPT, _DETAIL = 0.25, 0.1, 0.05
+# What is left of the fit without what a caption says of colour, and of what is there too.
+_OTHERWISE, _ABSENT, _UNNAMED = 0.05, 0.03, 0.02
+# How much any colour of a region counts beside the one measured in its middle.
+_ANY_COLOUR = 0.8
+# Cosines differ by some hundredths.
+_TEMPERATURE = 0.04
+# Wordings asked of a decoder that has them.
+_BEAMS, _WORDINGS = 8, 9
+_WORDS = re.compile(r"[\w'-]+")
+_MEASURED = (*COLOURS, *LIGHT, "striped", "spotted")
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctCaption:
+    """A caption of one region among others.
+
+    Attributes
+    ----------
+    text : str
+        What it says.
+    score : float or None
+        How far to trust that it is right and leads back to its region, 0 to 1; None where nobody
+        knows.
+    way : {"", "as it was", "looks", "place"}
+        By what it is told apart: the caption did so before, by what the region shows, or by where
+        it is and how large; nothing where it is not told apart.
+    others : int
+        From how many other regions.
+    """
+
+    text: str
+    score: float | None
+    way: Way
+    others: int
+
+    @property
+    def by(self) -> str:
+        """How it came about, for provenance; empty where the text is as it was.
+
+        >>> DistinctCaption("the left cup", 0.8, "place", 3).by
+        'told apart from 3 others by place'
+        """
+        if self.way not in ("looks", "place"):
+            return ""
+        others = counted(self.others, "other")
+        return f"told apart from {others}{' by place' if self.way == 'place' else ''}"
+
+
+def alike(texts: Sequence[str]) -> list[list[int]]:
+    """Return which captions say the same, or name the same thing, in groups of two and more.
+
+    >>> alike(["a red cup", "a dog", "the cup on a table", "dog?"])
+    [[0, 2], [1, 3]]
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
+        plain = " ".join(_WORDS.findall(text.casefold()))
+        if plain:
+            groups[read_phrase(plain).thing or plain].append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def distinct_captions(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    captions: Sequence[Caption] | None = None,
+    options: CaptionOptions | None = None,
+    *,
+    place: bool = True,
+    progress: Progress | None = None,
+) -> list[DistinctCaption]:
+    """Find for every region a caption that fits it and not the others.
+
+    What the model can say of a region, in several wordings, is compared with what all regions show,
+    and the wording is taken that leads back to its own most surely (self-retrieval). The embedded
+    models say colours, numbers and what is beside, as far as they are sure of them; other models
+    what their decoders say, rated by text tower and likelihood. Regions that look alike are told
+    apart by where they are.
+
+    Parameters
+    ----------
+    captioner : Captioner
+        Any model; without a text tower or a decoder that rates texts, only places are said.
+    grid : FeatureGrid
+        The image, from ``captioner.encode``.
+    regions : sequence of Region
+        To be told apart from one another, such as a group of `alike` ones.
+    captions : sequence of Caption, optional
+        What they say now, one for each; those of the model by default.
+    options : CaptionOptions, optional
+        What is asked of captions.
+    place : bool
+        Whether places are said where looks do not tell.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
+
+    Returns
+    -------
+    list of DistinctCaption
+        One per region, in the same order.
+
+    Examples
+    --------
+    >>> from napari_patchioner import load_model  # doctest: +SKIP
+    >>> captioner = load_model("mini")  # doctest: +SKIP
+    >>> grid = captioner.encode(image)  # doctest: +SKIP
+    >>> [item.text for item in distinct_captions(captioner, grid, cups)]  # doctest: +SKIP
+    ['a red cup', 'the left white cup', 'the right white cup']
+    """
+    options, progress = options or CaptionOptions(), progress or no_progress
+    if captions is None:
+        captions = captioner.caption(grid, regions, options, progress=part(progress, 0.0, 0.6))
+    if len(regions) < 2:
+        return [DistinctCaption(c.text, _known(c.score), "as it was", 0) for c in captions]
+    progress(0.6, "telling regions apart")
+    # What is small was looked at when it was captioned.
+    quick = replace(options, no_close_up=True, union=False)
+    output = captioner.project(grid, regions, quick)
+    if _is_grounded(captioner, grid, output):
+        pools = _described(captioner, grid, regions, captions, output, options)
+    else:
+        pools = _compared(captioner, grid, regions, captions, output, quick)
+    progress(0.9, "telling regions apart")
+    shown = [region.for_image(*grid.transform.image_shape) for region in regions]
+    distinct = [
+        _chosen(row, caption, pool, shown, options, place=place)
+        for row, (caption, pool) in enumerate(zip(captions, pools, strict=True))
+    ]
+    progress(1.0, "done")
+    return distinct
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    """A text, how well it fits each region (as logarithms), and how many details it has."""
+
+    text: str
+    fits: Scores
+    details: int = 0
+    good: float = 0.0
+
+
+def _chosen(
+    row: int,
+    caption: Caption,
+    pool: Sequence[_Wording],
+    regions: Sequence[Region],
+    options: CaptionOptions,
+    *,
+    place: bool,
+) -> DistinctCaption:
+    """Take the wording that leads back to its region, and say where that is if none does."""
+    others, score = len(regions) - 1, _known(caption.score)
+    pool = [w for w in pool if w.text == caption.text or options.satisfied_by(w.text)]
+
+    def merit(wording: _Wording) -> float:
+        kept = _KEPT * (wording.text == caption.text)
+        lead = float(_lead(wording.fits)[row])
+        return lead + _FIT * wording.good + kept - _DETAIL * wording.details
+
+    best = max(pool, key=merit)
+    clear = _lead_over(best.fits, row) >= math.log(CLEARLY)
+    if not clear and place and (said := _with_place(row, caption, pool, best, regions, options)):
+        return DistinctCaption(said, score, "place", others)
+    if best.text == caption.text:
+        return DistinctCaption(best.text, score, "as it was" if clear else "", others)
+    usual = next((wording for wording in pool if wording.text == caption.text), best)
+    if clear or _lead(best.fits)[row] > _lead(usual.fits)[row]:
+        sure = score and score * math.exp(_lead(best.fits)[row])
+        return DistinctCaption(best.text, sure, "looks", others)
+    return DistinctCaption(caption.text, score, "", others)
+
+
+def _with_place(
+    row: int,
+    caption: Caption,
+    pool: Sequence[_Wording],
+    best: _Wording,
+    regions: Sequence[Region],
+    options: CaptionOptions,
+) -> str:
+    """Say where a region is: among all, or among those that its best wording fits; or nothing."""
+    everywhere = place_words(regions)[row]
+    near = best.fits >= best.fits[row] - math.log(CLEARLY)
+    rows = [other for other in range(len(regions)) if near[other] or other == row]
+    among = place_words([regions[other] for other in rows])[rows.index(row)]
+    # "Second from the left" is counted among all that are called so, and says nothing else.
+    plainest = min(pool, key=lambda wording: (wording.details, wording.text != caption.text))
+    for word, text in (
+        (everywhere if is_end(everywhere) else "", caption.text),
+        (among if is_end(among) else "", best.text),
+        (everywhere, plainest.text),
+    ):
+        said = placed(text, word) if word else ""
+        if said and options.satisfied_by(said):
+            return said
+    return ""
+
+
+def _lead_over(fits: Scores, row: int) -> float:
+    """How much better a wording fits a region than any other, as a logarithm."""
+    return float(fits[row] - np.delete(fits, row).max())
+
+
+def _lead(fits: Scores) -> Scores:
+    """Log-share of each region among all that a wording fits."""
+    top = fits.max()
+    return np.asarray(fits - top - math.log(float(np.exp(fits - top).sum())), float)
+
+
+def _known(score: float) -> float | None:
+    return None if math.isnan(score) else float(score)
+
+
+# the embedded models
+
+
+def _is_grounded(captioner: Captioner, grid: FeatureGrid, output: BridgeOutput) -> bool:
+    photograph = grid.measures.get("photograph", 1.0) >= PHOTOGRAPH
+    named = output.evidence is not None and isinstance(captioner.decoder, GroundedDecoder)
+    return photograph and named and isinstance(captioner.bridge, PhraseReader)
+
+
+def _described(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    captions: Sequence[Caption],
+    output: BridgeOutput,
+    options: CaptionOptions,
+) -> list[list[_Wording]]:
+    """Everything that can be said of each region, by what it claims of all of them."""
+    bridge, decoder, evidence = captioner.bridge, captioner.decoder, output.evidence
+    assert isinstance(bridge, PhraseReader)
+    assert isinstance(decoder, GroundedDecoder)
+    assert evidence is not None
+    vectors = captioner.embed(grid, regions)
+    measured = _ANY_COLOUR * bridge.adjective_strengths(vectors, _MEASURED)
+    strengths = [
+        {
+            word: max(float(item.attributes.get(word, 0.0)), float(share))
+            for word, share in zip(_MEASURED, shares, strict=True)
+        }
+        for item, shares in zip(evidence, measured, strict=True)
+    ]
+    names = [read_phrase(caption.text).thing for caption in captions]
+    known = sorted({name for name in names if name})
+    chances = bridge.phrase_probabilities(vectors, known) if known else np.zeros((0, 0))
+    pools = []
+    for row, caption in enumerate(captions):
+        claims = decoder.descriptions(evidence[row], strengths[row], names[row])
+        if caption.verdict != "sure" or not names[row]:
+            claims = []
+        said = [with_length(claim.text, options.length) for claim in claims]
+        if caption.text not in said:
+            said, claims = [caption.text, *said], [_claims_of(caption.text), *claims]
+        if names[row]:
+            column = np.nan_to_num(chances[:, known.index(names[row])])
+            own = [name == names[row] for name in names]
+            named = np.where(own, 1.0, np.clip(column, _UNNAMED, 1.0))
+        else:
+            named = np.ones(len(regions))
+        pool = []
+        for text, claim in zip(said, claims, strict=True):
+            fits = [
+                math.log(_borne_out(claim, item, looks))
+                for item, looks in zip(evidence, strengths, strict=True)
+            ]
+            details = len(claim.adjectives) + len(claim.things)
+            together = np.array(fits) + np.log(named)
+            pool.append(_Wording(text, together, details, fits[row]))
+        pools.append(pool)
+    return pools
+
+
+def _claims_of(text: str) -> Description:
+    """Read what a caption says of its region beside the name."""
+    phrase = read_phrase(text)
+    beside = read_phrase(phrase.beside).thing if phrase.beside else ""
+    return Description(text, phrase.adjectives, (("beside", beside),) if beside else ())
+
+
+def _borne_out(claim: Description, evidence: Evidence, strengths: dict[str, float]) -> float:
+    """How far a region shows what is said, 0 to 1."""
+    fit = 1.0
+    for word in claim.adjectives:
+        strength = strengths.get(word, float(evidence.attributes.get(word, 0.0)))
+        fit *= _OTHERWISE + (1 - _OTHERWISE) * strength
+    for relation, name in claim.things:
+        seen = [thing.probability for thing in evidence.beside or () if thing.name == name]
+        seen += [
+            thing.probability
+            for thing in evidence.around
+            if thing.name == name and relation in ("beside", thing.relation)
+        ]
+        fit *= max([*seen, _ABSENT])
+    return fit
+
+
+# other models
+
+
+def _compared(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    captions: Sequence[Caption],
+    output: BridgeOutput,
+    options: CaptionOptions,
+) -> list[list[_Wording]]:
+    """Wordings of a decoder, by text tower and likelihood over all regions."""
+    more: Sequence[Caption] = captions
+    if not isinstance(captioner.decoder, GroundedDecoder):
+        asked = replace(
+            options,
+            beams=max(options.beams, _BEAMS),
+            alternatives=_WORDINGS,
+            max_tokens=options.max_tokens or captioner.max_tokens,
+        )
+        more = captioner.decoder.decode(output.vectors, asked, evidence=output.evidence)
+    own = [
+        [text for text in dict.fromkeys([c.text, *c.alternatives, m.text, *m.alternatives]) if text]
+        or [""]
+        for c, m in zip(captions, more, strict=True)
+    ]
+    texts = list(dict.fromkeys(text for wordings in own for text in wordings))
+    parts: list[Scores] = []
+    if isinstance(captioner.backbone, TextTower):
+        rows = unit_rows(captioner.text_vectors(grid, regions))
+        cosines = unit_rows(captioner.backbone.embed_text(texts)) @ rows.T
+        parts.append(np.asarray(cosines, float) / _TEMPERATURE)
+    if isinstance(captioner.decoder, TextRater):
+        rated = captioner.decoder.log_likelihoods(output.vectors, texts, evidence=output.evidence).T
+        if not np.isnan(rated).any():
+            parts.append(rated)
+    fits = np.mean(parts, axis=0) if parts else np.zeros((len(texts), len(regions)))
+    index = {text: place for place, text in enumerate(texts)}
+    pools = []
+    for row, wordings in enumerate(own):
+        usual = fits[index[wordings[0]], row]
+        pools.append(
+            [
+                _Wording(text, fits[index[text]], 0, float(fits[index[text], row] - usual))
+                for text in wordings
+            ]
+        )
+    return pools
