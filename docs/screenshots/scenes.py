@@ -10,6 +10,7 @@ from skimage import data
 
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .describe import describe
+from .describer import describer
 from .folder import folder
 from .grow import grow
 from .hand import loop, use, wait
@@ -189,4 +190,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "phrase": phrase,
     "grow": grow,
     "describe": describe,
+    "describer": describer,
 }

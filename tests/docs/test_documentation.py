@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import chat_server
 import colours
 import numpy as np
 import pytest
@@ -79,6 +80,8 @@ STANDS_FOR = {
 
 
 SCHEDULER = "tcp://head:8786"
+# Where a vision-language model is asked; a small server stands in for it.
+DESCRIBER = "http://127.0.0.1:11434/v1"
 PLACES = {
     "HOME": "",
     "HF_HOME": "hf",
@@ -254,8 +257,14 @@ def own_preset() -> str:
 
 
 @pytest.fixture
+def chat() -> Iterator[str]:
+    with chat_server.serving() as server:
+        yield server.url
+
+
+@pytest.fixture
 def run(
-    world: Path, hub: str, mini: Captioner, monkeypatch: pytest.MonkeyPatch
+    world: Path, hub: str, chat: str, mini: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], int]]:
     """Return what runs a command of ours in that folder, at a terminal where a person agrees."""
     from huggingface_hub import close_session
@@ -271,13 +280,14 @@ def run(
 
     def run_line(line: str) -> int:
         words = [STANDS_FOR.get(word, word) for word in shlex.split(line)][1:]
+        words = [word.replace(DESCRIBER, chat) for word in words]
         words = [str(Path(word).expanduser()) if word[:1] == "~" else word for word in words]
         terminal = io.StringIO("y\n" * 9)
         terminal.isatty = lambda: True  # type: ignore[method-assign]
         monkeypatch.setattr("sys.stdin", terminal)
         # A table of many models is run with one that only names colours.
         load = colours.load if words[0] == "reproduce" else lambda _name: mini
-        return main(words, load=load)
+        return main(words, load=None if "server:" in words else load)
 
     yield run_line
     close_session()
@@ -469,7 +479,7 @@ def files(
 
 @pytest.mark.parametrize("said", [s for s in SNIPPETS if SCHEDULER not in s.text], ids=str)
 def test_a_snippet_runs_as_it_stands(
-    said: Said, files: Path, mini: Captioner, monkeypatch: pytest.MonkeyPatch
+    said: Said, files: Path, chat: str, mini: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("napari_patchioner.load_model", lambda _name, **_: mini)
-    run_snippet(said, said.text)
+    run_snippet(said, said.text.replace(DESCRIBER, chat))

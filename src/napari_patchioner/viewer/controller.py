@@ -37,6 +37,7 @@ from .workers.grow import Grower, Grown
 from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
+from .workers.server import Describing
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
@@ -127,6 +128,10 @@ class Controller(QObject):  # type: ignore[misc]
         self.describer = Describer(image, self.session, self)
         self.describer.messaged.connect(self.show_message)
         self.describer.changed.connect(self.show)
+        self.describing = Describing(self.encoder, self.session, self.selected, self)
+        self.describing.messaged.connect(self.show_message)
+        self.describing.changed.connect(self._show)
+        self.changed.connect(self.describing.follow)
         self.inspector.moved.connect(self._on_inspected)
         self.grower.messaged.connect(self.show_message)
         self.grower.grown.connect(self._on_grown)
@@ -298,7 +303,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.queue.close()
         self.inspector.forget()
         records = self.session.records.values()
-        outdated = [record.uid for record in records if record.source == "model"]
+        outdated = [r.uid for r in records if r.source == "model" and not r.server_host]
         self.session.choose_vocabulary(choice, outdated if self.encoder.ready else ())
         self.show()
 
@@ -528,6 +533,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.inspector.switch(False)
         self.grow(False)
         self.search.close()
+        self.describing.close()
         self.describer.close()
         self.overlays.close()
         for own in self.own_bindings():

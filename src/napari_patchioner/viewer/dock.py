@@ -20,7 +20,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from superqt.utils import QSignalDebouncer
 
 from napari_patchioner.annotations import Notes
-from napari_patchioner.errors import FormatError, as_sentence
+from napari_patchioner.errors import FormatError, ModelError, as_sentence
+from napari_patchioner.models.servers import read_settings
 
 from .controller import Controller
 from .images import Images, choices
@@ -37,6 +38,7 @@ from .panels.main import GROW, TOOLS, MainPanel, Tool
 from .panels.models import ModelPanel
 from .panels.project import Projects
 from .panels.regions import RegionList
+from .panels.server import AskPanel, ServerDialog, may_ask
 from .panels.teach import TeachPanel
 from .panels.vocabulary import VocabularyPanel
 from .preferences import NAME, preference
@@ -45,6 +47,7 @@ from .teaching.teacher import Teacher
 from .widgets import DockBase, throttled
 from .workers.hand import hand
 from .workers.models import ModelRegistry, shared_registry
+from .workers.server import NO_QUESTION
 
 Action = TypeVar("Action", bound=Callable[..., None])
 # The plugin and the names of its docks, which napari opens.
@@ -322,6 +325,61 @@ class Actions:
         self.controller.propose_regions()
 
     @on_image
+    def describe_by_server(self) -> None:
+        """Have the server describe the selected regions; without one, ask which it is."""
+        if uids := self._needed():
+            self._ask_server(uids)
+
+    @on_image
+    def ask_server(self) -> None:
+        """Ask the server the question that is typed about the selected regions."""
+        question = self._dock.ask.text.text().strip()
+        if not question:
+            self._say(NO_QUESTION)
+        elif uids := self._needed():
+            self._ask_server(uids, question)
+
+    @on_image
+    def stop_server(self) -> None:
+        """Close the connection to the server at once."""
+        self.controller.describing.stop()
+
+    @on_image
+    def use_answer(self) -> None:
+        """Make the answer of the server the caption of what it is about."""
+        self.controller.describing.use()
+        self.controller.show()
+
+    def set_up_server(self) -> None:
+        """Ask where the server is and what it is asked."""
+        dialog = ServerDialog(self._dock.panel)
+        dialog.saved.connect(self.stop_everywhere)
+        dialog.show()
+
+    def stop_everywhere(self) -> None:
+        """Stop what asks a server by settings that are no longer so."""
+        for controller in self._dock.controllers.values():
+            controller.describing.stop()
+
+    def _ask_server(self, uids: list[str], question: str = "") -> None:
+        """Ask, once a server is set up and its host allowed."""
+        try:
+            settings = read_settings()
+            if not settings.is_set_up:
+                self._say("Set a server up first: its address is all it takes.")
+                self.set_up_server()
+                return
+            if not may_ask(self._dock.panel, settings.endpoint()):
+                self._say(f"{settings.endpoint().host} was not asked.")
+                return
+            # With the host that was allowed just now
+            server = read_settings().server()
+        except ModelError as error:
+            self._say(str(error))
+            return
+        self.controller.describing.ask(server, uids, question)
+
+    @on_image
     def find_again(self) -> None:
         """Find more, with what was accepted as further examples."""
         self.controller.search.again()
@@ -566,11 +624,12 @@ class CaptionDock(DockBase):
         self.projects = Projects(current, actions.open_folder)
         self.find = FindPanel(actions, current)
         self.phrase = PhraseBar(actions)
+        self.ask = AskPanel(actions, current)
         self.teacher = Teacher(self)
         self.teach = TeachPanel(self.teacher, actions, current, lambda: self.models.choice.value)
         parts = self.models, self.vocabulary, self.inspect, self.projects, self.teach, self.find
         self.panel = panel = MainPanel(
-            lambda *_: choices(self.viewer), actions, *parts, self.phrase
+            lambda *_: choices(self.viewer), actions, *parts, self.phrase, self.ask
         )
         self.setWidget(panel)
         how = self._prepare, self._equip
@@ -647,6 +706,7 @@ class CaptionDock(DockBase):
         if self.find.isVisibleTo(panel) and not was_shown:
             self._reveal.throttle()
         self.teach.refresh_soon()
+        self.ask.refresh()
         self.vocabulary.refresh()
         own = controller and controller.progress
         panel.progress.follow(own or self.models.progress or self.vocabulary.progress)
@@ -687,6 +747,7 @@ class CaptionDock(DockBase):
     def _prepare(self, controller: Controller) -> None:
         controller.queue.set_options(forms.options(self.panel.options))
         controller.changed.connect(self.captions.thin_out)
+        controller.describing.arrived.connect(self.ask.refresh)
         controller.search.laid.connect(self._on_proposals_laid)
 
     def _on_proposals_laid(self, layer: Layer) -> None:

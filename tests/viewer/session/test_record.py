@@ -299,3 +299,46 @@ def test_rewording_and_suggesting_are_each_one_step():
     assert session.records["a"].alternatives[0] == "a tabby"
     assert session.undo() == "suggestion for 1 caption"
     assert session.records["a"].alternatives[0] == "a cat"
+
+
+ORIGIN = {"server": {"host": "127.0.0.1:8080", "model": "llava", "prompt": "What is it?"}}
+
+
+def test_a_description_is_the_servers_and_keeps_what_the_model_said():
+    said = captioned().described("a black cat on a sofa", "llava", ORIGIN)
+    assert (said.caption, said.source, said.model, said.score) == (
+        "a black cat on a sofa",
+        "model",
+        "llava",
+        None,
+    )
+    assert said.alternatives == ("a cat", "a dog", "a cow")
+    assert (said.server_host, said.reviewed) == ("127.0.0.1:8080", False)
+    assert verdict_line(said) == "By the model llava on 127.0.0.1:8080"
+    assert said.described("a cat", "llava", ORIGIN, accepted=True).reviewed
+    # Examples do not take the place of what a person has asked for.
+    assert said.named(TaughtName("tom", 0.9, 5, "digest"), "mini") is said
+    assert captioned().described("", "llava", ORIGIN).caption == "a cat"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"source": "human"}, {"source": "edited"}, {"reviewed": True}, {"locked": True}],
+)
+def test_what_a_person_has_decided_is_only_offered_a_description(state):
+    session = Session()
+    session.records = {"a": replace(captioned(), **state)}
+    assert session.describe("description", {"a": "a tom"}, "llava", ORIGIN) == ["a"]
+    record = session.records["a"]
+    assert (record.caption, record.alternatives[0]) == ("a cat", "a tom")
+
+
+def test_another_model_leaves_a_description():
+    session = Session()
+    session.records = {
+        "a": captioned().described("a tom", "llava", ORIGIN),
+        "b": replace(captioned(), uid="b"),
+    }
+    session.restart(rewrite=True, model="mini")
+    assert not session.records["a"].wanted
+    assert session.records["b"].wanted

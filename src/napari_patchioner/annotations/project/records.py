@@ -180,6 +180,9 @@ OUTLINED, CLICKS, NEGATIVE, PROPOSED = "outlined", "clicks", "negative", "propos
 
 Place: TypeAlias = tuple[float, float]
 
+SERVER = "server"
+"""Where the ``origin`` of a record says which server described it, and what that was asked."""
+
 # Between the guesses of a caption that is unsure.
 _GUESSES = re.compile(r", | or ")
 _ARTICLE = re.compile(r"(?:an?|the) ")
@@ -387,7 +390,7 @@ class Record(Annotation):
 
         What the model said stays as an alternative; ``joined``, it follows the name.
         """
-        if self.protected or self.rejected:
+        if self.protected or self.rejected or self.server_host:
             return self
         before = self.taught_name
         if self.reworded_by and before is not None and before.name == name.name:
@@ -441,6 +444,38 @@ class Record(Annotation):
             return ""
         by = made.get("by")
         return by if isinstance(by, str) else ""
+
+    def described(
+        self, text: str, model: str, origin: Mapping[str, Any], *, accepted: bool = False
+    ) -> Record:
+        """Return it with what a model on a server says of it; itself where a person has the say.
+
+        The text that it had is its first alternative. ``accepted`` by a person, it stays.
+        """
+        if self.protected or self.rejected or not text:
+            return self
+        details = self.details or Caption("", math.nan)
+        before = dict.fromkeys((self.caption, *details.alternatives))
+        others = tuple(other for other in before if other and other != text)
+        return replace(
+            self,
+            caption=text,
+            score=None,
+            source="model",
+            model=model,
+            reviewed=accepted,
+            details=Caption(text, math.nan, alternatives=others),
+            origin=dict(origin),
+            problem="",
+            wanted=False,
+        )
+
+    @property
+    def server_host(self) -> str:
+        """The host of the server whose model wrote the text, if one did."""
+        made = self.origin.get(SERVER)
+        host = made.get("host", "") if isinstance(made, Mapping) else ""
+        return host if self.source == "model" and isinstance(host, str) else ""
 
     def suggested(self, texts: Sequence[str]) -> Record:
         """Return it with texts to choose from before all others; what it says stays."""

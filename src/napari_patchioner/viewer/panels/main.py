@@ -27,6 +27,7 @@ from .keys import Help
 from .models import ModelPanel
 from .paragraph import ParagraphView
 from .project import Projects
+from .server import AskPanel
 from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
 
@@ -89,6 +90,12 @@ REWORDINGS: tuple[tuple[str, str, str], ...] = (
         "add_places",
         "Say where the selected regions are and how large, behind their captions; of all regions "
         "where none is selected.",
+    ),
+    (
+        "Describe by server…",
+        "describe_by_server",
+        "Have a vision-language model on a server of this machine describe the selected regions, "
+        "at length; you are asked for its address first.",
     ),
 )
 REVIEW_BUTTONS = (
@@ -177,7 +184,9 @@ def verdict_line(record: Record, pending: str = "") -> str:
             line += "; unlike anything it knows"
     else:
         doubt = ", not sure" if details and details.verdict == "unsure" else ""
-        line = f"By the model{f' {record.model}' if record.model else ''}{reworded}{doubt}{score}"
+        host = f" on {record.server_host}" if record.server_host else ""
+        named = f" {record.model}" if record.model else ""
+        line = f"By the model{named}{host}{reworded}{doubt}{score}"
         if is_unlike(record):
             known = record.model or "the model"
             line = f"Unlike anything {known} knows: do not trust the words. {line}"
@@ -351,6 +360,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         teach: TeachPanel,
         find: FindPanel,
         phrase: PhraseBar,
+        ask: AskPanel,
     ) -> None:
         super().__init__()
         self.image = forms.image_form(images)
@@ -410,6 +420,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
             (self.reword,),
+            ask,
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
             (whole, made["caption_whole"], made["describe_whole"]),

@@ -498,6 +498,33 @@ class Session:
                 self._put(news[uid])
         return left
 
+    def describe(
+        self,
+        label: str,
+        answers: Mapping[str, str],
+        model: str,
+        origin: Mapping[str, Any],
+        *,
+        accepted: bool = False,
+    ) -> list[str]:
+        """Take what a model on a server says of regions, as one step; return who is left out.
+
+        People's, accepted, locked and rejected texts stay: there it becomes the first of the
+        alternatives, which a person can choose.
+        """
+        chosen = self._chosen(answers)
+        left = [r.uid for r in chosen if r.protected or r.rejected]
+        with self.step(label):
+            for record in chosen:
+                text = answers[record.uid]
+                if record.uid in left:
+                    self._put(record.suggested([text]))
+                    continue
+                # An answer of another model that is on its way would take its place.
+                self._requests.pop(record.uid, None)
+                self._put(record.described(text, model, origin, accepted=accepted))
+        return left
+
     def suggest(self, label: str, texts: Mapping[str, Sequence[str]]) -> None:
         """Offer texts before all other alternatives, as one step called ``label``."""
         with self.step(label):
@@ -654,6 +681,10 @@ class Session:
         asked = []
         for uid, record in self.records.items():
             outdated = bool(model and record.model) and record.model != model
+            if record.server_host and record.caption:
+                # It is of no model that reads patches; only a person asks for another.
+                self.records[uid] = record.left()
+                continue
             if not (rewrite or outdated or not record.caption):
                 self.records[uid] = record.left()
             elif not record.protected and not record.rejected:
