@@ -12,7 +12,7 @@ from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .describe import describe
 from .describer import describer
 from .folder import folder
-from .grow import grow
+from .grow import grow, propose
 from .hand import loop, use, wait
 from .phrase import phrase
 from .teaching import teaching
@@ -191,4 +191,5 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "grow": grow,
     "describe": describe,
     "describer": describer,
+    "propose": propose,
 }

@@ -37,7 +37,7 @@ HOW = "Grow: click on something, Shift+click or drag adds, Alt+click takes away,
 
 
 # A cross around a click, in long sides of the image, and colours: of the outline, and of clicks
-_MARK = 0.012
+_MARK = 0.018
 _ACROSS = np.array([[(0, -1), (0, 1)], [(-1, 0), (1, 0)]], float)
 _SO_FAR, _ADDED, _TAKEN_AWAY = (1, 0.75, 0, 1), (0.2, 0.95, 0.4, 1), (1, 0.25, 0.3, 1)
 
