@@ -1,11 +1,12 @@
 """How well a click grows to what a person would draw, and how many such regions are proposed.
 
-``python -m recipes.mini.grow_regions --data DIR [--grids DIR] [--every N] [--fit]``
+``python -m recipes.mini.grow_regions --data DIR [--grids DIR] [--every N] [--fit FILE]``
 
-On every other development image with masks; the rest is what the weights of segments were fitted
-to, and ``--fit`` prints those. Each mask is clicked in its inner centre, or at a random pixel, and
-then up to four times more where most is wrong. Beside it stand the box of as much area around the
-click, and the SLIC superpixel that holds it. Proposals stand beside a lattice of boxes.
+On every other development image with masks; the rest is what the network of clicks and the weights
+of segments were fitted to: ``--fit`` writes the one and prints the others. Each mask is clicked in
+its inner centre, or at a random pixel, and then up to four times more where most is wrong. Beside
+it stand the box of as much area around the click, and the SLIC superpixel that holds it. Proposals
+stand beside a lattice of boxes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +23,13 @@ from scipy import ndimage
 from skimage.segmentation import slic
 
 from napari_patchioner import load_model
+from napari_patchioner.checkpoints import arrays_as_bytes
 from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.grounding import grow_region, propose_regions
 from napari_patchioner.grounding.segments import MEASURES, segment_tree
 from napari_patchioner.regions import Mask
 
+from .click_network import ClickSample, click_sample, fit_network
 from .coco_folders import development_images
 from .kept_grids import GridFolder, key_of
 from .options import measure_parser
@@ -44,6 +48,8 @@ SIZES = ((0.005, 0.02), (0.02, 0.05), (0.05, 0.2), (0.2, 1.0))
 CLICKS = 5
 SUPERPIXELS = (50, 100, 300)
 RIDGE = 1e-2
+# Of a mask in the small image, to be learned from.
+LEAST_PIXELS = 30
 # Sides of boxes of the lattice, as shares of the image's, and how many each way: 20 in all.
 LATTICE = ((0.25, 3), (0.4, 3), (0.7, 1), (1.0, 1))
 
@@ -58,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = measure_parser(__doc__, folds=False)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--fit", action="store_true", help="print weights of the other half")
+    text = "write the network of clicks and print weights, of the other half"
+    parser.add_argument("--fit", type=Path, metavar="FILE", help=text)
     given = parser.parse_args(arguments)
     images = [
         image for image in development_images(given.data, FOLDERS, smallest=SMALLEST) if image.masks
@@ -72,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds: dict[str, list[float]] = defaultdict(list)
     paths: list[tuple[Scores, Scores]] = []
     nodes: list[tuple[Scores, Scores]] = []
+    samples: list[ClickSample] = []
     for image in images[0 if given.fit else 1 :: 2][:: given.every]:
         pixels = image.pixels()
         grid = kept(pixels, key_of(pixels)) if kept else captioner.encode(pixels)
@@ -81,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if isinstance(item.region, Mask)
         ]
         if given.fit:
-            measure(grid, pixels, [mask for _, mask, _ in masks], paths, nodes)
+            generator = np.random.default_rng(zlib.crc32(image.file_name.encode()))
+            drawn = [mask for _, mask, _ in masks]
+            samples += measure(grid, pixels, drawn, paths, nodes, generator)
             continue
         pieces = {count: _superpixels(pixels, count) for count in SUPERPIXELS}
         started = time.perf_counter()
@@ -115,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found[name].append((max(overlap(r, mask) for r in regions), area))
     if given.fit:
         print(fitted(paths, nodes))
+        given.fit.write_bytes(arrays_as_bytes(fit_network(samples)))
         return
     print(table(one_click, "region"))
     print()
@@ -228,16 +239,21 @@ def measure(
     masks: Sequence[Pixels],
     paths: list[tuple[Scores, Scores]],
     nodes: list[tuple[Scores, Scores]],
-) -> None:
-    """Add measures of segments and how much they overlap masks: those that are clicked, and all."""
+    generator: np.random.Generator,
+) -> list[ClickSample]:
+    """Add measures of segments and how much they overlap masks: those that are clicked, and all.
+
+    Return two clicks on each mask, in its inner centre and anywhere.
+    """
     tree = segment_tree(grid, pixels)
     height, width = tree.labels.shape
     best = np.zeros(len(tree.parents))
+    samples: list[ClickSample] = []
     for mask in masks:
         rows = np.arange(height) * mask.shape[0] // height
         columns = np.arange(width) * mask.shape[1] // width
         small = mask[np.ix_(rows, columns)]
-        if not small.any():
+        if small.sum() < LEAST_PIXELS:
             continue
         within = np.bincount(tree.labels[small], minlength=len(tree.order))[tree.order]
         sums = np.concatenate([[0], np.cumsum(within)])
@@ -245,12 +261,15 @@ def measure(
         ious = common / (tree.areas + small.sum() - common)
         best = np.maximum(best, ious)
         row, column = inner_centre(small)
+        anywhere = tuple(np.argwhere(small)[generator.integers(small.sum())].tolist())
+        samples += [click_sample(tree, small, at) for at in ((row, column), anywhere)]
         path = tree.ancestors(int(tree.labels[row, column]))
         off = np.linalg.norm(tree.centres[path] - (row, column), axis=1)
         off = off / np.sqrt(tree.areas[path])
         own = np.concatenate([tree.measures[path], np.stack([off, off**2], 1)], axis=1)
         paths.append((own, ious[path]))
     nodes.append((tree.measures, best))
+    return samples
 
 
 def fitted(paths: list[tuple[Scores, Scores]], nodes: list[tuple[Scores, Scores]]) -> str:

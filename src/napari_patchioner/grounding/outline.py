@@ -16,7 +16,7 @@ from .segments import LONG_SIDE
 Click: TypeAlias = tuple[float, float]
 
 # How far, in steps of a mask, its outline may be off, the first that keeps clicks in their places.
-_TOLERANCES = (0.75, 0.4, 0.0)
+_TOLERANCES = (1.1, 0.6, 0.0)
 # Parts and holes of fewer steps along and across are specks.
 _SPECK = 3.0
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Mask, Polygon
 
+from .membership import belonging
 from .outline import region_outline
 from .segments import SegmentTree, segment_tree
 
@@ -22,11 +23,8 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 Click: TypeAlias = tuple[float, float]
 Pixel: TypeAlias = tuple[int, int]
 
-# How much of a mask that a person drew a segment overlaps, by its measures, and by how far from its
-# middle the click is: fitted to half of the development photographs.
-_OF_CLICK = (-0.13, -0.121, -0.013, 0.152, -0.2, 0.037, 0.274, -0.084, -0.101, 0.072)
-_FROM_MIDDLE = (-0.362, 0.142)
-# The same of the mask that it overlaps most, wherever it is clicked.
+# How much of the mask that it overlaps most a segment overlaps, by its measures: fitted to half of
+# the development photographs.
 _OF_ANY = (-0.071, -0.002, -0.004, 0.05, 0.071, 0.039, 0.277, 0.28, -0.041, -0.15)
 # Proposed regions take this share of the image at least, and overlap no better one by more.
 _LEAST, _OVERLAP = 0.003, 0.5
@@ -194,18 +192,18 @@ def _checked(
 def _grown(tree: SegmentTree, wanted: list[Pixel], unwanted: list[Pixel]) -> Mask:
     """Return what is meant by clicks on pixels."""
     inside = np.zeros(len(tree.order), bool)
-    positive = [_piece(tree, pixel) for pixel in wanted]
-    for pixel, piece in zip(wanted, positive, strict=True):
-        inside[tree.pieces(_best(tree, tree.ancestors(piece), pixel))] = True
-    holding = {segment for piece in positive for segment in tree.ancestors(piece)}
-    shared = set()
+    chances, against = np.zeros((2, len(tree.order)))
+    positive = {_piece(tree, pixel) for pixel in wanted}
+    for pixel in wanted:
+        likely, own = belonging(tree, _step(tree, pixel))
+        inside |= own
+        np.maximum(chances, np.where(own, likely, 0), out=chances)
     for pixel in unwanted:
-        piece = _piece(tree, pixel)
-        path = [segment for segment in tree.ancestors(piece) if segment not in holding]
-        if path:
-            inside[tree.pieces(_best(tree, path, pixel))] = False
-        else:
-            shared.add(piece)
+        np.maximum(against, belonging(tree, _step(tree, pixel))[0], out=against)
+    # What is claimed by both belongs to the likelier one.
+    inside &= against < chances
+    inside[list(positive)] = True
+    shared = positive & {_piece(tree, pixel) for pixel in unwanted}
     mask = _mask(tree, inside)
     for piece in sorted(shared):
         _part(tree, mask, piece, wanted, unwanted)
@@ -229,18 +227,14 @@ def _small(tree: SegmentTree, places: npt.NDArray[np.int64], axis: int) -> npt.N
     return np.asarray(places * tree.labels.shape[axis] // tree.image_shape[axis])
 
 
-def _piece(tree: SegmentTree, pixel: tuple[int, int]) -> int:
+def _step(tree: SegmentTree, pixel: Pixel) -> Pixel:
+    """Return the pixel of ``labels`` that one of the image belongs to."""
     row, column = (int(_small(tree, np.array(at), axis)) for axis, at in enumerate(pixel))
-    return int(tree.labels[row, column])
+    return row, column
 
 
-def _best(tree: SegmentTree, path: list[int], pixel: tuple[int, int]) -> int:
-    """Return which of the segments that hold a pixel is most likely what was meant."""
-    scale = np.array(tree.labels.shape) / tree.image_shape
-    place = (np.array(pixel) + 0.5) * scale - 0.5
-    off = np.linalg.norm(tree.centres[path] - place, axis=1) / np.sqrt(tree.areas[path])
-    from_middle = np.stack([off, off**2], axis=1) @ np.array(_FROM_MIDDLE)
-    return path[int((tree.measures[path] @ np.array(_OF_CLICK) + from_middle).argmax())]
+def _piece(tree: SegmentTree, pixel: Pixel) -> int:
+    return int(tree.labels[_step(tree, pixel)])
 
 
 def _common(tree: SegmentTree, first: int, second: int) -> float:

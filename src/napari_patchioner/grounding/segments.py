@@ -32,8 +32,9 @@ _PIECES, _COMPACTNESS, _PASSES = 300, 20.0, 5
 # Directions in which the embeddings of a grid differ most that are compared, and how often they are
 # brought nearer to those.
 _DIRECTIONS, _ROUNDS = 48, 3
-# How much colour (CIELAB) counts beside embeddings.
-_COLOUR = 0.02
+COLOUR = 0.02
+"""How much colour (CIELAB) counts beside embeddings."""
+
 # Small segments are joined more readily than large ones, by this power of their size.
 _SIZE_POWER = 0.75
 # What costs and distances that are surely noise come to.
@@ -82,6 +83,11 @@ class SegmentTree:
         Row and column of the middle, in ``labels``.
     measures : ndarray of float, shape (2 n - 1, len(MEASURES))
         What tells whether a segment is a thing.
+    vectors : ndarray of float, shape (n, d + 3)
+        The mean of the embeddings of each piece, by the directions in which those of the image
+        differ most, and of its colours, times `COLOUR`.
+    pairs : ndarray of int, shape (k, 2)
+        Pieces that touch.
     """
 
     labels: IntArray
@@ -93,6 +99,13 @@ class SegmentTree:
     areas: Scores
     centres: Scores
     measures: Scores
+    vectors: Scores
+    pairs: IntArray
+
+    @property
+    def counts_of_pixels(self) -> Scores:
+        """How many pixels of ``labels`` each piece has, shape (n,)."""
+        return self.areas[: len(self.order)]
 
     def pieces(self, segment: int) -> IntArray:
         """Return the pieces of a segment."""
@@ -188,7 +201,7 @@ def _tree(grid: FeatureGrid, small: npt.NDArray[np.uint8]) -> SegmentTree:
         return np.asarray(sums / sizes[:, None])
 
     colours = means(lab)
-    vectors = np.concatenate([means(_at_pixels(grid, labels.shape)), _COLOUR * colours], axis=1)
+    vectors = np.concatenate([means(_at_pixels(grid, labels.shape)), COLOUR * colours], axis=1)
     pairs, borders = _neighbours(labels, n)
     return _joined(labels, grid.transform.image_shape, vectors, sizes, pairs, borders)
 
@@ -358,5 +371,15 @@ def _joined(
         axis=1,
     )
     return SegmentTree(
-        labels, image_shape, parents, firsts, counts, pieces, area * total, middle, measures
+        labels,
+        image_shape,
+        parents,
+        firsts,
+        counts,
+        pieces,
+        area * total,
+        middle,
+        measures,
+        vectors,
+        pairs,
     )
