@@ -165,12 +165,9 @@ def test_an_image_of_twice_the_size_has_the_same_region_twice_as_large():
 def test_a_gray_image_has_regions_as_well():
     image, discs = two_discs()
     gray = image[..., 0] / 255
-    assert (
-        overlap(
-            pixels(grow_region(patches_of(image, 15, 20), gray, [(110, 90)]), gray.shape), discs[0]
-        )
-        > 0.9
-    )
+    grid = patches_of(image, 15, 20)
+    region = pixels(grow_region(grid, gray, [(110, 90)]), gray.shape)
+    assert overlap(region, discs[0]) > 0.9
 
 
 def test_what_a_model_was_not_shown_can_be_clicked_all_the_same():

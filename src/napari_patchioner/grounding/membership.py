@@ -30,6 +30,8 @@ _FROM_MIDDLE = (-0.362, 0.142)
 _EDGE, _CONTRAST, _SPREAD = map(MEASURES.index, ("image_edge", "contrast", "spread"))
 # What is around a click counts less by this distance, in long sides of the image.
 _AROUND = 0.04
+# Intersection over union with a segment from which what is clicked is taken for it.
+_SAME = 0.7
 _LITTLE, _TINY = 0.02, 1e-6
 _FILE = Path(__file__).with_name("click.safetensors")
 
@@ -82,7 +84,18 @@ def belonging(tree: SegmentTree, pixel: Pixel) -> tuple[Scores, Flags]:
     piece = int(tree.labels[pixel])
     chances = click_network().probabilities(measures_beside(tree, pixel))
     chances[piece] = 1
-    return chances, hanging_together(tree, chances > 0.5, piece)
+    inside = hanging_together(tree, chances > 0.5, piece)
+    # Nearly a segment, it is that one: its outline goes by what is alike, and not by how far it is.
+    path = tree.ancestors(piece)
+    sizes = tree.counts_of_pixels
+    sums = np.concatenate([[0], np.cumsum((sizes * inside)[tree.order])])
+    starts = tree.firsts[path]
+    common = sums[starts + tree.counts[path]] - sums[starts]
+    overlaps = common / (tree.areas[path] + sums[-1] - common)
+    if overlaps.max() > _SAME:
+        inside = np.zeros(len(sizes), bool)
+        inside[tree.pieces(path[int(overlaps.argmax())])] = True
+    return chances, inside
 
 
 def hanging_together(tree: SegmentTree, inside: Flags, piece: int) -> Flags:
