@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_patchioner.images import read_picture
+from napari_patchioner.models import add_model
 from napari_patchioner.models.servers import (
     ServerSettings,
     allow_host,
@@ -326,3 +327,64 @@ def test_the_key_is_in_no_project_and_no_export(started, hand, beside, qtbot, tm
     assert not [path for path in files if b"sk-secret" in path.read_bytes()]
     assert "sk-secret" in settings_file().read_text()
     assert json.loads(settings_file().read_text())["key"] == "sk-secret"
+
+
+def test_another_image_stops_it(started, hand, viewer, beside, qtbot):
+    draw(started, hand, qtbot)
+    asking = started.controller
+    beside.held = 1
+    ask(started)
+    assert beside.begun.wait(20)
+    other = viewer.add_image(np.zeros((50, 60), np.uint8), name="other")
+    started.panel.image.value = other
+    qtbot.waitUntil(lambda: started.controller is not asking, timeout=5000)
+    assert beside.gone.wait(20)
+    assert asking.describing.asked is None
+
+
+PRESET = """
+id = "beside"
+title = "A model beside"
+note = "Asked on this machine."
+licence = "its own"
+[server]
+address = "{url}"
+model = "tiny-vision"
+prompt = "What is it, {{size}} large?"
+"""
+
+
+@pytest.fixture
+def preset(chat, tmp_path):
+    """Take a preset of a model on a server in."""
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    (folder / "preset.toml").write_text(PRESET.format(url=chat.url))
+    add_model(folder)
+    return chat
+
+
+@pytest.mark.embedded
+def test_a_preset_of_a_server_captions_what_is_drawn(preset, dock, hand, qtbot):
+    dock.models.choice.value = "beside"
+    dock.panel.progress.button.click()
+    encoder = dock.controller.encoder
+    qtbot.waitUntil(lambda: encoder.ready and not encoder.active, timeout=60_000)
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(20, 70), (60, 110)])
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=20_000)
+    [record] = records.values()
+    assert (record.caption, record.model) == ("A red bus in a street.", "beside")
+    assert preset.prompts[0].startswith("What is it, 4")
+    # Nothing is sent of what the cursor passes.
+    dock.inspect.inspect.click()
+    hand.move(60, 30)
+    qtbot.waitUntil(lambda: "not asked" in dock.inspect.text.text(), timeout=10_000)
+    assert len(preset.prompts) == 1
+    # What needs patches says so in one sentence.
+    QTest.keyClicks(dock.panel.phrase.text, "a bus")
+    QTest.keyClick(dock.panel.phrase.text, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dock.controller.search.progress is None, timeout=20_000)
+    assert dock.panel.status.text().endswith(".")
+    assert "picture" in dock.panel.status.text() or "text" in dock.panel.status.text()

@@ -23,7 +23,7 @@ from napari_patchioner.images import as_rgb
 from napari_patchioner.progress import Progress, no_progress, part
 from napari_patchioner.regions import GridTransform, PatchWeights, Region, WholeImage, cover_all
 
-from .picture import RegionPicture, crop_window, draw_region
+from .picture import BACKBONE, RegionPicture, crop_window, draw_region
 from .prompt import check_template
 from .server import Server, cleaned_answer
 
@@ -44,7 +44,7 @@ class PictureBackbone(Backbone):
     """Keeps the picture itself in place of embeddings; regions are cropped from it."""
 
     def __init__(self) -> None:
-        self.name, self.dim = "picture", 1
+        self.name, self.dim = BACKBONE, 1
         self.patch_size, self.input_size = _PATCH, _SIDE
 
     def encode(

@@ -15,6 +15,8 @@ from napari_patchioner.errors import RegionError
 from napari_patchioner.images import as_rgb
 from napari_patchioner.regions import Region, WholeImage
 
+BACKBONE = "picture"
+"""The backbone of grids that hold a picture in place of embeddings."""
 MARGIN = 0.3
 """Surroundings on each side, as a share of the longer side of the region."""
 LONGEST = 768

@@ -700,6 +700,10 @@ class CaptionDock(DockBase):
     def refresh(self) -> None:
         """Show the state of the image's controller."""
         controller, panel = self.controller, self.panel
+        for other in self.controllers.values():
+            if other is not controller:
+                # Another image is at hand: what was asked about that one is not waited for.
+                other.describing.clear()
         self.inspect.refresh()
         was_shown = self.find.isVisibleTo(panel)
         self.find.refresh()

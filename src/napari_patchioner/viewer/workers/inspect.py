@@ -14,7 +14,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane
 from napari_patchioner.decoders import Caption
-from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.describers.picture import BACKBONE
+from napari_patchioner.errors import Cancelled, ModelError, PatchionerError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import Ellipse, Point
 from napari_patchioner.viewer.layers.geometry import world_to_image
@@ -31,6 +32,7 @@ LARGEST = 10
 # Tokens: one short sentence that is read while the cursor rests.
 SHORT = 12
 REMEMBERED = 512
+ON_SERVER = "A model on a server is not asked about what is under the cursor: draw a region."
 # Of a patch: how far inside its borders a box around it lies, to touch this patch and no other.
 INSIDE = 1e-3
 
@@ -183,6 +185,10 @@ class Inspector(QObject):  # type: ignore[misc]
         return Spot(plane, grid, region, (*how, taken.indices.tobytes(), taken.weights.tobytes()))
 
     def _ask(self, spot: Spot) -> None:
+        if spot.grid.backbone == BACKBONE:
+            # Nobody has asked for crops of all that the cursor passes to be sent anywhere.
+            self.answered.emit(ModelError(ON_SERVER))
+            return
         options = self._queue.options_for([spot.grid])
         longest = options.get("max_tokens") or SHORT
         options |= {"beams": 1, "alternatives": 0, "max_tokens": min(longest, SHORT)}
