@@ -159,7 +159,7 @@ def test_what_changes_meanwhile_stays_as_it_is_then(quiet, captioned, qtbot):
     dock = captioned
     uid = uids(dock)[0]
     dock.controller.describer.add_places([uid])
-    dock.controller.session.edit(uid, "a cell of mine")
+    dock.controller.edit(uid, "a cell of mine")
     wait(dock, qtbot)
     assert captions(dock)[0] == "a cell of mine"
     assert "changed meanwhile" in dock.controller.message
