@@ -294,3 +294,34 @@ def test_regions_of_other_planes_are_neither_counted_nor_neighbours(viewer, regi
         assert "of two" not in offered[2]
     finally:
         dock.shut_down()
+
+
+def test_a_paragraph_comes_back_with_its_links_and_is_not_outdated(
+    quiet, captioned, viewer, registry, picture, qtbot
+):
+    add_places(captioned, qtbot)
+    record = write(captioned, qtbot)
+    links = captioned.controller.describer.links(record)
+    captioned.save_now()
+    captioned.shut_down()
+    viewer.layers.clear()
+    viewer.add_image(picture, name="stripes", scale=(0.5, 0.5), units=("µm", "µm"))
+    other = CaptionDock(viewer, registry=registry)
+    viewer.window.add_dock_widget(other, name="again")
+    try:
+        qtbot.waitUntil(lambda: "Restored" in other.panel.status.text(), timeout=5000)
+        again = other.controller.current_whole()
+        assert (again.caption, again.reworded_by) == (record.caption, FROM_REGIONS)
+        assert other.controller.describer.links(again) == links
+        assert not other.controller.describer.is_outdated(again)
+        assert other.panel.paragraph.isVisibleTo(other.panel)
+        assert captions(other)[0] == PLACED[0]
+    finally:
+        other.shut_down()
+
+
+def test_the_whole_image_has_no_place(quiet, captioned, qtbot):
+    record = write(captioned, qtbot)
+    captioned.controller.describer.add_places([record.uid])
+    wait(captioned, qtbot)
+    assert "no place" in captioned.controller.message

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -439,6 +439,7 @@ def with_place(caption: str, place: Place) -> str:
     return f"{caption.removesuffix('.')}, {text}{stop}"
 
 
+@lru_cache(maxsize=16384)
 def without_place(caption: str) -> str:
     """Return a caption without the place and size that `with_place` has put behind it.
 
@@ -447,7 +448,11 @@ def without_place(caption: str) -> str:
     """
     if ", " not in caption and " (" not in caption:
         return caption
-    if (match := _IN_BRACKETS.match(caption)) and match[1].endswith(("?", "!", ")")):
+    if (
+        caption.endswith(")")
+        and (match := _IN_BRACKETS.match(caption))
+        and match[1].endswith(("?", "!", ")"))
+    ):
         inner = f"x, {match[2]}"
         return match[1] if without_place(inner) == "x" else caption
     stop = "." if caption.endswith(".") else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -38,7 +38,6 @@ from napari_patchioner.viewer.layers.geometry import (
     own_axes,
     record_outline,
     record_plane,
-    untangled,
 )
 from napari_patchioner.viewer.session.session import Session
 
@@ -46,24 +45,68 @@ from .job import Job, error_message
 
 NO_CAPTION = "There is no caption to add place and size to yet: press Start, or write one."
 NO_REGIONS = "No region on this plane has a caption to make a paragraph of: draw and caption some."
+NO_PLACE = "The whole image has no place within itself: select regions that lie on one plane."
 # Regions that are placed between two looks at whether to go on.
 _BATCH = 64
+# The only plane of an image of two axes
+_FLAT = Plane()
+
+
+class Placed(NamedTuple):
+    """A record with what a description goes by: the region, where it lies, and its digest.
+
+    Of what lies on no single plane, or outlines no region, there is no region.
+    """
+
+    record: Record
+    axes: tuple[int, int] | None
+    thing: Thing | None
+    digest: int
+
+    @classmethod
+    def of(cls, record: Record, session: Session, before: Placed | None) -> Placed:
+        """Return that of a record, given what was known of it before another change."""
+        digest = digest_of(record)
+        if before is not None and before.thing is not None and _lies_as(before.record, record):
+            thing = replace(before.thing, caption=record.caption, doubtful=doubtful(record))
+            return cls(record, before.axes, thing, digest)
+        if record.plane is not None:
+            return cls(record, None, None, 0)
+        is_flat = record.seen is not None and record.seen.vertices.shape[1] == len(_FLAT.axes)
+        axes = _FLAT.axes if is_flat else own_axes(record, session)
+        if axes is not None:
+            with suppress(RegionError):
+                region = record_outline(record, session, axes)()
+                plane = _FLAT if is_flat else record_plane(record, session, axes)
+                thing = Thing(record.uid, region, record.caption, plane, doubtful(record))
+                return cls(record, axes, thing, digest)
+        return cls(record, axes, None, 0)
+
+
+def _lies_as(before: Record, record: Record) -> bool:
+    """Whether nothing but the text of a record has changed."""
+    same = before.seen is record.seen and before.members == record.members
+    return same and before.fingerprint == record.fingerprint
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Survey:
-    """The records of an image as they were, and how large its pixels are, axis by axis."""
+    """The records of an image as they were, and how large its pixels are, axis by axis.
+
+    ``known`` is what has been found out of them before, and grows with what is found out now.
+    """
 
     records: Mapping[str, Record]
     shape: tuple[int, ...]
     scale: tuple[tuple[float, str], ...]
+    known: dict[str, Placed]
 
     @classmethod
-    def of(cls, session: Session, image: Image) -> Survey:
+    def of(cls, session: Session, image: Image, known: dict[str, Placed]) -> Survey:
         """Return that of an image now."""
         scale = [abs(float(step)) for step in image.scale]
         scales = tuple(zip(scale, map(str, image.units), strict=True))
-        return cls(dict(session.records), full_shape(image), scales)
+        return cls(dict(session.records), full_shape(image), scales, known)
 
     def sides(self, axes: tuple[int, int]) -> PixelSides:
         """Return height and width of a pixel of planes with these axes."""
@@ -73,26 +116,27 @@ class Survey:
         """Return height and width of planes with these axes, in pixels."""
         return self.shape[axes[0]], self.shape[axes[1]]
 
-    def session(self) -> Session:
-        """Return a session with these records alone, to ask where they lie."""
-        session = Session()
-        session.records = dict(self.records)
-        return session
-
     def things(self) -> dict[tuple[int, int], list[Thing]]:
         """Return all regions that lie on one plane each, by the axes of that."""
-        session = self.session()
+        # To ask where they lie, as they were.
+        session = Session()
+        session.records = dict(self.records)
         things: dict[tuple[int, int], list[Thing]] = {}
-        for record in self.records.values():
-            axes = own_axes(record, session)
-            if record.plane is not None or axes is None:
-                continue
-            with suppress(RegionError):
-                region = untangled(record_outline(record, session, axes)())
-                plane = record_plane(record, session, axes)
-                thing = Thing(record.uid, region, record.caption, plane, doubtful(record))
-                things.setdefault(axes, []).append(thing)
+        for placed in place_all(session, self.known):
+            if placed.axes is not None and placed.thing is not None:
+                things.setdefault(placed.axes, []).append(placed.thing)
         return things
+
+
+def place_all(session: Session, known: dict[str, Placed]) -> list[Placed]:
+    """Return where all records of a session are; what has not changed is known."""
+    placed = []
+    for uid, record in session.records.items():
+        before = known.get(uid)
+        if before is None or before.record is not record:
+            before = known[uid] = Placed.of(record, session, before)
+        placed.append(before)
+    return placed
 
 
 class Composed(NamedTuple):
@@ -158,8 +202,8 @@ class Describer(QObject):  # type: ignore[misc]
         super().__init__(parent)
         self._image, self._session = image, session
         self._job: Job | None = None
-        # The digest of each record on a plane, and the record that it was made of.
-        self._digests: dict[str, tuple[Record, Plane | None, int]] = {}
+        # What has been found out of each record, by uid.
+        self._known: dict[str, Placed] = {}
 
     @property
     def is_busy(self) -> bool:
@@ -168,7 +212,7 @@ class Describer(QObject):  # type: ignore[misc]
 
     def add_places(self, uids: Iterable[str]) -> None:
         """Say place and size behind the captions of these regions; of all where there are none."""
-        survey = Survey.of(self._session, self._image)
+        survey = Survey.of(self._session, self._image, self._known)
         asked = list(uids) or list(survey.records)
         captioned = [uid for uid in asked if uid in survey.records and survey.records[uid].caption]
         if not captioned:
@@ -178,7 +222,7 @@ class Describer(QObject):  # type: ignore[misc]
 
     def write(self, plane: Plane) -> None:
         """Write a paragraph about a plane from what is said of its regions."""
-        survey = Survey.of(self._session, self._image)
+        survey = Survey.of(self._session, self._image, self._known)
         self._run(compose, survey, plane, delivered=partial(self._on_composed, plane))
 
     def close(self) -> None:
@@ -202,16 +246,14 @@ class Describer(QObject):  # type: ignore[misc]
 
     def _digest(self, plane: Plane) -> str:
         """Return the digest of the regions on a plane; of what has not changed it is known."""
-        known, records = self._digests, self._session.records
-        for uid, record in records.items():
-            if uid not in known or known[uid][0] is not record:
-                axes = own_axes(record, self._session) if record.plane is None else None
-                where = record_plane(record, self._session, axes) if axes is not None else None
-                known[uid] = record, where, digest_of(record)
-        for uid in known.keys() - records.keys():
-            del known[uid]
+        placed = place_all(self._session, self._known)
+        if len(placed) < len(self._known):
+            for uid in self._known.keys() - self._session.records.keys():
+                self._known.pop(uid, None)
         return regions_digest(
-            digest for _, where, digest in known.values() if where == plane and digest
+            item.digest
+            for item in placed
+            if item.thing and item.digest and item.thing.plane == plane
         )
 
     def _run(self, function: object, *arguments: object, delivered: object) -> None:
@@ -247,7 +289,7 @@ class Describer(QObject):  # type: ignore[misc]
                 made = {"place": place.where, "size": place.size, "about": list(place.about)}
                 texts[uid] = text, record.score, WITH_PLACE, made
         if not (texts or offers):
-            self.messaged.emit(_why_nothing(same, late))
+            self.messaged.emit(_why_nothing(same, late) if places else NO_PLACE)
             return
         label = f"place and size of {counted(len(texts) + len(offers), 'caption')}"
         with session.step(label):
