@@ -119,6 +119,16 @@ class Comparison:
         texts = dict.fromkeys(caption.text for caption in self.captions)
         return f"no difference in words: {' / '.join(texts)}"
 
+    def table(self, names: Sequence[str] = ()) -> list[list[str]]:
+        """Return it as a table of text with a header: captions, what is said of one, concepts."""
+        names = list(names or called(len(self.captions)))
+        return [
+            ["", *names],
+            ["caption", *(caption.text for caption in self.captions)],
+            ["only", *(", ".join(words) for words in self.own)],
+            *([row.name, *(f"{value:.2f}" for value in row.values)] for row in self.concepts),
+        ]
+
 
 def called(count: int) -> tuple[str, ...]:
     """Return what to call so many regions.
@@ -129,6 +139,24 @@ def called(count: int) -> tuple[str, ...]:
     if count == 2:
         return "left", "right"
     return tuple(str(number) for number in range(1, count + 1))
+
+
+def places_called(regions: Sequence[Region]) -> tuple[str, ...]:
+    """Return what to call regions of one image: two of them by how they lie to each other.
+
+    >>> from napari_patchioner.regions import Box
+    >>> places_called([Box(0, 50, 10, 60), Box(0, 0, 10, 10)])
+    ('right', 'left')
+    >>> places_called([Box(0, 0, 10, 10), Box(40, 5, 50, 15)])
+    ('upper', 'lower')
+    """
+    if len(regions) != 2 or any(region.kind == "image" for region in regions):
+        return tuple(str(number) for number in range(1, len(regions) + 1))
+    first, second = (region.bounds().coords()[::2].mean(axis=0) for region in regions)
+    down, right = second - first
+    if abs(right) >= abs(down):
+        return ("left", "right") if right >= 0 else ("right", "left")
+    return ("upper", "lower") if down >= 0 else ("lower", "upper")
 
 
 def _all(count: int) -> str:
@@ -355,6 +383,23 @@ class SliceComparison:
             for item in self.stretches
         ]
         return f"{total}, mostly {self.consensus!r}; {'; '.join(parts)}"
+
+    def table(self, slices: Sequence[int] = ()) -> list[list[str]]:
+        """Return it as a table of text with a header, a row for each slice."""
+        numbers = list(slices) or list(range(len(self.captions)))
+        return [
+            ["slice", "caption", "score", "stretch", "likeness"],
+            *(
+                [
+                    str(number),
+                    caption.text,
+                    "" if math.isnan(caption.score) else f"{caption.score:.2f}",
+                    self.text_at(place),
+                    f"{self.likeness[place]:.3f}",
+                ]
+                for place, (number, caption) in enumerate(zip(numbers, self.captions, strict=True))
+            ),
+        ]
 
 
 def _span(first: int, last: int) -> str:

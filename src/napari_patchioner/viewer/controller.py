@@ -30,6 +30,7 @@ from .layers.sources import Sources
 from .session.session import Session
 from .widgets import throttled
 from .workers.caption import CaptionQueue
+from .workers.compare import Comparer, SliceQuestion
 from .workers.describe import Describer
 from .workers.encode import Encoder
 from .workers.find import Search
@@ -121,6 +122,9 @@ class Controller(QObject):  # type: ignore[misc]
             image, self.encoder, self.session, self.current, self.queue.options
         )
         self.search = Search(self.encoder, self.session, self)
+        self.comparer = Comparer(image, self.encoder, self.queue, self.session, self)
+        self.comparer.messaged.connect(self.show_message)
+        self.comparer.changed.connect(self.changed)
         self.search.messaged.connect(self.show_message)
         self.search.changed.connect(self.changed)
         self.search.clicked.connect(self._on_proposal_clicked)
@@ -264,6 +268,8 @@ class Controller(QObject):  # type: ignore[misc]
             self.encoder.cancel()
         elif self.search.progress is not None:
             self.search.cancel()
+        elif self.comparer.progress is not None:
+            self.comparer.cancel()
         else:
             self.queue.cancel()
 
@@ -436,6 +442,16 @@ class Controller(QObject):  # type: ignore[misc]
         here = self.encoder.here()
         self.search.propose(self.queue.options_for([here[1]]) if here is not None else {})
 
+    def go_to_slice(self, question: SliceQuestion, number: int) -> None:
+        """Show a slice of a stack, in the view in which the region was drawn."""
+        record = self.session.records.get(question.uid)
+        if record is not None:
+            view.go_to(self.viewer, self.image, record, self.session)
+        point = np.zeros(self.image.ndim)
+        point[question.axis] = number
+        axis = question.axis + self.viewer.dims.ndim - self.image.ndim
+        self.viewer.dims.set_point(axis, float(self.image.data_to_world(point)[question.axis]))
+
     def show_found(self, number: int) -> None:
         """Mark a proposal on the canvas, 0 for none, and bring it into view if it is a new one."""
         if number == self.search.selected:
@@ -476,6 +492,8 @@ class Controller(QObject):  # type: ignore[misc]
             return self.encoder.job.progress
         if self.search.progress is not None:
             return self.search.progress
+        if self.comparer.progress is not None:
+            return self.comparer.progress
         return self.sources.progress or self.queue.progress
 
     def heading(self, uids: Sequence[str]) -> str:
@@ -534,6 +552,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.grow(False)
         self.search.close()
         self.describing.close()
+        self.comparer.close()
         self.describer.close()
         self.overlays.close()
         for own in self.own_bindings():

@@ -32,6 +32,7 @@ from .layers.captions import TemplateError, checked, show_on, write_on
 from .layers.overlays import add_halo, delete_in_own_context
 from .layers.view import go_to
 from .panels import forms, keys
+from .panels.compare import ComparePanel
 from .panels.find import CANVAS_KEYS, FindPanel, PhraseBar
 from .panels.inspect import InspectPanel
 from .panels.main import GROW, TOOLS, MainPanel, Tool
@@ -186,6 +187,13 @@ class Actions:
     caption_whole = of_controller(Controller.whole_image)
     describe_whole = of_controller(Controller.describe)
     point_at = of_controller(Controller.point_at)
+
+    @on_image
+    def compare(self) -> None:
+        """Compare the selected shapes, or a single one over the slices of its stack."""
+        uids = self._dock.region_list.selected() or self.controller.selected()
+        if self.controller.comparer.start(uids):
+            self._dock.compare.open()
 
     @on_image
     def caption_again(self) -> None:
@@ -634,6 +642,7 @@ class CaptionDock(DockBase):
         self.setWidget(panel)
         how = self._prepare, self._equip
         self.images = Images(self.viewer, panel.image, self.registry, *how, self)
+        self.compare = ComparePanel(panel, current, actions)
         self.captions = CaptionStyle(self.viewer, panel.canvas, everyone, self)
         self.region_list = RegionList(self.viewer, actions, current)
         # Once all is laid out with it
@@ -800,7 +809,11 @@ class CaptionDock(DockBase):
         self._reveal.cancel()
         parts = self.region_list, self.inspect, self.models, self.vocabulary, self.teach
         steps = [part.let_go for part in parts]
-        steps += [self.teacher.close, partial(self.panel.progress.follow, None)]
+        steps += [
+            self.compare.let_go,
+            self.teacher.close,
+            partial(self.panel.progress.follow, None),
+        ]
         steps += [self.projects.close_all, self.images.close]
         # Each of them, in this order, even if one fails.
         with ExitStack() as stack:

@@ -70,6 +70,12 @@ BUTTONS = (
     ("Accept", "accept", "Keep this caption: no model will change it (key Y)."),
     ("Reject", "reject", "Throw away what the model wrote here (key U)."),
     ("Lock", "lock", "Keep all models from this region (key K)."),
+    (
+        "Compare",
+        "compare",
+        "Say what the selected shapes have in common and what not (key Shift+C);\n"
+        "with one shape on a stack: what its slices agree on, and where that changes.",
+    ),
     ("Caption again", "caption_again", "Have the selected shapes captioned anew (key Q)."),
     ("As one region", "caption_together", "Caption the selected shapes together (key G)."),
     ("Find more", "find_like", "Find more like the selected shapes (key Shift+F)."),
@@ -419,7 +425,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
-            (self.reword,),
+            (made["compare"], self.reword),
             ask,
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),

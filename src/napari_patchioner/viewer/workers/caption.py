@@ -69,6 +69,21 @@ def caption_region(
     return caption
 
 
+def caption_at(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    region: Region,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Caption:
+    """Caption one region with a model at hand, of a large plane from as close as it asks for."""
+    if isinstance(grid, Overview):
+        [caption] = grid.caption(captioner, [region], progress=progress, **options)
+    else:
+        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(options))
+    return caption
+
+
 def caption_tasks(
     registry: ModelRegistry,
     model: str,

@@ -1,0 +1,157 @@
+"""Regions compared in a real window, by mouse and keys, with the model that ships."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from embedded_dock import read
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtTest import QTest
+from skimage import data
+
+pytestmark = pytest.mark.embedded
+CAT, CUP = data.cat(), data.coffee()[50:350, 30:480]
+BESIDE = np.concatenate([CAT, CUP], axis=1)
+WIDTH = CAT.shape[1]
+STACK = np.stack([CUP[:, :400]] * 2 + [CAT[:300, :400]] * 3)
+
+
+@pytest.fixture
+def picture(request):
+    return getattr(request, "param", BESIDE)
+
+
+def finished(dock, qtbot):
+    comparer = dock.controller.comparer
+    qtbot.waitUntil(lambda: comparer.progress is None, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.compare.progress.isHidden(), timeout=5000)
+    return comparer
+
+
+def draw_two(dock, hand, qtbot):
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(40, WIDTH + 120), (290, WIDTH + 430)])
+    hand.drag([(20, 60), (280, 400)])
+    records = dock.controller.session.records
+    qtbot.waitUntil(
+        lambda: len(records) == 2 and all(r.caption for r in records.values()), timeout=60_000
+    )
+    return records
+
+
+@pytest.mark.every_qt
+def test_two_shapes_are_compared_and_one_is_gone_to(quiet, dock, hand, viewer, qtbot, tmp_path):
+    read(dock, qtbot)
+    records = draw_two(dock, hand, qtbot)
+    dock.panel.draw.buttons["Select"].click()
+    hand.click(150, 200)
+    cat, cup = sorted(records, key=lambda uid: records[uid].seen.vertices[0, 1])
+    dock.controller.select([cup, cat])
+    before = {uid: record.caption for uid, record in records.items()}
+    QTest.mouseClick(dock.panel.buttons["compare"], Qt.MouseButton.LeftButton)
+    comparer = finished(dock, qtbot)
+    names = dict(zip(comparer.compared.uids, comparer.compared.names, strict=True))
+    assert (names[cat], names[cup]) == ("left", "right")
+    panel = dock.compare
+    assert panel.isVisible()
+    assert "left: " in panel.sentence.text()
+    assert "cat" in panel.sentence.text()
+    assert dock.panel.status.text().startswith(panel.sentence.text()[:20])
+    column = 1 + comparer.compared.uids.index(cat)
+    assert panel.table.item(0, column).text() == before[cat]
+    place = panel.table.visualItemRect(panel.table.item(0, column)).center()
+    QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert dock.controller.selected() == [cat]
+    QTest.mouseClick(panel.copy, Qt.MouseButton.LeftButton)
+    assert panel.sentence.text() in QGuiApplication.clipboard().text()
+    panel.export_csv(tmp_path / "differences.csv")
+    lines = (tmp_path / "differences.csv").read_text(encoding="utf-8").splitlines()
+    assert set(lines[0].split(",")) == {"what", "left", "right"}
+    assert any(line.startswith("cat,") for line in lines)
+    # Nothing was written.
+    assert {uid: record.caption for uid, record in records.items()} == before
+
+
+def test_what_cannot_be_compared_is_answered_in_a_sentence(quiet, dock, hand, qtbot):
+    dock.image_actions.compare()
+    assert "Select two shapes" in dock.panel.status.text()
+    assert not dock.compare.isVisible()
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(40, WIDTH + 120), (290, WIDTH + 430)])
+    hand.drag([(20, 60), (280, 400)])
+    qtbot.waitUntil(lambda: len(dock.controller.session.records) == 2, timeout=5000)
+    dock.controller.select(list(dock.controller.session.records))
+    dock.image_actions.compare()
+    assert "Press Start first" in dock.panel.status.text()
+
+
+def on_a_stack(dock, hand, viewer, qtbot):
+    """Draw a box on slice 3 of the stack and compare its slices."""
+    image = viewer.add_image(STACK, rgb=True, name="stack")
+    dock.panel.image.value = image
+    viewer.dims.set_point(0, 3)
+    read(dock, qtbot)
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(20, 60), (280, 380)])
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=60_000)
+    dock.controller.select(list(records))
+    dock.image_actions.compare()
+    return records
+
+
+def test_one_shape_is_compared_over_the_slices_of_a_stack(quiet, dock, hand, viewer, qtbot):
+    records = on_a_stack(dock, hand, viewer, qtbot)
+    [uid] = records
+    comparer = finished(dock, qtbot)
+    assert comparer.sliced.numbers == (0, 1, 2, 3, 4)
+    assert comparer.sliced.result.changes == (2,)
+    assert "cat" in comparer.sliced.result.consensus
+    panel = dock.compare
+    assert panel.table.rowCount() == 5
+    bold = [panel.table.item(row, 1).font().bold() for row in range(5)]
+    assert bold == [True, False, True, False, False]
+    place = panel.table.visualItemRect(panel.table.item(1, 1)).center()
+    QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert viewer.dims.point[0] == 1
+    before = records[uid].caption
+    QTest.mouseClick(panel.take, Qt.MouseButton.LeftButton)
+    record = dock.controller.session.records[uid]
+    assert record.caption == comparer.sliced.result.consensus
+    assert record.reworded_by == "consensus of 5 slices"
+    assert record.origin["reworded"]["changes"] == [2]
+    dock.image_actions.undo()
+    assert dock.controller.session.records[uid].caption == before
+
+
+def test_slices_are_encoded_once(quiet, dock, hand, viewer, qtbot, registry, monkeypatch):
+    with registry.using("mini") as model:
+        plainly, passes = model.backbone.encode, []
+
+    def encode(*arguments, **options):
+        passes.append(1)
+        return plainly(*arguments, **options)
+
+    monkeypatch.setattr(model.backbone, "encode", encode)
+    on_a_stack(dock, hand, viewer, qtbot)
+    comparer = finished(dock, qtbot)
+    # Slices that show the same are one picture, and all of them were on display or are kept.
+    assert len(passes) <= 2
+    passes.clear()
+    comparer.start(list(dock.controller.session.records))
+    finished(dock, qtbot)
+    assert comparer.sliced is not None
+    assert passes == []
+
+
+def test_a_comparison_can_be_cancelled_and_leaves_no_half(quiet, dock, hand, viewer, qtbot):
+    on_a_stack(dock, hand, viewer, qtbot)
+    dock.image_actions.cancel()
+    comparer = finished(dock, qtbot)
+    if comparer.sliced is None:
+        assert "cancelled" in dock.panel.status.text()
+        assert not dock.compare.take.isEnabled()
+    # It can be asked again.
+    dock.image_actions.compare()
+    assert finished(dock, qtbot).sliced is not None
