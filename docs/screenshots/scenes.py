@@ -9,8 +9,10 @@ import numpy as np
 from skimage import data
 
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
+from .compare import differences, slices
 from .describe import describe
 from .describer import describer
+from .familiarity import familiarity
 from .folder import folder
 from .grow import grow, propose
 from .hand import loop, use, wait
@@ -192,4 +194,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "describe": describe,
     "describer": describer,
     "propose": propose,
+    "familiarity": familiarity,
+    "differences": differences,
+    "slices": slices,
 }

@@ -120,6 +120,14 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         # A search has begun; this captioner describes no region.
         until(lambda: "could not be searched" in dock.panel.status.text())
 
+    def compare():
+        layer.selected_data = {0, 1}
+        press("C", SHIFT)
+        # A comparison has begun; this captioner describes no region.
+        until(lambda: "could not be compared" in dock.panel.status.text())
+        assert dock.compare.isVisible()
+        dock.compare.close()
+
     def grow():
         press("G", SHIFT)
         assert dock.panel.draw.buttons["Grow"].isChecked()
@@ -187,6 +195,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "Shift+T": write_name,
         "M": label_next,
         "Shift+G": grow,
+        "Shift+C": compare,
         "Shift+F": find_like,
         "O": toggle_list,
         "H": toggle_captions,

@@ -388,7 +388,7 @@ class SliceComparison:
         """Return it as a table of text with a header, a row for each slice."""
         numbers = list(slices) or list(range(len(self.captions)))
         return [
-            ["slice", "caption", "score", "stretch", "likeness"],
+            ["slice", "caption", "score", "stretch", "like the others"],
             *(
                 [
                     str(number),

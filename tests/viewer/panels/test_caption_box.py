@@ -102,6 +102,10 @@ def test_what_the_model_said_first_can_be_had_back(box):
             model_record(details=Caption("", 0.1, verdict="appearance", familiarity=0.002)),
             "By the model: appearance only, no object named; unlike anything it knows",
         ),
+        (
+            model_record(score=0.98, details=Caption("", 0.98, familiarity=0.002)),
+            "Unlike anything the model knows: check the words. By the model, score 0.98",
+        ),
         (model_record(details=Caption("", 0.1, familiarity=0.02)), "By the model, score 0.60"),
         (
             model_record(source="human", details=Caption("", 0.1, familiarity=0.002)),

@@ -188,8 +188,8 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             self.table.resizeColumnsToContents()
             for column in range(len(header)):
                 self.table.setColumnWidth(column, min(self.table.columnWidth(column), 220))
-            self.table.horizontalHeader().setStretchLastSection(True)
             self.table.resizeRowsToContents()
+        self.table.horizontalHeader().setStretchLastSection(True)
 
     def _on_cell(self, row: int, column: int) -> None:
         """Go to a slice, or select a region."""

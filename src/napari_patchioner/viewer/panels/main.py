@@ -113,6 +113,8 @@ REVIEW_BUTTONS = (
 
 
 CONCEPTS = 3
+# A score above which a caption seldom is wrong, however unlike its region is.
+SURE = 0.9
 # Of concepts whose best weight is below this, the weights say nothing.
 SPREAD_WEIGHT = 0.05
 LEAST_SHARE = 0.01
@@ -195,7 +197,10 @@ def verdict_line(record: Record, pending: str = "") -> str:
         line = f"By the model{named}{host}{reworded}{doubt}{score}"
         if is_unlike(record):
             known = record.model or "the model"
-            line = f"Unlike anything {known} knows: do not trust the words. {line}"
+            # Of what is wrongly called unlike, much is named surely; of what is rightly, little.
+            is_sure = record.score is not None and record.score > SURE
+            advice = "check the words" if is_sure else "do not trust the words"
+            line = f"Unlike anything {known} knows: {advice}. {line}"
     states = ["accepted"] * record.reviewed + ["locked"] * record.locked
     return ", ".join([line, *states]) if line else ", ".join(states).capitalize()
 
