@@ -128,6 +128,16 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         assert dock.compare.isVisible()
         dock.compare.close()
 
+    def why():
+        layer.selected_data = {1}
+        press("W", SHIFT)
+        assert controller.why.on
+        assert dock.panel.caption.why.isVisibleTo(dock)
+        # The model of this window cannot read, and says so.
+        until(lambda: "could not be looked for" in dock.panel.caption.why.sentence.text())
+        press("W", SHIFT)
+        assert not controller.why.on
+
     def grow():
         press("G", SHIFT)
         assert dock.panel.draw.buttons["Grow"].isChecked()
@@ -185,6 +195,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "G": group,
         "W": whole,
         "C": write,
+        "Shift+W": why,
         "Y": accept,
         "U": reject,
         "K": lock,

@@ -300,13 +300,15 @@ def _is_plural(word: Word) -> bool:
 
 def _article_before(text: str, word: Word, name: str, spelt: str) -> tuple[int, str]:
     """Return where the article before a word begins, and what stands there before another word."""
-    found = _DETERMINER.search(text[: word.start])
-    if found is None or found[1].casefold() not in ("a", "an"):
+    determiner = _DETERMINER.search(text[: word.start])
+    if determiner is None or determiner[1].casefold() not in ("a", "an"):
         return word.start, ""
     if is_mass(name):
-        return found.start(), ""
+        return determiner.start(), ""
     own = article(spelt)
-    return found.start(), (own.capitalize() if found[1][0].isupper() else own) + found[2]
+    return determiner.start(), (
+        own.capitalize() if determiner[1][0].isupper() else own
+    ) + determiner[2]
 
 
 def _name_in_place(text: str, word: Word, name: str) -> tuple[int, str]:
@@ -314,15 +316,15 @@ def _name_in_place(text: str, word: Word, name: str) -> tuple[int, str]:
 
     A proper name needs no article; before "a brown dog" it stands beside it.
     """
-    found = _DETERMINER.search(text[: word.start])
+    determiner = _DETERMINER.search(text[: word.start])
     if not name[0].isupper():
-        if found is not None and found[1].casefold() in ("a", "an"):
+        if determiner is not None and determiner[1].casefold() in ("a", "an"):
             own = article(name)
-            own = own.capitalize() if found[1][0].isupper() else own
-            return found.start(), f"{own}{found[2]}{name}"
+            own = own.capitalize() if determiner[1][0].isupper() else own
+            return determiner.start(), f"{own}{determiner[2]}{name}"
         return word.start, name
-    if found is not None:
-        return found.start(), name
+    if determiner is not None:
+        return determiner.start(), name
     before = re.search(r"\b(an?|the|my|our)\s+[^,.;]*$", text[: word.start], re.IGNORECASE)
     between = text[before.start() : word.start] if before is not None else ""
     is_one_phrase = before is not None and all(w.kind in ("look", "") for w in read_words(between))
@@ -345,8 +347,8 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
 
 def _with_addition(text: str, candidate: _Candidate) -> tuple[str, Change]:
     """Return a text with what is missing at its end, before the full stop."""
-    found = _END.search(text)
-    end = found.start() if found is not None else len(text)
+    ending = _END.search(text)
+    end = ending.start() if ending is not None else len(text)
     name = candidate.name
     phrase = candidate.joined or f" with {name if is_mass(name) else f'{article(name)} {name}'}"
     why = f"The region shows {name!r} (support {candidate.support:.2f})."

@@ -39,6 +39,7 @@ from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
 from .workers.server import Describing
+from .workers.why import Why
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
 SETTLE_MS = 60
@@ -136,6 +137,12 @@ class Controller(QObject):  # type: ignore[misc]
         self.describing.messaged.connect(self.show_message)
         self.describing.changed.connect(self._show)
         self.changed.connect(self.describing.follow)
+        self.why = Why(self.encoder, self.session, self.queue, self)
+        self.why.messaged.connect(self.show_message)
+        self.why.suggested.connect(self.show)
+        self.why.changed.connect(self.changed)
+        self.overlays.word = self.why.shown_heat
+        self.encoder.changed.connect(self.why.forget)
         self.inspector.moved.connect(self._on_inspected)
         self.grower.messaged.connect(self.show_message)
         self.grower.grown.connect(self._on_grown)
@@ -277,6 +284,7 @@ class Controller(QObject):  # type: ignore[misc]
         """Drop all grids: the image or the model has changed."""
         self.queue.close()
         self.encoder.forget()
+        self.why.forget()
         self.search.follow()
 
     def edit(self, uid: str, text: str) -> None:
@@ -494,7 +502,7 @@ class Controller(QObject):  # type: ignore[misc]
             return self.search.progress
         if self.comparer.progress is not None:
             return self.comparer.progress
-        return self.sources.progress or self.queue.progress
+        return self.sources.progress or self.why.progress or self.queue.progress
 
     def heading(self, uids: Sequence[str]) -> str:
         """Return what these records are, in words."""
@@ -554,6 +562,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.describing.close()
         self.comparer.close()
         self.describer.close()
+        self.why.close()
         self.overlays.close()
         for own in self.own_bindings():
             self._unbind(own)

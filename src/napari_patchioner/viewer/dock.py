@@ -19,7 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog
 from superqt.utils import QSignalDebouncer
 
-from napari_patchioner.annotations import Notes
+from napari_patchioner.annotations import Notes, Record
 from napari_patchioner.errors import FormatError, ModelError, as_sentence
 from napari_patchioner.models.servers import read_settings
 
@@ -209,6 +209,24 @@ class Actions:
             uids = [u for u in self.chosen() if u in records and not records[u].protected]
             if uids:
                 self.controller.again(uids)
+
+    @on_image
+    def toggle_why(self) -> None:
+        """Show the words of the caption, each with its patches on the image, or stop."""
+        self.controller.why.switch(not self.controller.why.on)
+        self._dock.refresh()
+        self._dock.panel.caption.why.take_keys()
+
+    @on_image
+    def choose_word(self, index: int) -> None:
+        """Show the patches of a word of the caption, -1 for those of none."""
+        self.controller.why.choose(index)
+
+    @on_image
+    def check_sentence(self) -> None:
+        """Check the captions of the selected regions against the image, and suggest better ones."""
+        if uids := self._needed():
+            self.controller.why.check(uids)
 
     def write_caption(self) -> None:
         """Put the cursor into the caption of the selected shape."""
@@ -741,6 +759,7 @@ class CaptionDock(DockBase):
         panel.selected.setText(controller.heading(chosen))
         panel.buttons["lock"].setChecked(record is not None and record.locked)
         panel.caption.show_record(record, pending=pending, empty=controller.hint())
+        self._explain(controller, record)
         whole = controller.current_whole()
         panel.whole.show_record(whole, pending=pending)
         links = controller.describer.links(whole)
@@ -752,6 +771,19 @@ class CaptionDock(DockBase):
             controller.grow(False)
         mode = GROW if controller.growing else str(active.mode) if key else ""
         panel.draw.show_mode(key, mode)
+
+    def _explain(self, controller: Controller, record: Record | None) -> None:
+        """Show the words of a caption, where they are to be seen, and compare all captions."""
+        why, box = controller.why, self.panel.caption
+        for other in self.controllers.values():
+            if other is not controller:
+                other.why.switch(False)
+        self.panel.buttons["toggle_why"].setChecked(why.on)
+        why.follow(record)
+        why.compare(why.on or self.region_list.isVisible())
+        box.why.show_why(why, record)
+        if record is not None:
+            box.wordings.show_reasons(partial(why.reason, record.uid))
 
     def _on_opened(self, controller: Controller) -> None:
         self.projects.keep(controller)

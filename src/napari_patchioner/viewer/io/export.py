@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -124,6 +125,8 @@ def session_annotations(session: Session, image: napari.layers.Image) -> Iterato
             if axes != (image.ndim - 2, image.ndim - 1):
                 extra["axes"] = f"{axes[0]} {axes[1]}"
             extra |= {name: "true" for name in ("reviewed", "locked") if getattr(record, name)}
+            if not math.isnan(agreement := session.agreement(record)):
+                extra["agreement"] = f"{agreement:.4f}"
             if record.familiarity is not None:
                 extra[FAMILIARITY] = familiarity_text(record.familiarity)
             if made_from := record.made_from:

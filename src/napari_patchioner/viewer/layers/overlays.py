@@ -36,6 +36,9 @@ NAME = "napari-patchioner"
 LOWEST, OPACITY = 0.2, 0.5
 # Of outlines in the colours of names, in pixels of the screen; and half of what surrounds a point.
 _WIDE, _AROUND = 5, 4.0
+# Patches that show a word so likely are as bright as can be; those of a share of the best are not
+# drawn.
+_PLAIN, _FAINT = 0.5, 0.15
 # Light on dark, so that one of them shows on any image.
 _DARK, _LIGHT = (0.0, 0.0, 0.0, 0.35), (1.0, 1.0, 1.0, 0.55)
 _END = "if (alpha <= 0) discard;"
@@ -59,6 +62,8 @@ class Sheet:
     lines: bool = False
     # Shape (rows, columns); nothing is drawn where it is zero
     heat: FloatArray | None = None
+    # What counts whole, where it is more than all there is
+    most: float = 0.0
     # Both ends of the lines around regions, shape (n, 2, 2), and their colours, shape (n, 4)
     outlines: FloatArray | None = None
     colours: FloatArray | None = None
@@ -88,7 +93,7 @@ class Sheet:
         around = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
         corners = self.transform.to_image(cells[:, None] + around)
         weights = heat[heat > 0]
-        return corners, weights / weights.max(initial=np.finfo(float).tiny)
+        return corners, weights / weights.max(initial=max(self.most, np.finfo(float).tiny))
 
 
 class PatchOverlay(SceneOverlay):  # type: ignore[misc]
@@ -112,6 +117,8 @@ class Overlays:
         # Whether the grid is wanted, and the patches of what is selected or under the cursor
         self.lines = self.patches = False
         self.inspected: Region | None = None
+        # Returns the patches of a word and where they lie, in the place of all others
+        self.word: Callable[[], tuple[GridTransform, npt.NDArray[np.float32]] | None] | None = None
         # Names whose regions are outlined in their colours
         self.names: frozenset[str] = frozenset()
         # Lines of what is being grown, shape (n, 2, 2), and their colours
@@ -139,6 +146,9 @@ class Overlays:
         named = self._named(plane) if plane is not None else []
         if plane is not None and named:
             wanted += plane, [(r.uid, r.fingerprint, name) for r, name in named]
+        word = self.word() if self.word is not None else None
+        if word is not None:
+            wanted += ("word", id(word[1]))
         if self.growth is not None:
             wanted += (id(self.growth[0]),)
         if wanted == self._drawn:
@@ -153,6 +163,12 @@ class Overlays:
         if here is not None:
             grid, heat = self._heat(*here)
             sheet = Sheet(grid.transform, self.lines, heat)
+        if word is not None:
+            transform, chances = word
+            # Faint ones only hide the image.
+            is_plain = chances >= _FAINT * chances.max(initial=0.0)
+            shown = np.where(is_plain, chances, 0).astype(float)
+            sheet = Sheet(transform, self.lines, shown, _PLAIN)
         if plane is not None and named:
             outlines, colours = self._outlines(plane, named)
             sheet = replace(sheet, outlines=outlines, colours=colours)
@@ -168,7 +184,7 @@ class Overlays:
         """Draw nothing any more."""
         self.lines = self.patches = False
         self.inspected, self.names, self.pointed = None, frozenset(), frozenset()
-        self.growth = None
+        self.growth = self.word = None
         self.refresh()
 
     def _named(self, plane: Plane) -> list[tuple[Record, str]]:

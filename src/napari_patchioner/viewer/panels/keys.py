@@ -32,6 +32,7 @@ KEYS = (
     Key("G", "caption_together", "Caption them together, as one region"),
     Key("W", "caption_whole", "Caption the whole plane on display"),
     Key("C", "write_caption", "Write in the caption; Enter goes back"),
+    Key("Shift-W", "toggle_why", "Why: words of the caption with their patches; again to stop"),
     Key("Y", "accept", "Accept the caption; in a review, go on to the next"),
     Key("U", "reject", "Reject the caption"),
     Key("K", "lock", "Lock: keep all models from it; again to unlock"),
@@ -89,6 +90,10 @@ IN_THE_LIST = (
     ("Delete", "Delete the selected shapes"),
     ("T", "Teach the selected regions a name"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
+)
+IN_THE_WORDS = (
+    ("Left, Right", "Choose the word before or after: its patches are shown"),
+    ("Esc, Enter", "Go back to the image"),
 )
 IN_WHAT_WAS_FOUND = (
     ("Click, Shift+click", "On the canvas: accept the proposal, reject it"),
@@ -167,6 +172,7 @@ def help_text() -> str:
         "While growing": GROWING,
         "While inspecting": INSPECTING,
         "With the list of regions": IN_THE_LIST,
+        "With the words of a caption (Why)": IN_THE_WORDS,
         "With what was found": IN_WHAT_WAS_FOUND,
         "With a folder of images": IN_THE_FOLDER,
         "napari's own, with a layer of shapes": NAPARI,

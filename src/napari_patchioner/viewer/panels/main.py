@@ -30,6 +30,7 @@ from .project import Projects
 from .server import AskPanel
 from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
+from .why import WhyRow
 
 
 class Tool(NamedTuple):
@@ -79,6 +80,7 @@ BUTTONS = (
     ("Caption again", "caption_again", "Have the selected shapes captioned anew (key Q)."),
     ("As one region", "caption_together", "Caption the selected shapes together (key G)."),
     ("Find more", "find_like", "Find more like the selected shapes (key Shift+F)."),
+    ("Why", "toggle_why", "Show why: each word of the caption with its patches (key Shift+W)."),
     ("Caption whole image", "caption_whole", "Caption the plane on display (key W)."),
     (
         "From its regions",
@@ -91,6 +93,12 @@ BUTTONS = (
 )
 # What else can be made of the captions of the selected regions: title, action, and what it is for.
 REWORDINGS: tuple[tuple[str, str, str], ...] = (
+    (
+        "Check my sentence",
+        "check_sentence",
+        "Compares the sentence with the image: suggests one in which what the image contradicts "
+        "is put right, what is missing is added, and your names are used. Yours stays.",
+    ),
     (
         "Add place and size",
         "add_places",
@@ -279,6 +287,13 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
                 self._fit(min(max(len(texts), 1), SHOWN))
         self.setVisible(bool(texts))
 
+    def show_reasons(self, reason: Callable[[str], str]) -> None:
+        """Let the tips say why a text was suggested; `reason` is empty where it was not."""
+        for row, text in enumerate(self._texts):
+            item = self.item(row)
+            if item is not None and (why := reason(text)) and why not in item.toolTip():
+                item.setToolTip(f"{item.toolTip()}\n{why}")
+
     def _fit(self, lines: int) -> None:
         """Be as high as so many alternatives."""
         self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
@@ -306,13 +321,14 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         )
         self.editor.installEventFilter(self)
         self.editor.textChanged.connect(self._on_text)
+        self.why = WhyRow()
         self.verdict = wrapped("Who wrote the caption, and how far to trust it.")
         self.concepts = wrapped("What the model considered, best first.")
         for label in (self.verdict, self.concepts):
             label.setMinimumHeight(label.fontMetrics().lineSpacing())
         self.wordings = Wordings(compact=compact)
         self.wordings.itemClicked.connect(self._on_picked)
-        stack(self, self.editor, self.verdict, self.concepts, self.wordings)
+        stack(self, self.editor, self.why, self.verdict, self.concepts, self.wordings)
         self.show_record(None)
 
     def show_record(self, record: Record | None, *, pending: str = "", empty: str = "") -> None:
@@ -397,7 +413,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             for title in headings
         )
         made = self.buttons = widgets.action_buttons(actions, BUTTONS)
-        for name in ("lock", "toggle_list"):
+        for name in ("lock", "toggle_why", "toggle_list"):
             made[name].setCheckable(True)
         self.reword = MenuButton("Reword", "Other words for the captions of the selected regions.")
         for title, name, tip in REWORDINGS:
@@ -410,6 +426,8 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             box.edited.connect(actions.edit)
             box.left.connect(actions.finish_edit)
             box.picked.connect(actions.take)
+        self.caption.why.chosen.connect(actions.choose_word)
+        self.caption.why.toggled.connect(actions.toggle_why)
         choices = qt.QWidget()
         form = qt.QFormLayout(choices)
         form.setContentsMargins(0, 0, 0, 0)
@@ -430,7 +448,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
-            (made["compare"], self.reword),
+            (made["toggle_why"], made["compare"], self.reword),
             ask,
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),

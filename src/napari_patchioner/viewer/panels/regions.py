@@ -115,6 +115,7 @@ class Line(NamedTuple):
     author: str
     plane: str
     familiarity: float
+    agreement: float = math.nan
 
     def text(self, column: str) -> str:
         """Return what a cell says."""
@@ -122,8 +123,9 @@ class Line(NamedTuple):
             # A caption takes one line of the table, however long it is.
             nothing = "waiting for the model" if self.wanted else self.problem or "no caption"
             return self.caption or nothing
-        if column == "score":
-            return f"{self.score:.2f}" if self.score == self.score else ""
+        if column in ("score", "agreement"):
+            value = getattr(self, column)
+            return f"{value:.2f}" if value == value else ""
         if column == "familiarity":
             return f"{self.familiarity:.2g}" if self.familiarity == self.familiarity else ""
         if column == "reviewed":
@@ -151,7 +153,7 @@ def line_of(record: Record, plane: str = "") -> Line:
     if record.reworded_by:
         author = f"{author}, {record.reworded_by}"
     known = math.nan if record.familiarity is None else record.familiarity
-    line = Line._make((*same, kind, author, plane, known))
+    line = Line._make((*same, kind, author, plane, known, math.nan))
     return line if record.score is not None else line._replace(score=math.nan)
 
 
@@ -184,13 +186,23 @@ COLUMNS = {
         "Share of what the model knows that is as unlike the rest of it:\n"
         "below 0.01 do not trust what is named.",
     ),
+    "agreement": (
+        "Agrees",
+        "How well the image bears out the caption, yours as well as the model's;\n"
+        "empty where that cannot be told.",
+    ),
     "author": ("By", "Who wrote the caption."),
     "reviewed": ("Reviewed", "✓ accepted by you; locked: no model may touch it."),
     "plane": ("Plane", "Where in the stack it lies."),
 }
 FIELDS = tuple(COLUMNS)
-CAPTION, PLANE, FAMILIAR = map(FIELDS.index, ("caption", "plane", "familiarity"))
-WIDTHS = {"kind": 90, "score": 56, "familiarity": 68, "author": 118, "reviewed": 92, "plane": 64}
+CAPTION, PLANE, FAMILIAR, AGREES = map(
+    FIELDS.index, ("caption", "plane", "familiarity", "agreement")
+)
+WIDTHS = {
+    **{"kind": 90, "score": 56, "familiarity": 68, "agreement": 62},
+    **{"author": 118, "reviewed": 92, "plane": 64},
+}
 
 
 class RegionTableModel(widgets.RowModel):
@@ -230,6 +242,9 @@ class RegionTableModel(widgets.RowModel):
             if made is None or made[0] != [record, *members]:
                 # Where it lies is read off its shapes, which takes long.
                 made = [record, *members], line_of(record, self._where(record))
+            agreement = self.session.agreement(record) if self.session else math.nan
+            if repr(agreement) != repr(made[1].agreement):
+                made = made[0], made[1]._replace(agreement=agreement)
             self._made[uid] = made
         lines = [line for _, line in self._made.values()]
         lines = ordered(lines, self._sorted[0], descending=self._sorted[1])
@@ -472,6 +487,8 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         self.table.setColumnHidden(PLANE, not any(line.plane for line in lines))
         is_known = any(line.familiarity == line.familiarity for line in lines)
         self.table.setColumnHidden(FAMILIAR, not is_known)
+        is_compared = any(line.agreement == line.agreement for line in self.regions.lines)
+        self.table.setColumnHidden(AGREES, not is_compared)
         shown, total = len(self.regions.lines), len(session.records) if session else 0
         regions = counted(total, "region")
         self.count.setText(regions if shown == total else f"{shown} of {regions}")

@@ -5,6 +5,7 @@ Everything is keyed by uid: napari loses, shifts and repeats rows of the feature
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,6 +132,9 @@ class Session:
         self.teaching: dict[str, Any] = {}
         # What is taught, and waits for its plane to be encoded.
         self.awaited: set[str] = set()
+        # By uid, how well a text agrees with its region, after the text, the geometry and the
+        # model that this is true of; it follows from them, so that no step takes it back
+        self._agreements: dict[str, tuple[str, str, str, float]] = {}
         # What was seen of a region last, where its row said the same as its record then
         self._observed: dict[str, tuple[Record, Seen, Row | Record]] = {}
         # What the models are at, by uid
@@ -536,6 +540,27 @@ class Session:
         for record in self._chosen([uid]):
             self._put(replace(record, outlined=dict(made)))
         self.amend()
+
+    def keep_agreement(self, uid: str, model: str, value: float) -> None:
+        """Keep how well the text of a record agrees with its region; NaN where nobody can tell."""
+        record = self.records[uid]
+        self._agreements[uid] = record.caption, self._geometry(record), model, value
+
+    def has_agreement(self, record: Record, model: str) -> bool:
+        """Whether a model has compared a record's text with its region as both are now."""
+        known = self._agreements.get(record.uid)
+        return known is not None and known[:3] == (record.caption, self._geometry(record), model)
+
+    def agreement(self, record: Record) -> float:
+        """Return how well a text agrees with its region, 0 to 1; NaN where that is not known."""
+        known = self._agreements.get(record.uid)
+        is_of_it = known is not None and known[:2] == (record.caption, self._geometry(record))
+        return known[3] if known is not None and is_of_it else math.nan
+
+    def _geometry(self, record: Record) -> str:
+        """Return what stands for the shapes of a record."""
+        members = (self.records[uid].fingerprint for uid in record.members if uid in self.records)
+        return " ".join((record.fingerprint, *members))
 
     def again(self, uids: Iterable[str]) -> int:
         """Ask for new captions; return how many were refused: a person's, accepted or locked."""

@@ -1,0 +1,168 @@
+"""The words of a caption in a row: hovered or walked through, each shows its patches."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy import QtWidgets as qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QBrush, QColor, QKeyEvent, QResizeEvent
+
+from napari_patchioner.viewer.widgets import Sentence, stack
+
+if TYPE_CHECKING:
+    from napari_patchioner.annotations import Record
+    from napari_patchioner.grounding import GroundedWord
+    from napari_patchioner.viewer.workers.why import Why
+
+# Readable on light and dark themes alike; that a word is wrong is told by its line, too.
+WRONG, BORNE_OUT, DOUBTFUL = "#e5484d", "#2f9e64", "#c98a00"
+_COLOURS = {"contradicted": WRONG, "borne out": BORNE_OUT, "doubtful": DOUBTFUL}
+NOTHING = "Select a region with a caption to see why it says what it says."
+SEARCHING = "Looking for the words on the image…"
+HOVER = "Point at a word to see its patches."
+
+
+class WordList(qt.QListWidget):  # type: ignore[misc]
+    """The words, side by side; as high as they need."""
+
+    chosen = Signal(int)
+    left = Signal()
+    toggled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(accessibleName="Words of the caption", focusPolicy=Qt.StrongFocus)
+        self.setFlow(self.Flow.LeftToRight)
+        self.setWrapping(True)
+        self.setResizeMode(self.ResizeMode.Adjust)
+        self.setSpacing(1)
+        self.setMouseTracking(True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setStyleSheet("border: none; background: transparent;")
+        self.itemEntered.connect(lambda item: self.setCurrentItem(item))
+        self.currentRowChanged.connect(self.chosen)
+        self._shown: tuple[GroundedWord, ...] = ()
+
+    def show_words(self, words: tuple[GroundedWord, ...]) -> None:
+        """List words, unless they are listed already."""
+        if words is self._shown:
+            return
+        self._shown = words
+        self.blockSignals(True)
+        self.clear()
+        for grounded in words:
+            item = qt.QListWidgetItem(grounded.word.text, self)
+            item.setToolTip(grounded.why)
+            if grounded.verdict:
+                item.setForeground(QBrush(QColor(_COLOURS[grounded.verdict])))
+            if grounded.verdict == "contradicted":
+                font = item.font()
+                font.setStrikeOut(True)
+                font.setUnderline(True)
+                item.setFont(font)
+        self.setCurrentRow(-1)
+        self.blockSignals(False)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        """Ask for no width: long captions are broken."""
+        return QSize(1, self.height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for no width here either."""
+        return QSize(1, self.fontMetrics().lineSpacing())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Be as high as the words need in this width."""
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self._fit)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Choose no word once the mouse has gone, unless the keys are at work here."""
+        super().leaveEvent(event)
+        if not self.hasFocus():
+            self.setCurrentRow(-1)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Let Enter and Escape go back to the image, and Shift+W stop."""
+        is_shifted = event.modifiers() == Qt.KeyboardModifier.ShiftModifier
+        if event.key() in (Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.setCurrentRow(-1)
+            self.clearFocus()
+        elif event.key() == Qt.Key.Key_W and is_shifted:
+            self.clearFocus()
+            self.toggled.emit()
+        elif event.key() in (Qt.Key.Key_Right, Qt.Key.Key_Left):
+            step = 1 if event.key() == Qt.Key.Key_Right else -1
+            row = self.currentRow() + step
+            self.setCurrentRow(min(max(row, 0), self.count() - 1))
+        else:
+            super().keyPressEvent(event)
+
+    def _fit(self) -> None:
+        last = self.item(self.count() - 1) if self.count() else None
+        line = self.fontMetrics().lineSpacing() + 6
+        bottom = self.visualItemRect(last).bottom() if last is not None else 0
+        height = max(bottom + 4, line)
+        if height != self.height():
+            self.setFixedHeight(height)
+
+
+class WhyRow(qt.QWidget):  # type: ignore[misc]
+    """The words of the caption, and a sentence about the one that is chosen."""
+
+    chosen = Signal(int)
+    toggled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = WordList()
+        self.sentence = Sentence(lines=2)
+        stack(self, self.words, self.sentence, spacing=1)
+        self.words.chosen.connect(self.chosen)
+        self.words.toggled.connect(self.toggled)
+        self._takes_keys = False
+        self.hide()
+
+    def show_why(self, why: Why, record: Record | None) -> None:
+        """Show what is known of the words of a caption, where that is wanted."""
+        self.setVisible(why.on)
+        if not why.on:
+            self._takes_keys = False
+            return
+        known = why.explained
+        self.words.show_words(known.words if known is not None else ())
+        self.words.setVisible(known is not None)
+        if record is None or not record.caption:
+            text = NOTHING
+        elif why.problem:
+            text = why.problem
+        elif known is None:
+            text = SEARCHING
+        elif 0 <= why.chosen < len(known.words):
+            text = known.words[why.chosen].why
+        else:
+            text = agreement_sentence(known.agreement, known.words)
+        if text != self.sentence.text():
+            self.sentence.setText(text)
+        if known is not None and self._takes_keys:
+            self._takes_keys = False
+            self.words.setFocus()
+
+    def take_keys(self) -> None:
+        """Let the arrow keys walk through the words as soon as they are there."""
+        self._takes_keys = not self.isHidden()
+        if self._takes_keys and self.words.count():
+            self._takes_keys = False
+            self.words.setFocus()
+
+
+def agreement_sentence(agreement: float, words: tuple[GroundedWord, ...]) -> str:
+    """Return how well a caption agrees with its region, in words."""
+    wrong = [f"{word.word.text!r}" for word in words if word.verdict == "contradicted"]
+    if math.isnan(agreement):
+        return f"Nothing of it can be judged. {HOVER}"
+    start = f"Agreement {agreement:.2f}"
+    return f"{start}: not borne out: {', '.join(wrong)}. {HOVER}" if wrong else f"{start}. {HOVER}"

@@ -1,0 +1,225 @@
+"""Why a caption says a word, and sentences checked: in a real window, with the model that ships."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from embedded_dock import read
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from skimage import data
+
+pytestmark = pytest.mark.embedded
+PICTURE = np.concatenate([data.cat(), data.coffee()[50:350, 30:480]], axis=1)
+WIDTH = data.cat().shape[1]
+
+
+@pytest.fixture
+def picture():
+    return PICTURE
+
+
+def draw(dock, qtbot, *lefts):
+    """Draw boxes over the cat (left at 0) or the cup (left at WIDTH); return their uids."""
+    layer, session = dock.controller.layer("regions"), dock.controller.session
+    for left in lefts:
+        right = left + WIDTH - 1
+        corners = np.array([(0, left), (0, right), (299, right), (299, left)])
+        layer.add(corners, shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    uids = list(session.uids("regions"))[-len(lefts) :]
+    dock.controller.settle()
+    qtbot.waitUntil(lambda: all(session.records[u].caption for u in uids), timeout=60_000)
+    return uids
+
+
+def explained(dock, qtbot):
+    """Return what Why has found out about the caption at hand."""
+    why = dock.controller.why
+    qtbot.waitUntil(lambda: why.explained is not None, timeout=30_000)
+    dock.refresh()
+    return why
+
+
+def row_of(words, text):
+    return next(row for row in range(words.count()) if words.item(row).text() == text)
+
+
+def point_at(words, row):
+    """Move the mouse over a word."""
+    place = words.visualItemRect(words.item(row)).center()
+    QTest.mouseMove(words.viewport(), place - QPoint(2, 0))
+    QTest.mouseMove(words.viewport(), place)
+
+
+@pytest.mark.every_qt
+def test_a_word_is_pointed_at_and_its_patches_are_shown(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [uid] = draw(dock, qtbot, 0)
+    dock.controller.select([uid])
+    dock.controller.edit(uid, "a brown cat beside a bus")
+    dock.panel.buttons["toggle_why"].click()
+    why = explained(dock, qtbot)
+    row = dock.panel.caption.why
+    assert row.isVisibleTo(dock)
+    words = row.words
+    assert [words.item(n).text() for n in range(words.count())] == [
+        *("a", "brown", "cat", "beside", "a", "bus")
+    ]
+    assert "'bus'" in row.sentence.text()
+    bus, cat = words.item(row_of(words, "bus")), words.item(row_of(words, "cat"))
+    assert bus.font().strikeOut()
+    assert not cat.font().strikeOut()
+    assert "Nothing in the region looks like 'bus'" in bus.toolTip()
+    point_at(words, row_of(words, "cat"))
+    qtbot.waitUntil(lambda: why.chosen == row_of(words, "cat"), timeout=5000)
+    transform, heat = why.shown_heat()
+    assert heat.max() > 0.3
+    assert not heat[:, heat.shape[1] // 2 + 1 :].any()
+    [overlay] = [
+        o for name, o in dock.controller.image._overlays.items() if name == "napari-patchioner"
+    ]
+    corners, weights = overlay.sheet.squares()
+    assert len(corners)
+    assert corners[..., 1].max() < WIDTH + transform.patch_size[1]
+    assert weights.max() == 1
+    assert "The region shows 'cat'" in row.sentence.text()
+    dock.panel.buttons["toggle_why"].click()
+    assert not row.isVisibleTo(dock)
+    assert why.shown_heat() is None
+
+
+def test_the_arrow_keys_walk_through_the_words(quiet, dock, hand, qtbot):
+    read(dock, qtbot)
+    [uid] = draw(dock, qtbot, 0)
+    dock.controller.select([uid])
+    dock.controller.edit(uid, "a cat on a bus")
+    dock.image_actions.toggle_why()
+    why = explained(dock, qtbot)
+    words = dock.panel.caption.why.words
+    for expected in (0, 1, 2):
+        QTest.keyClick(words, Qt.Key.Key_Right)
+        assert why.chosen == expected
+    QTest.keyClick(words, Qt.Key.Key_Left)
+    assert why.chosen == 1
+    QTest.keyClick(words, Qt.Key.Key_Escape)
+    assert why.chosen == -1
+    QTest.keyClick(words, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
+    assert not why.on
+
+
+def test_another_text_and_another_shape_are_explained_anew(quiet, dock, qtbot):
+    read(dock, qtbot)
+    cat, cup = draw(dock, qtbot, 0, WIDTH)
+    dock.controller.select([cat])
+    dock.image_actions.toggle_why()
+    why = explained(dock, qtbot)
+    dock.controller.edit(cat, "a bus")
+    qtbot.waitUntil(
+        lambda: why.explained is not None and why.explained.agreement < 0.1, timeout=30_000
+    )
+    dock.controller.edit(cat, "a cat")
+    qtbot.waitUntil(
+        lambda: why.explained is not None and why.explained.agreement > 0.9, timeout=30_000
+    )
+    dock.controller.edit(cup, "a cat")
+    dock.controller.select([cup])
+    dock.refresh()
+    qtbot.waitUntil(
+        lambda: why.explained is not None and why.explained.agreement < 0.2, timeout=30_000
+    )
+    dock.controller.select([])
+    dock.refresh()
+    assert why.explained is None
+
+
+def test_agreement_is_a_column_and_goes_into_files(quiet, dock, qtbot, tmp_path):
+    read(dock, qtbot)
+    cat, cup = draw(dock, qtbot, 0, WIDTH)
+    session, table = dock.controller.session, dock.region_list.regions
+    dock.controller.edit(cat, "a cat")
+    dock.controller.edit(cup, "a bus")
+    dock.image_actions.toggle_list()
+    dock.refresh()
+
+    def agreement(uid):
+        return session.agreement(session.records[uid])
+
+    qtbot.waitUntil(lambda: agreement(cat) > 0.9 and agreement(cup) < 0.2, timeout=30_000)
+    dock.region_list.refresh()
+    column = next(
+        n for n in range(table.columnCount()) if table.headerData(n, Qt.Horizontal) == "Agrees"
+    )
+    shown = {table.lines[row].uid: table.index(row, column).data() for row in range(2)}
+    assert float(shown[cat]) > 0.9
+    assert float(shown[cup]) < 0.2
+    dock.image_actions.export(tmp_path / "a.tidy.csv", "tidy")
+    [path] = tmp_path.glob("a*.csv")
+    with path.open(encoding="utf-8") as file:
+        rows = {row["uid"]: row for row in csv.DictReader(file)}
+    assert float(rows[cat]["agreement"]) == pytest.approx(agreement(cat), abs=1e-3)
+    # Of another text nothing is known before it is compared.
+    dock.controller.edit(cat, "a dog")
+    assert math.isnan(agreement(cat))
+    qtbot.waitUntil(lambda: agreement(cat) < 0.5, timeout=30_000)
+    dock.image_actions.toggle_list()
+
+
+def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    controller, said = dock.controller, []
+    controller.messaged.connect(said.append)
+    session = controller.session
+    controller.edit(cat, "A dog looks at me")
+    controller.select([cat])
+    dock.refresh()
+    action = next(a for a in dock.panel.reword.menu().actions() if a.text() == "Check my sentence")
+    action.trigger()
+    qtbot.waitUntil(
+        lambda: "A cat looks at me" in session.records[cat].alternatives, timeout=30_000
+    )
+    assert session.records[cat].caption == "A dog looks at me"
+    assert session.records[cat].source in ("human", "edited")
+    dock.refresh()
+    wordings = dock.panel.caption.wordings
+    assert wordings.texts()[0] == "A cat looks at me"
+    assert "'dog'" in wordings.item(0).toolTip()
+    assert any("dog → cat" in text for text in said)
+    place = wordings.visualItemRect(wordings.item(0)).center()
+    QTest.mouseClick(wordings.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert session.records[cat].caption == "A cat looks at me"
+    assert session.records[cat].source == "edited"
+    assert "A dog looks at me" in session.records[cat].alternatives
+    dock.panel.buttons["undo"].click()
+    assert session.records[cat].caption == "A dog looks at me"
+    dock.panel.buttons["undo"].click()
+    assert "A cat looks at me" not in session.records[cat].alternatives
+    controller.edit(cat, "a cat")
+    action.trigger()
+    qtbot.waitUntil(lambda: "Nothing here contradicts it" in said[-1], timeout=30_000)
+
+
+def test_a_name_that_somebody_gave_is_used(quiet, dock, qtbot):
+    read(dock, qtbot)
+    cat, rex = draw(dock, qtbot, 0, 0)
+    controller, session = dock.controller, dock.controller.session
+    controller.edit(rex, "Rex")
+    controller.edit(cat, "a cat on a table")
+    controller.select([cat])
+    dock.image_actions.check_sentence()
+    qtbot.waitUntil(lambda: "Rex on a table" in session.records[cat].alternatives, timeout=30_000)
+    assert session.records[cat].caption == "a cat on a table"
+
+
+def test_what_cannot_be_checked_is_said(quiet, dock, qtbot):
+    said = []
+    dock.controller.messaged.connect(said.append)
+    dock.controller.why.check([])
+    assert "no sentence" in said[-1]
+    dock.image_actions.toggle_why()
+    assert "Select a region" in dock.panel.caption.why.sentence.text()
+    dock.image_actions.toggle_why()
