@@ -18,6 +18,7 @@ from .grow import grow, propose
 from .hand import loop, use, wait
 from .phrase import phrase
 from .teaching import teaching
+from .why import why
 from .window import Window
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "teaching": teaching,
     "find": find,
     "phrase": phrase,
+    "why": why,
     "grow": grow,
     "describe": describe,
     "describer": describer,
