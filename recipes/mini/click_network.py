@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
-from scipy import ndimage
 
-from napari_patchioner.grids import FeatureGrid, GridTransform
 from napari_patchioner.grounding.membership import MEASURED, measures_beside
-from napari_patchioner.grounding.segments import segment_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +18,6 @@ if TYPE_CHECKING:
 
 HIDDEN, PASSES, AT_ONCE = 32, 24, 32
 FIRST_RATE, LAST_RATE, DECAY = 3e-3, 1e-4, 1e-2
-# Drawn scenes beside the photographs, and pixels of what is clicked there.
-SCENES, LEAST_DRAWN = 120, 100
 # Most masks are small: large ones count more, by this power of their share of the image.
 SIZE_POWER = 0.12
 _TINY = 1e-6
@@ -52,49 +46,6 @@ def click_sample(
     measured = measures_beside(tree, click).astype(np.float32)
     shares = (within / sizes).astype(np.float32)
     return ClickSample(measured, shares, sizes.astype(np.float32), float(mask.sum()))
-
-
-def drawn_samples(count: int = SCENES, seed: int = 0) -> list[ClickSample]:
-    """Return clicks on discs and boxes of plain colour, whose patches are the colours under them.
-
-    Photographs have nothing as plain; other images have.
-    """
-    generator = np.random.default_rng(seed)
-    samples = []
-    for _ in range(count):
-        height, width = generator.integers(120, 321, 2).tolist()
-        owner = np.zeros((height, width), int)
-        rows, columns = np.indices(owner.shape)
-        for number in range(1, generator.integers(2, 6)):
-            row, column = generator.integers(0, height), generator.integers(0, width)
-            half = generator.uniform(0.05, 0.35) * min(height, width)
-            down, across = (
-                (rows - row) / half,
-                (columns - column) / half / generator.uniform(0.5, 2),
-            )
-            is_disc = generator.random() < 0.5
-            far = np.hypot(down, across) if is_disc else np.maximum(abs(down), abs(across))
-            owner[far < 1] = number
-        colours = generator.integers(0, 256, (owner.max() + 1, 3))
-        if generator.random() < 0.5:
-            colours[:] = colours[:, :1]
-        noise = generator.normal(0, generator.uniform(0, 12), (height, width, 3))
-        image = (colours[owner] + noise).clip(0, 255).astype(np.uint8)
-        cells = generator.integers(8, 41, 2).tolist()
-        transform = GridTransform((height, width), (cells[0], cells[1]))
-        picture = Image.fromarray(image).resize((cells[1], cells[0]), Image.Resampling.BOX)
-        tree = segment_tree(
-            FeatureGrid(np.asarray(picture, np.float32) + 1, transform, "drawn"), image
-        )
-        parts, last = ndimage.label(owner == 0)
-        masks = [owner == number for number in range(1, owner.max() + 1)]
-        masks += [parts == number for number in range(1, last + 1)]
-        for mask in masks:
-            places = np.argwhere(mask)
-            if len(places) >= LEAST_DRAWN:
-                click = places[generator.integers(len(places))]
-                samples.append(click_sample(tree, mask, (int(click[0]), int(click[1]))))
-    return samples
 
 
 def fit_network(

@@ -29,7 +29,7 @@ from napari_patchioner.grounding import grow_region, propose_regions
 from napari_patchioner.grounding.segments import MEASURES, segment_tree
 from napari_patchioner.regions import Mask
 
-from .click_network import ClickSample, click_sample, drawn_samples, fit_network
+from .click_network import ClickSample, click_sample, fit_network
 from .coco_folders import development_images
 from .kept_grids import GridFolder, key_of
 from .options import measure_parser
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found[name].append((max(overlap(r, mask) for r in regions), area))
     if given.fit:
         print(fitted(paths, nodes))
-        given.fit.write_bytes(arrays_as_bytes(fit_network([*samples, *drawn_samples()])))
+        given.fit.write_bytes(arrays_as_bytes(fit_network(samples)))
         return
     print(table(one_click, "region"))
     print()

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from qtpy.QtCore import QEvent, Qt
 from shapely.geometry import box
 
@@ -168,6 +169,23 @@ def test_on_a_stack_it_is_the_plane_on_display(quiet, dock, viewer, hand, pictur
     assert record_plane(record, controller.session, (1, 2)).index == (1,)
     region = record_region(record, controller.session, (1, 2)).inside()
     assert region.intersection(RED).area > 0.9 * region.union(RED).area
+
+
+def test_on_a_pyramid_it_is_in_full_pixels(quiet, dock, viewer, hand, picture, qtbot):
+    image = viewer.add_image(
+        [np.kron(picture, np.ones((8, 8, 1), np.uint8)), picture], multiscale=True, rgb=True
+    )
+    dock.panel.image.value = image
+    viewer.reset_view()
+    qtbot.wait(100)
+    controller = dock.controller
+    dock.panel.progress.button.click()
+    qtbot.waitUntil(lambda: controller.encoder.ready and not controller.encoder.active)
+    dock.panel.draw.buttons["Grow"].click()
+    hand.image = image
+    hand.click(480, 720)
+    green = shapely.affinity.scale(GREEN, 8, 8, origin=(0, 0))
+    until(dock, qtbot, green)
 
 
 def _flat(hand):

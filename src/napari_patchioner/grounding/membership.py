@@ -27,11 +27,15 @@ MEASURED = 21
 # middle the click is: fitted to half of the development photographs.
 _OF_CLICK = (-0.13, -0.121, -0.013, 0.152, -0.2, 0.037, 0.274, -0.084, -0.101, 0.072)
 _FROM_MIDDLE = (-0.362, 0.142)
-_EDGE, _CONTRAST, _SPREAD = map(MEASURES.index, ("image_edge", "contrast", "spread"))
+_EDGE, _LIFETIME, _CONTRAST, _SPREAD = map(
+    MEASURES.index, ("image_edge", "lifetime", "contrast", "spread")
+)
 # What is around a click counts less by this distance, in long sides of the image.
 _AROUND = 0.04
 # Intersection over union with a segment from which what is clicked is taken for it.
 _SAME = 0.7
+# Segments of photographs last no longer than that.
+_PLAIN = 7.5
 _LITTLE, _TINY = 0.02, 1e-6
 _FILE = Path(__file__).with_name("click.safetensors")
 
@@ -92,9 +96,13 @@ def belonging(tree: SegmentTree, pixel: Pixel) -> tuple[Scores, Flags]:
     starts = tree.firsts[path]
     common = sums[starts + tree.counts[path]] - sums[starts]
     overlaps = common / (tree.areas[path] + sums[-1] - common)
-    if overlaps.max() > _SAME:
+    # What nothing in a photograph stands out like is it for certain: photographs are what was
+    # learned from.
+    plain = np.flatnonzero(tree.measures[path[:-1], _LIFETIME] > _PLAIN)
+    meant = int(plain[0]) if len(plain) else int(overlaps.argmax())
+    if len(plain) or overlaps[meant] > _SAME:
         inside = np.zeros(len(sizes), bool)
-        inside[tree.pieces(path[int(overlaps.argmax())])] = True
+        inside[tree.pieces(path[meant])] = True
     return chances, inside
 
 
