@@ -12,6 +12,7 @@ from napari_patchioner.annotations.nouns import (
     listed,
     noun_of,
     number_words,
+    phrase_of,
     plural_of,
     with_article,
 )
@@ -84,3 +85,10 @@ def test_articles_numbers_and_lists():
     assert number_words(11) == "11"
     assert listed(["x", "y", "z"]) == "x, y and z"
     assert not is_bare("two nuclei")
+
+
+def test_sizes_and_numbers_behind_a_noun_are_no_part_of_it():
+    measured = "about 12 light gray round spots 8.2 µm across on a dark background"
+    assert noun_of(measured) == "group of spots"
+    assert phrase_of(measured) == "about 12 light gray round spots"
+    assert phrase_of("one gray round spot 33 µm across") == "one gray round spot"

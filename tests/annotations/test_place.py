@@ -222,3 +222,27 @@ def test_units_that_are_no_lengths_are_pixels():
 def test_what_somebody_wrote_stays_letter_by_letter():
     for caption in ("a cat, a dog", "a nucleus, 8 µm, maybe", "a (small) cell", "x, .", "left of"):
         assert without_place(caption) == caption
+
+
+def test_what_lies_in_another_of_its_noun_is_a_part_of_that():
+    cats = [
+        Thing("a", square(0, 0, 60), "a cat"),
+        Thing("b", square(5, 5, 20), "a cat"),
+        Thing("c", square(0, 90, 40), "a cat"),
+        Thing("p", Point(8, 8), "a cat"),
+    ]
+    places = Places(cats)
+    assert [places.place(cat.uid).rank for cat in cats] == [
+        "the larger of two cats",
+        "",
+        "the smaller of two cats",
+        "",
+    ]
+
+
+def test_what_is_not_counted_has_no_rank():
+    sky = [Thing(str(k), square(0, 90 * k, 30 + 20 * k), "blue sky") for k in range(3)]
+    plane = Thing("p", square(200, 0, 20), "a plane")
+    places = Places([*sky, plane])
+    assert places.place("0").rank == ""
+    assert places.place("p").relation.endswith("of the sky")

@@ -23,13 +23,14 @@ _HEDGED = re.compile(
     r"\?\s*$|^(?:not sure|it is not clear|this may be)\b|^(?:may|might) be\b", re.IGNORECASE
 )
 # What follows is no part of the noun.
-_END = re.compile(r"[,;.!?()\[\]—–]|\s-\s")
+_END = re.compile(r"[,;!?()\[\]—–]|\.(?!\d)|\s-\s")
 _ONE = _words("a an the this that its his her their my our your some one single another")
 _SEVERAL = _words(
     "several many few multiple numerous various both these those lots two three four five six "
     "seven eight nine ten eleven twelve dozens hundreds"
 )
 _BUNCHES = _words("group couple pair bunch number lot lots cluster pile row set crowd")
+_ABOUT = ("about", "approximately", "around", "roughly", "nearly")
 _AFTER = _words(
     "on in at near under over of with without and or but by to from into onto for behind beside "
     "between above below around along across against inside outside upon through among amid "
@@ -56,7 +57,8 @@ _ADJECTIVES = _words(
     "wooden plastic glass ceramic stone brick concrete leather cotton fluffy furry hairy cute "
     "beautiful bare ripe raw single double bright dense sparse faint blurry mitotic apoptotic "
     "necrotic elongated epithelial stained unstained healthy dead live living adult male female "
-    "left right upper lower nearby distant other same similar different whole"
+    "darker brighter lighter larger smaller left right upper lower nearby distant other same "
+    "similar different whole"
 )
 _QUALIFYING = re.compile(r"(?:ish|ous|ful|less|shaped|colou?red|like|\w{4,}ed)$")
 _FROM_MANY = re.compile(r"\d[\d,.]*$")
@@ -152,7 +154,8 @@ def phrase_of(caption: str) -> str:
     ('several dogs', 'trees', '')
     """
     parsed = _parsed(caption)
-    return _with_article(parsed.phrase, parsed.noun) if parsed.is_bare else parsed.phrase
+    noun = parsed.noun.removeprefix("group of ")
+    return _with_article(parsed.phrase, noun) if parsed.is_bare else parsed.phrase
 
 
 class _Parsed(NamedTuple):
@@ -175,6 +178,8 @@ def _parsed(caption: str) -> _Parsed:
         word, after = words[before].casefold(), words[before + 1 : before + 2]
         if word in _BUNCHES and [w.casefold() for w in after] == ["of"]:
             several, before = True, before + 2
+        elif word in _ABOUT and after and _FROM_MANY.match(after[0]):
+            before += 1
         elif word in _SEVERAL or (_FROM_MANY.match(word) and word != "1"):
             several, before = True, before + 1
         elif word in _ONE or word == "1":
@@ -225,7 +230,8 @@ def _end_of(words: Sequence[str]) -> int:
         if plain == "and" and around and all(map(_is_adjective, around)):
             # "a black and white cat"
             continue
-        if plain in _AFTER:
+        # "several spots 10 µm across"
+        if plain in _AFTER or (index and plain[0].isdigit()):
             return index
         is_verb = len(plain) > 4 and plain.endswith(("ing", "ed")) and plain not in _THINGS
         if index and is_verb and not all(map(_is_adjective, words[:index])):

@@ -251,6 +251,8 @@ class _Writer:
         nouns: dict[str, list[int]] = defaultdict(list)
         for index in self._sure():
             thing = self.places.things[index]
+            if self.places.noun(index) and not self.places.is_counted(index):
+                continue
             # What is not understood is alike only where it is the same.
             noun = self.places.noun(index) or thing.noun or without_place(thing.caption)
             nouns[noun.casefold()].append(index)
@@ -292,7 +294,8 @@ class _Writer:
 
     def _common(self, members: Sequence[int]) -> tuple[str, tuple[int, ...]]:
         """Return how all of some things lie to another one, in words; else nothing."""
-        if not 1 < len(members) <= _ALL_PLACED:
+        is_few = 1 < len(members) <= _ALL_PLACED
+        if not is_few or is_mass(self.places.noun(members[0])):
             return "", ()
         relations = {self.places.relation(member) for member in members}
         text, about = relations.pop()

@@ -206,11 +206,17 @@ class Places:
 
     @cached_property
     def alike(self) -> dict[tuple[Hashable, str], list[int]]:
-        """The indices of those of one noun on one plane, by plane and noun in small letters."""
+        """The indices of those of one noun on one plane, by plane and noun in small letters.
+
+        What lies within another of its noun is a part of that, and not counted.
+        """
         alike = defaultdict(list)
         for index, (thing, noun) in enumerate(zip(self.things, self._nouns, strict=True)):
             if noun:
                 alike[thing.plane, noun.casefold()].append(index)
+        for key, members in alike.items():
+            parts = self.layout.nested(members)
+            alike[key] = [member for member in members if member not in parts]
         return dict(alike)
 
     @cached_property
@@ -226,9 +232,17 @@ class Places:
         return self._nouns[index]
 
     def alike_with(self, index: int) -> list[int]:
-        """Return the indices of those alike, itself included; none where it has no noun."""
+        """Return the indices of those alike that are counted; none where it has no noun."""
         noun = self._nouns[index]
         return self.alike[self.things[index].plane, noun.casefold()] if noun else []
+
+    def is_counted(self, index: int) -> bool:
+        """Whether a thing is counted among those alike: it is no part of another of them."""
+        return index in self._counted
+
+    @cached_property
+    def _counted(self) -> frozenset[int]:
+        return frozenset(itertools.chain.from_iterable(self.alike.values()))
 
     def place(self, uid: str) -> Place:
         """Return place and size of a region; nothing of a whole image."""
@@ -264,7 +278,7 @@ class Places:
     def _all_ranks(self, members: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Return the ranks of things that are alike, each as which and of how many."""
         count = len(members)
-        if count < 2:
+        if count < 2 or is_mass(self._nouns[members[0]]):
             return {}
         of = f"of {number_words(count)} {plural_of(self._nouns[members[0]])}"
         ranks = dict.fromkeys(members, ("one", of))

@@ -33,6 +33,8 @@ Relation: TypeAlias = Literal[
 
 # A region lies inside another with this share of it, where it is no more than that share as large.
 _INSIDE, _SMALLER = 0.95, 0.8
+# With that share in a larger region of its kind, a region shows a part of the same.
+_NESTED = 0.8
 # Outlines drawn by hand overlap by as much where things only touch.
 _TOUCHING = 0.05
 # One direction alone is named where the other is no more than this share of it.
@@ -179,6 +181,32 @@ class Layout:
         down = np.maximum(self.boxes[:, 0] - bottom, top - self.boxes[:, 2])
         along = np.maximum(self.boxes[:, 1] - right, left - self.boxes[:, 3])
         return np.asarray(np.hypot(np.maximum(down, 0), np.maximum(along, 0)))
+
+    def nested(self, members: Sequence[int]) -> set[int]:
+        """Return those of some regions that lie for the most part in a larger one of them.
+
+        >>> Layout([Box(0, 0, 9, 9), Box(1, 1, 3, 3), Box(0, 20, 9, 29)]).nested([0, 1, 2])
+        {1}
+        """
+        order = sorted(members, key=lambda member: (-self.diameters[member], member))
+        boxes = self.boxes[order]
+        tree = shapely.STRtree(shapely.box(*boxes[:, [1, 0, 3, 2]].T))
+        firsts, seconds = tree.query(tree.geometries, predicate="intersects")
+        nested: set[int] = set()
+        for inner, outer in zip(firsts.tolist(), seconds.tolist(), strict=True):
+            if outer >= inner or order[inner] in nested or not self.is_area(order[outer]):
+                continue
+            low, high = np.maximum(boxes[inner, :2], boxes[outer, :2]), boxes[[inner, outer], 2:]
+            common = np.prod(np.maximum(high.min(axis=0) - low, 0))
+            own = np.prod(boxes[inner, 2:] - boxes[inner, :2])
+            # What the boxes do not have in common, the outlines cannot.
+            may_be = own == 0 or common >= _NESTED * self._area(order[inner])
+            if may_be and self._share(order[inner], order[outer]) >= _NESTED:
+                nested.add(order[inner])
+        return nested
+
+    def _area(self, index: int) -> float:
+        return math.pi / 4 * float(self.diameters[index]) ** 2
 
     def relation(self, index: int, other: int) -> Relation | None:
         """Return how one region lies to another in the image; None where one has no place.
