@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_patchioner.errors import ModelError, counted, shell_command
 from napari_patchioner.models import ModelCard, add_model, available_models, get_model, remove_model
+from napari_patchioner.models.catalog import SEGMENTERS
 from napari_patchioner.models.preset import size_text
 
 from .shared import Bar, agreed, say, text_table
@@ -74,7 +75,7 @@ def _state(card: ModelCard) -> str:
 def _list(*_: object) -> None:
     rows = [
         [card.id, card.title, _short(card.licence), _amount(card.size), _state(card)]
-        for card in available_models()
+        for card in _cards()
     ]
     print(text_table(["id", "what", "licence", "size", "state"], rows))
 
@@ -163,6 +164,9 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
         freed = get_model(card.id, folder=arguments.folder, progress=bar, keep=arguments.keep)
     if freed:
         say(f"{size_text(freed)} of published files were converted and are free again")
+    if card.id in SEGMENTERS:
+        say(f"{card.id} is installed; choose Sharpen outline in the dock, or its outlines for Grow")
+        return
     how = shell_command("caption", "--model", card.id)
     say(f"{card.id} is installed; caption with: {how} ...")
 
@@ -219,10 +223,17 @@ def _card(name: str) -> ModelCard:
     """Return what is known of a model."""
     from napari_patchioner.models.install import find_preset
 
-    cards = {card.id: card for card in available_models()}
+    cards = {card.id: card for card in _cards()}
     if name not in cards:
         find_preset(name)
     return cards[name]
+
+
+def _cards() -> list[ModelCard]:
+    """Return the cards of all models, those for outlines last."""
+    from napari_patchioner.models.segmenters import segmenter_cards
+
+    return [*available_models(), *segmenter_cards()]
 
 
 def _amount(size: int) -> str:

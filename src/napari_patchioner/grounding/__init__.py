@@ -22,6 +22,7 @@ from .regions import (
     propose_regions,
 )
 from .scorer import PhraseScorer
+from .sharp import sharp_mask, sharpen_box
 from .words import GroundedWord, WordGrounder
 
 __all__ = [
@@ -48,5 +49,7 @@ __all__ = [
     "propose_regions",
     "read_phrase",
     "region_outline",
+    "sharp_mask",
+    "sharpen_box",
     "split_negative",
 ]

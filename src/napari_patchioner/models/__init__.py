@@ -99,6 +99,7 @@ def load_model(
         damaged.
     """
     from napari_patchioner.devices import CPU, choose
+    from napari_patchioner.errors import ModelError
 
     from .embedded import HEADS, load_embedded
     from .servers import is_server, server_named
@@ -114,9 +115,12 @@ def load_model(
         captioner = load_embedded(name)
     else:
         from .assemble import assemble
+        from .catalog import SEGMENTERS
         from .install import find_preset, installed_files
 
         preset = find_preset(name)
+        if preset.id in SEGMENTERS:
+            raise ModelError(f"{name} makes outlines and no captions; choose another model.")
         captioner = assemble(preset, installed_files(preset), progress)
         if preset.server:
             return captioner

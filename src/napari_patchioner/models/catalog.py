@@ -307,3 +307,28 @@ def presets() -> Mapping[str, Preset]:
         if preset.id != name:
             raise ModelError(f"{name}.toml says its id is {preset.id!r}; reinstall the package.")
     return MappingProxyType(read)
+
+
+def _sam2(name: str, title: str, repo: str, about: int) -> Preset:
+    """Return what is got of a SAM 2.1; its weights are for videos as well."""
+    files = (PresetFile(repo, "config.json"), PresetFile(repo, "model.safetensors", about=about))
+    return Preset(
+        name,
+        title,
+        "Sharp outlines from a click or a box; it makes no captions.",
+        "Apache-2.0",
+        backbone=Part("sam2", {"folder": "folder"}),
+        bridge=Part("none"),
+        decoder=Part("none"),
+        files={"folder": files},
+    )
+
+
+SEGMENTERS = {
+    preset.id: preset
+    for preset in (
+        _sam2("sam2-tiny", "SAM 2.1 tiny", "facebook/sam2.1-hiera-tiny", 156_000_000),
+        _sam2("sam2-base", "SAM 2.1 base+", "facebook/sam2.1-hiera-base-plus", 324_000_000),
+    )
+}
+"""The models for outlines by id, the smallest first; none of them is a captioner."""

@@ -52,6 +52,8 @@ def find_preset(name: str) -> Preset:
             f"The model {name!r} is part of the package: always there, without parts of its own."
         )
     known = known_presets()
+    if name in catalog.SEGMENTERS:
+        return catalog.SEGMENTERS[name]
     if name not in known:
         choices = ", ".join([*embedded.HEADS, *known])
         raise ModelError(f"There is no model {name!r}; choose one of: {choices}.")
@@ -487,7 +489,8 @@ def _whole_or_not_at_all(home: Path) -> Iterator[None]:
 
 def _refuse_taken(preset: Preset, folder: Path) -> None:
     """Let no model take the place of another."""
-    if preset.id in embedded.HEADS or preset.id in known_presets():
+    taken = {*embedded.HEADS, *catalog.SEGMENTERS, *known_presets()}
+    if preset.id in taken:
         raise ModelError(
             f"There is a model {preset.id!r} already; remove it, or write another id in "
             f"{folder / catalog.NAME}."

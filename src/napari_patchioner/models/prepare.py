@@ -66,7 +66,10 @@ def prepare(
     preset: Preset, raw: Mapping[str, Path], folder: Path, progress: Progress | None = None
 ) -> dict[str, Path]:
     """Make what a model needs besides the files that were downloaded, and try it on."""
+    from napari_patchioner.backbones.sam2 import Sam2
+
     from .assemble import assemble
+    from .catalog import SEGMENTERS
 
     if missing := [role for role in preset.files if role not in raw]:
         raise ModelError(f"The model {preset.id} lacks its files {missing[0]!r}; get it again.")
@@ -78,7 +81,10 @@ def prepare(
         for workshop.place, conversion in enumerate(preset.conversions):
             made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion)
         workshop.report(1.0, "putting it together")
-        assemble(preset, {**raw, **made})
+        if preset.id in SEGMENTERS:
+            Sam2.open(raw)
+        else:
+            assemble(preset, {**raw, **made})
         # Windows renames no folder while a bank in it is still mapped into memory.
         gc.collect()
         beside.chmod(0o755)
