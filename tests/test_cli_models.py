@@ -70,7 +70,8 @@ def test_models_are_listed(hub: HubServer, capsys: pytest.CaptureFixture[str]) -
     table = capsys.readouterr().out
     lines = table.splitlines()
     assert lines[0].split() == ["id", "what", "licence", "size", "state"]
-    assert [line.split()[0] for line in lines[2:]] == ["mini", "mini-zeroshot", "small"]
+    names = ["mini", "mini-zeroshot", "small", "sam2-tiny", "sam2-base"]
+    assert [line.split()[0] for line in lines[2:]] == names
     assert lines[2].endswith("installed")
     assert " ".join(lines[4].split()) == "small small model MIT 1.9 GB 1.9 GB to get"
     assert main(["models", "list"]) == 0

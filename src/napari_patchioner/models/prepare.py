@@ -69,7 +69,6 @@ def prepare(
     from napari_patchioner.backbones.sam2 import Sam2
 
     from .assemble import assemble
-    from .catalog import SEGMENTERS
 
     if missing := [role for role in preset.files if role not in raw]:
         raise ModelError(f"The model {preset.id} lacks its files {missing[0]!r}; get it again.")
@@ -81,7 +80,7 @@ def prepare(
         for workshop.place, conversion in enumerate(preset.conversions):
             made[conversion.role] = MAKERS[conversion.make].make(workshop, conversion)
         workshop.report(1.0, "putting it together")
-        if preset.id in SEGMENTERS:
+        if preset.backbone.kind == "sam2":  # no captioner
             Sam2.open(raw)
         else:
             assemble(preset, {**raw, **made})
