@@ -196,7 +196,8 @@ class Overlays:
             is_meant = name in self.names or record.uid in self.pointed
             here = record.plane is None and is_meant
             if here and record_plane(record, self._session, plane.axes) == plane:
-                named.append((record, name))
+                # All that something speaks of are of one colour.
+                named.append((record, name if name in self.names else NAME))
         return named
 
     def _outlines(

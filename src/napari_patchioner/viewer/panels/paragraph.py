@@ -33,8 +33,9 @@ class ParagraphView(qt.QLabel):  # type: ignore[misc]
             minimumWidth=1,
             textFormat=Qt.TextFormat.RichText,
             accessibleName="Paragraph about the whole image",
-            toolTip="Click a phrase to go to the regions it speaks of; point at it to see them.",
         )
+        # No tool tip: it would lie over the words that are pointed at.
+        self.setAccessibleDescription("Its links go to the regions that they speak of.")
         flags = Qt.TextInteractionFlag
         self.setTextInteractionFlags(flags.LinksAccessibleByMouse | flags.TextSelectableByMouse)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
