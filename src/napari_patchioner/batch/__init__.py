@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._check import AGREEMENT, CONTRADICTED, SUGGESTION, check_image
 from ._dataset import Dataset
 from ._find import find_images, image_names
 from ._folder import Tally, caption_folder
@@ -16,6 +17,9 @@ from ._teach import name_of, teach_image
 from .local import run
 
 __all__ = [
+    "AGREEMENT",
+    "CONTRADICTED",
+    "SUGGESTION",
     "TABLES",
     "Dataset",
     "Examples",
@@ -32,6 +36,7 @@ __all__ = [
     "caption_folder",
     "caption_image",
     "check_format",
+    "check_image",
     "check_people",
     "find_images",
     "image_names",

@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     from .baseline import add_baseline
     from .cache import add_cache
     from .caption import add_caption
+    from .check import add_check
     from .demo import add_demo
     from .evaluate import add_evaluate
     from .find import add_find
@@ -188,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         "find", help="find what a phrase says, or more of what example boxes show"
     )
     add_find(find)
+    check = commands.add_parser("check", help="compare captions with their images; suggest better")
+    add_check(check)
     train = "train a part of a model on your own texts and pictures"
     add_train(commands.add_parser("train", help=train), ALIGNMENTS)
     baseline = "caption crops with a slow method to compare with, for research"
@@ -198,9 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     table = "run a table of the paper, and print it beside its published numbers"
     reproduce = commands.add_parser("reproduce", help=table)
     add_reproduce(reproduce)
-    for command in (caption, teach, find, evaluate, reproduce):
+    for command in (caption, teach, find, check, evaluate, reproduce):
         _add_device(command)
-    for command in (caption, teach, find):
+    for command in (caption, teach, find, check):
         _add_engine(command, None)
     # Numbers to compare with published ones come from the network as it was published.
     for command in (evaluate, reproduce):

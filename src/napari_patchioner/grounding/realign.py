@@ -34,6 +34,8 @@ _MISSING = 0.99
 # Of these people say one or another: what stands in a field stands in grass.
 _SURROUNDINGS = ("scene", "stuff", "building", "plant", "")
 _MOST_ADDED = 1
+_LONGEST_NAME = 3
+_NO_NAMES = ("a", "an", "the", "some", "one", "two", "three", "several", "many")
 _RELATION = re.compile(r"^ (?:and|with|on|in|at|near|under|over|in front of|of)\b")
 _END = re.compile(r"[\s.,;!?]*$")
 _DETERMINER = re.compile(r"\b(an?|the|one|my|our|this|that)(\s+)$", re.IGNORECASE)
@@ -118,7 +120,7 @@ class Realigner:
 
     def __init__(self, captioner: Captioner, grounder: WordGrounder | None = None) -> None:
         self._captioner = captioner
-        self._grounder = grounder or WordGrounder(captioner)
+        self.grounder = grounder or WordGrounder(captioner)
 
     def check(
         self,
@@ -154,7 +156,7 @@ class Realigner:
         Realigned
             The sentence as it was, without changes, where there is nothing to put right.
         """
-        words = self._grounder.words(grid, region, text)
+        words = self.grounder.words(grid, region, text)
         if not any(word.word.kind == "thing" for word in words):
             return Realigned(text, (), words)
         said = {name for word in words if word.word.kind for name in self._meant(word.word.name)}
@@ -175,7 +177,7 @@ class Realigner:
     # details
 
     def _meant(self, name: str) -> set[str]:
-        return self._grounder.meaning(name)
+        return self.grounder.meaning(name)
 
     def _shown(
         self,
@@ -195,7 +197,7 @@ class Realigner:
                     end = word.end
         for name, _ in caption.concepts:
             joined.setdefault(name, "")
-        supports = self._grounder.supports(grid, region, list(joined))
+        supports = self.grounder.supports(grid, region, list(joined))
         shown = [
             _Candidate(name, supports[name], how if _RELATION.match(how) else "")
             for name, how in joined.items()
@@ -291,6 +293,25 @@ def _kinds_in_doubt(words: Sequence[GroundedWord], edits: Sequence[Edit]) -> set
         for word in words
         if word.word.kind == "thing" and word.verdict != "borne out" and word.word.end not in ends
     }
+
+
+def is_given_name(text: str) -> bool:
+    """Whether a caption is what somebody calls a thing: a few words without an article.
+
+    >>> is_given_name("Rex"), is_given_name("espresso cup"), is_given_name("a cup")
+    (True, True, False)
+    """
+    words = text.split()
+    return 0 < len(words) <= _LONGEST_NAME and words[0].casefold() not in _NO_NAMES
+
+
+def lies_in(region: Region, other: Region) -> bool:
+    """Whether the middle of a region lies within the bounds of another."""
+    if other.kind == "image":
+        return True
+    own, bounds = region.bounds(), other.bounds()
+    row, column = (own.top + own.bottom) / 2, (own.left + own.right) / 2
+    return bounds.top <= row <= bounds.bottom and bounds.left <= column <= bounds.right
 
 
 def _is_plural(word: Word) -> bool:

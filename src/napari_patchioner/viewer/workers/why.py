@@ -38,9 +38,6 @@ Outline = Callable[[], Region]
 REST_MS = 150
 # Regions judged between two looks whether the job is cancelled; a caption may want the model.
 BATCH = 16
-# Of a name that people give a thing
-_MOST_WORDS = 3
-_NO_NAME = ("a ", "an ", "the ", "some ", "two ", "three ", "several ")
 NOT_READ = "Press Start first: a sentence can be checked once the image has been read."
 
 _grounders: weakref.WeakKeyDictionary[Captioner, WordGrounder] = weakref.WeakKeyDictionary()
@@ -127,6 +124,7 @@ def check(
     progress(0.0, "loading the model")
     with lent(registry, model, options, part(progress, 0.0, 0.2)) as (captioner, rest):
         from napari_patchioner.grounding import Realigner
+        from napari_patchioner.grounding.realign import lies_in
 
         realigner = Realigner(captioner, _grounder(captioner))
         rest.pop("zoom", None)
@@ -138,7 +136,7 @@ def check(
                 inside = [
                     (name, place)
                     for name, uid, make in names
-                    if _lies_in(place := untangled(make()), region) or uid == task.uid
+                    if lies_in(place := untangled(make()), region) or uid == task.uid
                 ]
                 checked[task.uid] = realigner.check(near, region, task.text, inside, **rest)
     return checked
@@ -160,15 +158,6 @@ def _near(captioner: Captioner, grid: FeatureGrid, region: Region) -> FeatureGri
     if not isinstance(grid, Overview):
         return grid
     return captioner.pyramid(grid.levels, store=grid.store).grid(region)
-
-
-def _lies_in(region: Region, other: Region) -> bool:
-    """Whether the middle of a region lies within the bounds of another."""
-    if other.kind == "image":
-        return True
-    own, bounds = region.bounds(), other.bounds()
-    row, column = (own.top + own.bottom) / 2, (own.left + own.right) / 2
-    return bool(bounds.top <= row <= bounds.bottom and bounds.left <= column <= bounds.right)
 
 
 class Why(QObject):  # type: ignore[misc]
@@ -413,6 +402,9 @@ class Why(QObject):  # type: ignore[misc]
 
     def _names(self, tasks: Sequence[Task]) -> list[tuple[str, str, Outline]]:
         """Return what people call things on the planes of some sentences, with their regions."""
+        # It loads torch, as the model that has read the image has done already.
+        from napari_patchioner.grounding.realign import is_given_name
+
         grids = [task.grid for task in tasks]
         names = []
         for record in self._session.records.values():
@@ -426,8 +418,7 @@ class Why(QObject):  # type: ignore[misc]
                 name = record.caption
             else:
                 continue
-            is_short = 0 < len(name.split()) <= _MOST_WORDS
-            if is_short and not name.casefold().startswith(_NO_NAME) and record.plane is None:
+            if is_given_name(name) and record.plane is None:
                 outline = record_outline(record, self._session, place[0].axes)
                 names.append((name, record.uid, outline))
         return names
