@@ -177,6 +177,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outlines = [Annotation(f"{i}", n, Box(10, 10, 200, 200)) for i, n in enumerate(images)]
     write_annotations(world / "outlines.csv", outlines, images)
     write_names(world)
+    (world / "photographs").mkdir()
+    for number in range(20):
+        picture.crop((number, 0, 100 + number, 80)).save(world / "photographs" / f"{number}.png")
+    stack = np.stack([tissue[start : start + 128, :128] for start in (0, 128, 256)])
+    tifffile.imwrite(world / "stack.tif", stack, metadata={"axes": "ZYXS"}, photometric="rgb")
+    nucleus = [Annotation("1", "stack.tif", Box(10, 10, 60, 60))]
+    write_annotations(world / "nucleus.csv", nucleus, {"stack.tif": ImageInfo("", 128, 128)})
     (world / "data" / "vg1.2").mkdir()
     for name, content in DATA_SETS.items():
         (world / "data" / name).write_text(json.dumps(content), encoding="utf-8")

@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     from .cache import add_cache
     from .caption import add_caption
     from .check import add_check
+    from .compare import add_compare
     from .demo import add_demo
     from .evaluate import add_evaluate
     from .find import add_find
@@ -191,6 +192,10 @@ def _parser() -> argparse.ArgumentParser:
     add_find(find)
     check = commands.add_parser("check", help="compare captions with their images; suggest better")
     add_check(check)
+    compare = commands.add_parser(
+        "compare", help="say how regions differ, or where a stack changes within one"
+    )
+    add_compare(compare)
     train = "train a part of a model on your own texts and pictures"
     add_train(commands.add_parser("train", help=train), ALIGNMENTS)
     baseline = "caption crops with a slow method to compare with, for research"
@@ -201,9 +206,9 @@ def _parser() -> argparse.ArgumentParser:
     table = "run a table of the paper, and print it beside its published numbers"
     reproduce = commands.add_parser("reproduce", help=table)
     add_reproduce(reproduce)
-    for command in (caption, teach, find, check, evaluate, reproduce):
+    for command in (caption, teach, find, check, compare, evaluate, reproduce):
         _add_device(command)
-    for command in (caption, teach, find, check):
+    for command in (caption, teach, find, check, compare):
         _add_engine(command, None)
     # Numbers to compare with published ones come from the network as it was published.
     for command in (evaluate, reproduce):

@@ -123,7 +123,7 @@ class Comparison:
         """Return it as a table of text with a header: captions, what is said of one, concepts."""
         names = list(names or called(len(self.captions)))
         return [
-            ["", *names],
+            ["what", *names],
             ["caption", *(caption.text for caption in self.captions)],
             ["only", *(", ".join(words) for words in self.own)],
             *([row.name, *(f"{value:.2f}" for value in row.values)] for row in self.concepts),

@@ -155,7 +155,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         cells = [[guard_cell(cell) for cell in row] for row in rows]
         message = ""
         try:
-            text = format_table([name or "what" for name in header], cells)
+            text = format_table(header, cells)
             write_bytes(path, text.encode("utf-8"))
         except FormatError as error:
             message = f"Nothing was saved: {error}"
