@@ -127,6 +127,15 @@ def test_proposed_regions_are_judged_by_keys_and_clicks(quiet, dock, hand, qtbot
     hand.click(inside.x, inside.y)
     [record] = session.records.values()
     assert record.caption == item.text
+    # So do the keys there.
+    panel.list.setCurrentRow(0)
+    [number] = panel.list.numbers()
+    hand.key(Qt.Key.Key_N)
+    assert number not in [item.number for item in search.proposals.shown()]
+    [number] = panel.list.numbers()
+    hand.key(Qt.Key.Key_Y)
+    assert len(session.records) == 2
+    dock.panel.buttons["undo"].click()
     panel.buttons["accept_all_found"].click()
     assert len(session.records) >= len(left)
     dock.panel.buttons["undo"].click()

@@ -79,6 +79,9 @@ class ProposalLayers:
                     layer.add(vertices, shape_type=kinds, edge_width=widths, edge_color=colours)
             numbers = [str(item.number) for item in items] + [item.text for item in chosen]
             layer.text.visible = len(items) <= CROWD
+            # Outlines of many sizes begin in the same corner of the image.
+            outlined = any(item.outline is not None for item in items)
+            layer.text.anchor = "center" if outlined else "upper_left"
             layer.features = {"number": numbers, "score": [item.score for item in drawn]}
         finally:
             self._drawing = False
