@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HIDDEN, PASSES, AT_ONCE = 32, 24, 32
 FIRST_RATE, LAST_RATE, DECAY = 3e-3, 1e-4, 1e-2
 # Most masks are small: large ones count more, by this power of their share of the image.
-SIZE_POWER = 0.06
+SIZE_POWER = 0.12
 _TINY = 1e-6
 
 

@@ -78,6 +78,7 @@ def full():
         "problem": "none",
         "details": said,
         "origin": {"grid": "abc"},
+        "outlined": {"clicks": [[1.5, 2.0]], "negative": [[3.0, 4.0]]},
         "extra": {"area": 2, "mean": 1e-300, "name": None},
     }
     return project(

@@ -342,3 +342,29 @@ def test_another_model_leaves_a_description():
     session.restart(rewrite=True, model="mini")
     assert not session.records["a"].wanted
     assert session.records["b"].wanted
+
+
+@pytest.mark.parametrize(
+    ("outlined", "clicks", "said"),
+    [
+        ({}, ([], []), ""),
+        ({"clicks": [[1, 2.5]]}, ([(1.0, 2.5)], []), "grown from 1 click"),
+        (
+            {"clicks": [[1, 2], [3, 4]], "negative": [[5, 6]]},
+            ([(1, 2), (3, 4)], [(5, 6)]),
+            "grown from 3 clicks",
+        ),
+        ({"proposed": 0.4}, ([], []), "proposed"),
+        # As somebody else may have written it
+        ({"clicks": "many"}, ([], []), ""),
+        ({"clicks": [[1, 2, 3]]}, ([], []), ""),
+        ({"clicks": [["a", True]]}, ([], []), ""),
+    ],
+)
+def test_how_an_outline_came_about_is_said(outlined, clicks, said):
+    record = Record("a", outlined=outlined, origin={"grid": "g"})
+    assert record.clicks == clicks
+    assert record.outlined_by == said
+    assert record.made_from == {"grid": "g", **({"outlined": outlined} if outlined else {})}
+    # It is about the region, and not about its text.
+    assert record.emptied().outlined == record.with_text("mine").outlined == outlined
