@@ -207,6 +207,6 @@ def test_it_is_got_from_a_folder_loaded_and_removed(offline, capsys):
 
 def test_the_command_line_gets_it(offline, capsys):
     assert main(["models", "get", "sam2-tiny", "--from", str(offline)]) == 0
-    assert "Sharpen outline" in capsys.readouterr().err
+    assert "Outline has what it does" in capsys.readouterr().err
     assert main(["models", "info", "sam2-tiny"]) == 0
     assert "makes no captions" in capsys.readouterr().out

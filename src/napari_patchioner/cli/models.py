@@ -165,7 +165,7 @@ def _get(arguments: argparse.Namespace, _: object) -> None:
     if freed:
         say(f"{size_text(freed)} of published files were converted and are free again")
     if card.id in SEGMENTERS:
-        say(f"{card.id} is installed; choose Sharpen outline in the dock, or its outlines for Grow")
+        say(f"{card.id} is installed; in the dock, Outline has what it does")
         return
     how = shell_command("caption", "--model", card.id)
     say(f"{card.id} is installed; caption with: {how} ...")

@@ -17,6 +17,7 @@ from napari_patchioner.annotations.project.records import (
     NEGATIVE,
     OWN_LAYERS,
     PROPOSED,
+    SEGMENTER,
     is_foreign,
 )
 from napari_patchioner.errors import PatchionerError, as_sentence, counted
@@ -39,6 +40,7 @@ from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
 from .workers.server import Describing
+from .workers.sharpen import Sharpened, Sharpener
 from .workers.why import Why
 
 # Long enough for napari to finish what it announced, short enough not to be felt.
@@ -133,6 +135,10 @@ class Controller(QObject):  # type: ignore[misc]
         self.describer = Describer(image, self.session, self)
         self.describer.messaged.connect(self.show_message)
         self.describer.changed.connect(self.show)
+        self.sharpener = Sharpener(self.encoder, self.session, self)
+        self.sharpener.messaged.connect(self.show_message)
+        self.sharpener.changed.connect(self.changed)
+        self.sharpener.sharpened.connect(self._on_sharpened)
         self.describing = Describing(self.encoder, self.session, self.selected, self)
         self.describing.messaged.connect(self.show_message)
         self.describing.changed.connect(self._show)
@@ -275,6 +281,8 @@ class Controller(QObject):  # type: ignore[misc]
             self.encoder.cancel()
         elif self.search.progress is not None:
             self.search.cancel()
+        elif self.sharpener.progress is not None:
+            self.sharpener.cancel()
         elif self.comparer.progress is not None:
             self.comparer.cancel()
         else:
@@ -500,6 +508,8 @@ class Controller(QObject):  # type: ignore[misc]
             return self.encoder.job.progress
         if self.search.progress is not None:
             return self.search.progress
+        if self.sharpener.progress is not None:
+            return self.sharpener.progress
         if self.comparer.progress is not None:
             return self.comparer.progress
         return self.sources.progress or self.why.progress or self.queue.progress
@@ -560,6 +570,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.grow(False)
         self.search.close()
         self.describing.close()
+        self.sharpener.close()
         self.comparer.close()
         self.describer.close()
         self.why.close()
@@ -656,10 +667,33 @@ class Controller(QObject):  # type: ignore[misc]
                 new = [uid for uid in self.session.uids("regions") if uid not in before]
                 subject.uid = new[0] if new else ""
             places = {CLICKS: growth.clicks, NEGATIVE: growth.negative}
-            made = {name: list(map(list, given)) for name, given in places.items() if given}
+            made: dict[str, Any] = {
+                name: list(map(list, given)) for name, given in places.items() if given
+            }
+            if grown.segmenter:
+                made[SEGMENTER] = grown.segmenter
             self.session.outline(subject.uid, made)
         if subject.uid in self.session.uids("regions"):
             layer.selected_data = {self.session.uids("regions").index(subject.uid)}
+        self.show()
+        self._finish(binding)
+
+    def _on_sharpened(self, items: Sequence[Sharpened], name: str) -> None:
+        """Give regions the outlines of their pixels, as one step."""
+        layer, binding = self.layer("regions"), self.bindings["regions"]
+        if binding.dragging:
+            self.show_message("Finish the shape at hand first: let the button go.")
+            return
+        self.finish_drawing()
+        placed = geometry.alignment(self.image, layer)
+        with self.session.step(f"sharpening of {counted(items, 'outline')}"):
+            for blunt, outline, _ in items:
+                if outline is not None:
+                    rows = geometry.on_plane(outline, blunt.plane, self.image.ndim)
+                    binding.reshape(blunt.uid, placed(rows))
+                    self.session.outline(blunt.uid, {SEGMENTER: name})
+        self.show_message(f"{counted(items, 'outline')} sharpened by {name}.")
+        self.select([blunt.uid for blunt, *_ in items])
         self.show()
         self._finish(binding)
 

@@ -17,7 +17,7 @@ from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog
-from superqt.utils import QSignalDebouncer
+from superqt.utils import QSignalDebouncer, signals_blocked
 
 from napari_patchioner.annotations import Notes, Record
 from napari_patchioner.errors import FormatError, ModelError, as_sentence
@@ -349,6 +349,20 @@ class Actions:
         """Propose regions of the plane on display, and turn to the first of them."""
         self._dock.find.take_focus()
         self.controller.propose_regions()
+
+    @on_image
+    def sharpen(self) -> None:
+        """Give the selected regions the outlines of their pixels."""
+        if uids := self._needed():
+            self.controller.sharpener.start(uids)
+
+    @on_image
+    def grow_sharply(self, on: bool) -> None:
+        """Have clicks outlined by the model for outlines from now on, or by patches again."""
+        problem = self.controller.grower.choose(on)
+        if problem:
+            self._say(problem)
+        self._dock.refresh()
 
     @on_image
     def describe_by_server(self) -> None:
@@ -749,6 +763,8 @@ class CaptionDock(DockBase):
         if controller is None:
             panel.show_nothing(self._idle)
             return
+        with signals_blocked(panel.grow_sharply):
+            panel.grow_sharply.setChecked(bool(controller.grower.segmenter))
         panel.review.show_review(self.image_actions.review_here())
         panel.status.setText(f"{self.images.warning()} {controller.message}".strip())
         waits = self.models.awaited

@@ -177,6 +177,8 @@ REWORDED = "reworded"
 
 OUTLINED, CLICKS, NEGATIVE, PROPOSED = "outlined", "clicks", "negative", "proposed"
 """What files call how an outline came about, and its parts: clicks, or a proposal's score."""
+SEGMENTER = "segmenter"
+"""The part that names the model for outlines that made it."""
 
 Place: TypeAlias = tuple[float, float]
 
@@ -523,8 +525,12 @@ class Record(Annotation):
     def outlined_by(self) -> str:
         """How a machine had a part in its outline, such as "grown from 3 clicks"; else empty."""
         inside, outside = self.clicks
+        model = self.outlined.get(SEGMENTER, "")
+        by = f" by {model}" if model and isinstance(model, str) else ""
         if inside:
-            return f"grown from {counted(len(inside) + len(outside), 'click')}"
+            return f"grown from {counted(len(inside) + len(outside), 'click')}{by}"
+        if by:
+            return f"sharpened{by}"
         return "proposed" if PROPOSED in self.outlined else ""
 
     @property

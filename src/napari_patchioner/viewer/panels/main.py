@@ -91,6 +91,12 @@ BUTTONS = (
     ("List of regions", "toggle_list", "All regions in a table (key O)."),
     ("Export…", "ask_where_to_export", "Save all regions and captions in a format you choose."),
 )
+OUTLINE = (
+    "Outlines by the pixels, with SAM 2.1, which is optional: 'napari-patchioner models get\n"
+    "sam2-tiny' gets it."
+)
+SHARPEN = "Outline what the selected boxes are around."
+GROW_SHARP = "Grow outlines what is clicked with SAM 2.1, instead of by the patches of the model."
 # What else can be made of the captions of the selected regions: title, action, and what it is for.
 REWORDINGS: tuple[tuple[str, str, str], ...] = (
     (
@@ -415,6 +421,11 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         made = self.buttons = widgets.action_buttons(actions, BUTTONS)
         for name in ("lock", "toggle_why", "toggle_list"):
             made[name].setCheckable(True)
+        self.outline = MenuButton("Outline", OUTLINE)
+        self.outline.add("Sharpen outline", actions.sharpen, SHARPEN)
+        self.grow_sharply = self.outline.add(
+            "Grow with SAM 2.1", actions.grow_sharply, GROW_SHARP, on=False
+        )
         self.reword = MenuButton("Reword", "Other words for the captions of the selected regions.")
         for title, name, tip in REWORDINGS:
             self.reword.add(title, getattr(actions, name), tip)
@@ -448,7 +459,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
-            (made["toggle_why"], made["compare"], self.reword),
+            (made["toggle_why"], made["compare"], self.reword, self.outline),
             ask,
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),
@@ -466,6 +477,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         for name, made in self.buttons.items():
             made.setEnabled(ready or name == "toggle_list")
         self.reword.setEnabled(ready)
+        self.outline.setEnabled(ready)
 
     def show_paragraph(
         self, record: Record | None, links: Sequence[Link], *, outdated: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,10 @@ from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane
-from napari_patchioner.errors import Cancelled
+from napari_patchioner.errors import Cancelled, ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.images import Levels, as_rgb
+from napari_patchioner.models.segmenters import installed_segmenter, load_segmenter
 from napari_patchioner.progress import Progress
 from napari_patchioner.viewer.layers.geometry import record_plane, shown_plane, world_to_image
 from napari_patchioner.viewer.session.session import Session
@@ -23,6 +24,11 @@ from napari_patchioner.viewer.session.session import Session
 from .encode import Encoder
 from .job import Job, error_message
 from .plane import PlaneSource
+from .sharpen import FINE, segmenter_named
+from .sharpen import SIDE as SHARP_SIDE
+
+if TYPE_CHECKING:
+    from napari_patchioner.backbones.sam2 import EncodedPicture
 
 Place: TypeAlias = tuple[float, float]
 Colour: TypeAlias = tuple[float, float, float, float]
@@ -48,6 +54,19 @@ class Picture:
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
         self._pixels: npt.NDArray[np.uint8] | None = None
+        self._encoded: dict[str, tuple[EncodedPicture, npt.NDArray[np.float64]]] = {}
+
+    def encoded(self, name: str) -> tuple[EncodedPicture, npt.NDArray[np.float64]]:
+        """Return it as a model for outlines has encoded it, once, in a worker.
+
+        And how many pixels of what was encoded there are for one of the plane, down and across.
+        """
+        if name not in self._encoded:
+            level = Levels(self.sizes).down_to(SHARP_SIDE)[-1]
+            pixels = as_rgb(np.asarray(level.data[:, :]))
+            scale = np.divide(pixels.shape[:2], self.sizes[0].full_size)
+            self._encoded[name] = segmenter_named(name).encode(pixels), scale
+        return self._encoded[name]
 
     def read(self) -> npt.NDArray[np.uint8]:
         """Return them, shape (height, width, 3); read once, in a worker."""
@@ -99,6 +118,8 @@ class Grown:
 
     growth: Growth
     outline: npt.NDArray[np.float64]
+    # The model for outlines that made it; empty where that of the captions did
+    segmenter: str = ""
 
 
 def grow(picture: Picture, growth: Growth, progress: Progress) -> npt.NDArray[np.float64]:
@@ -109,6 +130,24 @@ def grow(picture: Picture, growth: Growth, progress: Progress) -> npt.NDArray[np
 
     region = grow_outline(growth.grid, picture.read(), growth.clicks, growth.negative)
     return region.coords()
+
+
+def grow_sharply(
+    picture: Picture, growth: Growth, name: str, progress: Progress
+) -> npt.NDArray[np.float64]:
+    """Return the outline that a model for outlines gives a region."""
+    progress(0.0, "growing a region")
+    encoded, scale = picture.encoded(name)
+    # It loads torch, as the model for outlines has done already.
+    from napari_patchioner.grounding import region_outline, sharp_mask
+
+    def there(places: Iterable[Place]) -> list[Place]:
+        return [tuple(place) for place in ((np.array(list(places)) + 0.5) * scale - 0.5).tolist()]
+
+    clicks = there(growth.clicks)
+    negative = there(growth.negative) if growth.negative else []
+    mask = sharp_mask(segmenter_named(name), encoded, clicks, negative)
+    return np.asarray((region_outline(mask, FINE) + 0.5) / scale - 0.5)
 
 
 class Grower(QObject):  # type: ignore[misc]
@@ -132,6 +171,8 @@ class Grower(QObject):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self.on = False
+        # The model for outlines that clicks are outlined by; empty for the grid of the image
+        self.segmenter = ""
         # What is pressed at the moment, or asked, and its outline so far
         self.asked: Growth | None = None
         self.outline: npt.NDArray[np.float64] | None = None
@@ -162,6 +203,18 @@ class Grower(QObject):  # type: ignore[misc]
         if self._on_press in callbacks:
             callbacks.remove(self._on_press)
         self.end()
+
+    def choose(self, sharp: bool) -> str:
+        """Have clicks outlined by a model for outlines, or by the grid; return why not, if so."""
+        name = installed_segmenter() if sharp else ""
+        self.segmenter = name
+        self._last = None
+        if sharp and not name:
+            try:
+                load_segmenter()
+            except ModelError as error:
+                return str(error)
+        return ""
 
     def drawing(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
         """Return lines of what is asked, (n, 2, 2), and their colours, (n, 4); None for nothing.
@@ -278,22 +331,26 @@ class Grower(QObject):  # type: ignore[misc]
             growth, keep = self._open.pop(0)
             last = self._last
             if last is not None and last.growth is growth:
-                self._on_delivered(growth, keep, last.outline)
+                self._on_delivered(growth, keep, last.segmenter, last.outline)
                 continue
             sizes = self._encoder.sizes.get(growth.plane)
             if sizes is None or not self._is_here(growth):
                 continue
             if self._picture is None or self._picture.sizes is not sizes:
                 self._picture = Picture(sizes)
+            name = self.segmenter
+            work = (grow_sharply, self._picture, growth, name)
             self._job = Job.run(
-                *(grow, self._picture, growth),
-                delivered=partial(self._on_delivered, growth, keep),
+                *(work if name else (grow, self._picture, growth)),
+                delivered=partial(self._on_delivered, growth, keep, name),
                 ended=self._on_ended,
                 parent=self,
             )
 
-    def _on_delivered(self, growth: Growth, keep: bool, outline: npt.NDArray[np.float64]) -> None:
-        self._last = Grown(growth, outline)
+    def _on_delivered(
+        self, growth: Growth, keep: bool, segmenter: str, outline: npt.NDArray[np.float64]
+    ) -> None:
+        self._last = Grown(growth, outline, segmenter)
         if not self._is_here(growth):
             return
         if keep:
