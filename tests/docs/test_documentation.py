@@ -37,6 +37,7 @@ from published.presets import write_preset_files
 from published.talk2dino import write_projection
 from skimage import data
 from tiny_presets import tiny
+from tiny_sam2 import write_sam2
 
 from napari_patchioner.annotations import (
     Annotation,
@@ -244,6 +245,9 @@ def hub(world: Path) -> Iterator[str]:
     write_preset_files(wanted["regionclip-rn50"], world / "Downloads" / "regionclip")
     write_preset_files(wanted["my-cells"], world / "hub")
     shutil.copytree(world / "stick", world / "hub", dirs_exist_ok=True)
+    outlines = world / "hub" / "facebook" / "sam2.1-hiera-tiny"
+    outlines.mkdir(parents=True)
+    write_sam2(outlines)
     (world / "my-cells").mkdir()
     (world / "my-cells" / "preset.toml").write_text(own_preset(), encoding="utf-8")
     (world / "my-cells" / "sentences.txt").write_text("a cell\na nucleus\n", encoding="utf-8")

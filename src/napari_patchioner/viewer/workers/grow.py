@@ -141,11 +141,11 @@ def grow_sharply(
     # It loads torch, as the model for outlines has done already.
     from napari_patchioner.grounding import region_outline, sharp_mask
 
-    def there(places: Iterable[Place]) -> list[Place]:
+    def scaled(places: Iterable[Place]) -> list[Place]:
         return [tuple(place) for place in ((np.array(list(places)) + 0.5) * scale - 0.5).tolist()]
 
-    clicks = there(growth.clicks)
-    negative = there(growth.negative) if growth.negative else []
+    clicks = scaled(growth.clicks)
+    negative = scaled(growth.negative) if growth.negative else []
     mask = sharp_mask(segmenter_named(name), encoded, clicks, negative)
     return np.asarray((region_outline(mask, FINE) + 0.5) / scale - 0.5)
 
