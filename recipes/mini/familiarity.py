@@ -269,7 +269,8 @@ def draw_failures(results: Sequence[Measured], path: Path) -> None:
         for side in (tiles, others)
         for _, tile in sorted(side, key=lambda pair: pair[0])[:TILES]
     ]
-    contact_sheet(chosen).save(path)
+    if chosen:
+        contact_sheet(chosen).save(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import skimage.data
+from families import FAMILIES
 from PIL import Image
 
 from napari_patchioner import load_model
+from napari_patchioner.bridges import NormalizeBridge
 from napari_patchioner.bridges.familiarity import Familiarity
+from napari_patchioner.captioner import Captioner
 from napari_patchioner.cli import main
+from napari_patchioner.decoders import QuoteDecoder
+from napari_patchioner.describers import Describer, Endpoint, Server
 from napari_patchioner.devices import noticed
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models.familiar import (
     familiar_path,
     forget_familiarity,
     learn_familiarity,
+    load_familiarity,
     unknown_sentence,
 )
 from napari_patchioner.models.memories import MemoryChoice, with_memory
@@ -26,8 +33,6 @@ from napari_patchioner.regions import Box, WholeImage
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from napari_patchioner.captioner import Captioner
 
 COUNT = 20
 
@@ -134,6 +139,29 @@ def test_a_damaged_or_foreign_file_never_keeps_a_model_from_loading(tmp_path, mo
     assert "make it again" in said[0]
     Familiarity("another/1", known.known_images, known.known_regions, known.arrays).write(path)
     assert load_model("mini").known.backbone == known.backbone
+
+
+def test_a_model_that_embeds_nothing_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
+    server = Describer(Server(Endpoint("http://127.0.0.1:9/v1"), "llava"))
+    with pytest.raises(ModelError, match="llava gives no embeddings"):
+        learn_familiarity(server, sorted(folder.glob("*.png")))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_kind_of_backbone_can_be_shown_what_it_knows(name, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
+    kind = FAMILIES[name]
+    backbone = kind.open(kind.write(tmp_path / "files", 1), size=5 * kind.patch)
+    captioner = Captioner(backbone, NormalizeBridge(), QuoteDecoder(), name="own")
+    learn_familiarity(captioner, sorted(folder.glob("*.png")))
+    again = replace(captioner, known=None)
+    again.known = load_familiarity(again)
+    grid = again.encode(np.asarray(Image.open(folder / "03.png")))
+    boxes = [Box(10, 10, 90, 90), Box(60, 60, 150, 150), WholeImage()]
+    shares = again.familiarity(grid, boxes)
+    assert shares == pytest.approx(captioner.familiarity(grid, boxes))
+    assert ((shares > 0) & (shares <= 1)).all()
 
 
 def test_where_nobody_knows_no_number_is_made_up(mini):

@@ -155,3 +155,30 @@ def test_a_comparison_can_be_cancelled_and_leaves_no_half(quiet, dock, hand, vie
     # It can be asked again.
     dock.image_actions.compare()
     assert finished(dock, qtbot).sliced is not None
+
+
+def test_of_several_axes_one_is_chosen(quiet, dock, hand, viewer, qtbot):
+    stack = np.stack([np.stack([CUP[:, :400]] * 2), np.stack([CAT[:300, :400]] * 2)])
+    image = viewer.add_image(stack, rgb=True, name="film", axis_labels=("t", "z", "y", "x"))
+    dock.panel.image.value = image
+    viewer.dims.set_point(0, 1)
+    read(dock, qtbot)
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(20, 60), (280, 380)])
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=60_000)
+    dock.controller.select(list(records))
+    dock.image_actions.compare()
+    comparer = finished(dock, qtbot)
+    panel = dock.compare
+    assert comparer.question.axis == 1
+    assert [panel.axis.itemText(row) for row in range(2)] == ["along t", "along z"]
+    assert comparer.sliced.result.changes == ()
+    panel.axis.setCurrentIndex(0)
+    panel.axis.activated.emit(0)
+    finished(dock, qtbot)
+    assert comparer.question.axis == 0
+    assert comparer.sliced.result.changes == (1,)
+    place = panel.table.visualItemRect(panel.table.item(0, 1)).center()
+    QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert viewer.dims.point[0] == 0

@@ -47,6 +47,8 @@ _LEAST_SPREAD = 0.05
 # A cut between two stretches of slices explains at least so many times what noise would.
 _PENALTY = 3.0
 _LEAST_NOISE = 1e-6
+# What differs more is another thing, even where most slices differ from the next, as of a few.
+_MOST_NOISE = 0.1
 # A guess is wrong where the region shows it with less.
 _WRONG = 0.1
 # From this place on words are not in the caption.
@@ -446,7 +448,8 @@ def _cuts(units: Vectors) -> list[int]:
     """Return where stretches begin, and the end, of unit vectors in a row."""
     count = len(units)
     steps = np.sum(np.diff(units, axis=0) ** 2, axis=1)
-    noise = max(float(np.median(steps)) / 2 if len(steps) else 0.0, _LEAST_NOISE)
+    noise = float(np.median(steps)) / 2 if len(steps) else 0.0
+    noise = min(max(noise, _LEAST_NOISE), _MOST_NOISE)
     penalty = _PENALTY * noise * math.log(count + 1)
     sums = np.concatenate([np.zeros((1, units.shape[1])), np.cumsum(units, axis=0, dtype=float)])
     best: Costs = np.zeros(count + 1)

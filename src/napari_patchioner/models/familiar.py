@@ -25,6 +25,7 @@ from .embedded import HEADS, load_known
 from .store import store_folder
 
 HOME = "_familiar"
+_LEAST_DIM = 2
 
 
 def familiar_path(name: str) -> Path:
@@ -96,6 +97,11 @@ def learn_familiarity(
     """
     report = progress or no_progress
     learned = captioner.backbone.dim - captioner.backbone.measured
+    if learned < _LEAST_DIM:
+        raise ModelError(
+            f"{captioner.name} gives no embeddings that could say what it knows; choose another "
+            "model."
+        )
     samples, failures = [], []
     for number, path in enumerate(images):
         report(number / len(images), f"{number} of {counted(images, 'image')}")

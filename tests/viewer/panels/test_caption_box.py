@@ -142,6 +142,8 @@ def test_a_tip_names_the_model_and_what_it_could_not_do():
     unknown = provenance(model_record(model="clip-b16"))
     assert unknown.startswith("Written by the model clip-b16.\nHow familiar this is to clip-b16 is")
     assert unknown.endswith("models familiar clip-b16 FOLDER.")
+    asked = model_record(model="llava", origin={"server": {"host": "this machine"}})
+    assert provenance(asked) == "Written by the model llava."
     known = model_record(model="mini", details=Caption("", 0.1, familiarity=0.0231))
     assert provenance(known) == (
         "Written by the model mini.\n2.3% of what mini knows is as unlike the rest of it as this."

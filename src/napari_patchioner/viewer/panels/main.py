@@ -228,6 +228,9 @@ def familiarity_tip(record: Record) -> str:
     """Return how familiar a region is to the model, or that nobody knows; empty for a person's."""
     if record.source != "model" or not record.model or record.found_by:
         return ""
+    if "server" in record.origin:
+        # Nothing of the region is embedded there.
+        return ""
     if record.familiarity is None:
         return f"{unknown_sentence(record.model)}."
     share = f"{record.familiarity:.1%}" if record.familiarity < 0.1 else f"{record.familiarity:.0%}"
