@@ -223,3 +223,25 @@ def test_what_cannot_be_checked_is_said(quiet, dock, qtbot):
     dock.image_actions.toggle_why()
     assert "Select a region" in dock.panel.caption.why.sentence.text()
     dock.image_actions.toggle_why()
+
+
+def test_place_and_size_behind_a_caption_change_no_agreement(quiet, dock, qtbot):
+    read(dock, qtbot)
+    cat, cup = draw(dock, qtbot, 0, WIDTH)
+    dock.controller.edit(cup, "a bus")
+    session = dock.controller.session
+    dock.image_actions.toggle_list()
+    dock.refresh()
+
+    def agreement():
+        return session.agreement(session.records[cat])
+
+    qtbot.waitUntil(lambda: not math.isnan(agreement()), timeout=30_000)
+    before = agreement()
+    dock.controller.describer.add_places([cat])
+    qtbot.waitUntil(lambda: not dock.controller.describer.is_busy, timeout=30_000)
+    assert "the bus" in session.records[cat].caption
+    assert math.isnan(agreement())
+    qtbot.waitUntil(lambda: not math.isnan(agreement()), timeout=30_000)
+    assert agreement() == pytest.approx(before, abs=1e-3)
+    dock.image_actions.toggle_list()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Record
+from napari_patchioner.annotations.place import without_place
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import Cancelled, PatchionerError, RegionError, counted
 from napari_patchioner.grids import FeatureGrid, GridTransform
@@ -75,6 +76,8 @@ def explain(
     with registry.using(model, part(progress, 0.0, 0.5)) as captioner:
         from napari_patchioner.grounding.words import agreement_of
 
+        # What was measured needs no model to bear it out.
+        text = without_place(text)
         grounder, region = _grounder(captioner), untangled(outline())
         near = _near(captioner, grid, region)
         words = grounder.words(near, region, text)
@@ -104,7 +107,8 @@ def agree(
                 with suppress(RegionError):
                     region = untangled(task.outline())
                     near = _near(captioner, task.grid, region)
-                    agreements[task.uid] = float(grounder.agreement(near, [region], [task.text])[0])
+                    text = without_place(task.text)
+                    agreements[task.uid] = float(grounder.agreement(near, [region], [text])[0])
         yield agreements
 
 
