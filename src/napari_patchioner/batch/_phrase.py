@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations import Annotation
 from napari_patchioner.captioner import Captioner
-from napari_patchioner.errors import ImageError
+from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import GridStore
 from napari_patchioner.images import StoredImage
 from napari_patchioner.progress import Progress, no_progress, part
-from napari_patchioner.regions import Box
 
 from ._job import Job, Outcome
 from ._search import jobs_of, planes_of
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 FOUND_BY = "found_by"
 """Extra that holds the phrase by which a region was found."""
-
-# Long side, in pixels, that is more than enough for one pass of a model.
-_SIDE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,8 @@ class PhraseSearch:
         The score that a proposal has at least.
     every_plane : bool
         Whether every plane of a stack is searched, not the first only.
+    in_parts : bool
+        Whether large images are searched part by part as well, which takes longer.
     progress : callable
         Called with how far all images are while one is searched; nothing that pickles.
     """
@@ -49,14 +47,24 @@ class PhraseSearch:
     negative: str = ""
     least: float = 0.5
     every_plane: bool = False
+    in_parts: bool = True
     progress: Progress = no_progress
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it asks for what has a name, which embedded models see in photographs only."""
+        # It loads torch, which nobody needs who only makes jobs.
+        from napari_patchioner.grounding import read_phrase
+
+        return not read_phrase(self.phrase).is_measurable
 
     @property
     def settings(self) -> dict[str, str]:
         """What proposals depend on besides the images and the model, as texts."""
         every = {"every_plane": "true"} if self.every_plane else {}
         negative = {"not": self.negative} if self.negative else {}
-        return {"phrase": self.phrase, **negative, "least": f"{self.least:g}", **every}
+        whole = {} if self.in_parts else {"in_parts": "false"}
+        return {"phrase": self.phrase, **negative, "least": f"{self.least:g}", **every, **whole}
 
     def jobs(self, paths: Sequence[Path]) -> list[Job]:
         """Return a job for each image."""
@@ -73,11 +81,14 @@ class PhraseSearch:
     ) -> tuple[list[Annotation], float | None]:
         """Return proposals on an image, and how likely it is a photograph.
 
-        The ``store`` is asked for grids before anything is encoded, and given the new ones.
-        A ModelError where the model has no text tower, an ImageError where the phrase cannot be
-        found in such an image.
+        The ``store`` is asked for grids before anything is encoded, and given the new ones. None
+        where the model names nothing in such an image. A ModelError where it has no text tower, or
+        knows nothing like the phrase.
         """
-        scorer = _scorer(captioner, self.phrase, self.negative)
+        # It loads torch, as the captioner has done already.
+        from napari_patchioner.grounding import find_in_levels
+
+        scorer = scorer_of(captioner, self.phrase, self.negative)
         by = ", not ".join((scorer.phrase, *scorer.negatives))
         proposals: list[Annotation] = []
         likely: list[float] = []
@@ -85,33 +96,27 @@ class PhraseSearch:
         for row, index in enumerate(planes):
             within = part(self.progress, row / len(planes), (row + 1) / len(planes))
             within(0.0, f"{name}: looking for {self.phrase!r}")
-            levels = image.levels(dict(index))
-            # Of a large image a small size will do: all of it is encoded in one pass.
-            level = levels.down_to(_SIDE)[-1]
-            grid = captioner.encode(levels.rgb(level.read(0, 0, *level.shape)), store=store)
-            down, across = (
-                full / side for full, side in zip(levels.shape, level.shape, strict=True)
+            found = find_in_levels(
+                captioner,
+                scorer,
+                image.levels(dict(index)),
+                in_parts=self.in_parts,
+                least=self.least,
+                store=store,
+                progress=within,
             )
-            if problem := scorer.problem(grid):
-                raise ImageError(problem)
-            likely += [grid.measures["photograph"]] if "photograph" in grid.measures else []
+            likely += [] if found.photograph is None else [found.photograph]
             extra = {"plane": " ".join(str(place) for _, place in index)} if index else {}
             extra[FOUND_BY] = by
             start = len(proposals) + 1
-            for number, proposal in enumerate(scorer.proposals(grid, least=self.least), start):
-                box, score = _enlarged(proposal.box, down, across), round(proposal.score, 4)
-                made = Annotation(f"phrase{number}", name, box, scorer.phrase, score, "model")
+            for number, proposal in enumerate(found.proposals, start):
+                score = round(proposal.score, 4)
+                made = Annotation(
+                    f"phrase{number}", name, proposal.box, scorer.phrase, score, "model"
+                )
                 proposals.append(replace(made, model=captioner.name, extra=extra))
             within(1.0, f"{name}: done")
         return proposals, sum(likely) / len(likely) if likely else None
-
-
-def _enlarged(box: Box, down: float, across: float) -> Box:
-    """Return a box on a smaller size of an image as one on all of it."""
-    rows = ((edge + 0.5) * down - 0.5 for edge in (box.top, box.bottom))
-    columns = ((edge + 0.5) * across - 0.5 for edge in (box.left, box.right))
-    (top, bottom), (left, right) = rows, columns
-    return Box(top, left, bottom, right)
 
 
 def ranked(outcomes: Iterable[Outcome]) -> list[tuple[str, float, int]]:
@@ -128,9 +133,12 @@ def ranked(outcomes: Iterable[Outcome]) -> list[tuple[str, float, int]]:
 
 
 @lru_cache(maxsize=1)
-def _scorer(captioner: Captioner, phrase: str, negative: str) -> PhraseScorer:
-    """Return what says where images show a phrase; a ModelError where there can be nothing."""
+def scorer_of(captioner: Captioner, phrase: str, negative: str) -> PhraseScorer:
+    """Return what says where images show a phrase; a ModelError where none can."""
     # It loads torch, as the captioner has done already.
     from napari_patchioner.grounding import PhraseScorer
 
-    return PhraseScorer(captioner, phrase, negative)
+    scorer = PhraseScorer(captioner, phrase, negative)
+    if problem := scorer.problem():
+        raise ModelError(problem)
+    return scorer

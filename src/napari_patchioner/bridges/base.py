@@ -124,6 +124,9 @@ class PhraseReader(Protocol):
     def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
         """Return what the bridge knows that a phrase may mean, the nearest first."""
 
+    def is_name(self, phrase: str) -> bool:
+        """Whether a phrase is a name of something that the bridge knows, not only near to one."""
+
     def phrase_knowledge(self, phrase: str) -> Knowledge:
         """Return what the bridge has learned to see of a phrase's meaning, see `Knowledge`."""
 
@@ -181,6 +184,10 @@ class ThroughText(Bridge):
     def phrase_meaning(self, phrase: str) -> tuple[str, ...]:
         """Return what a phrase may mean, as ``space`` does if it can."""
         return self.space.phrase_meaning(phrase) if isinstance(self.space, PhraseReader) else ()
+
+    def is_name(self, phrase: str) -> bool:
+        """Whether a phrase is a name that ``space`` knows, if it can tell."""
+        return self.space.is_name(phrase) if isinstance(self.space, PhraseReader) else False
 
     def phrase_knowledge(self, phrase: str) -> Knowledge:
         """Return what ``space`` has learned to see of a phrase's meaning, if it can."""

@@ -347,6 +347,10 @@ class ConceptBridge(Bridge):
         order = np.argsort(-shares, kind="stable")
         return tuple(self._names[row] for row in order if shares[row] > 0)
 
+    def is_name(self, phrase: str) -> bool:
+        """Whether a phrase is the name of a concept or a synonym, in the singular or plural."""
+        return bool(self._named(_plain(phrase)))
+
     def phrase_knowledge(self, phrase: str) -> Knowledge:
         """Return what was learned of what a phrase may mean, see `bridges.base.Knowledge`."""
         shares = self._shares_of(phrase)
@@ -398,13 +402,11 @@ class ConceptBridge(Bridge):
 
     def _shares_of(self, phrase: str) -> FloatArray:
         """Return how much each concept is what a phrase means, shape (concepts,), 0 to 1."""
-        phrase = _ARTICLE.sub("", phrase.strip().casefold())
+        phrase = _plain(phrase)
         if phrase in self._shares:
             return self._shares[phrase]
         shares = np.zeros(len(self._names), np.float32)
-        forms = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), f"{phrase}s")
-        names = next((self._meanings[form] for form in forms if form in self._meanings), ())
-        exact = [self._index[name] for name in (*forms, *names) if name in self._index]
+        exact = self._named(phrase)
         for concept in exact:
             group = next((group for group in self._groups if concept in group), [concept])
             shares[group] = 1
@@ -417,9 +419,15 @@ class ConceptBridge(Bridge):
         self._shares[phrase] = shares
         return shares
 
+    def _named(self, phrase: str) -> list[int]:
+        """Return the concepts of this name, or those that it is a wider word for."""
+        forms = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), f"{phrase}s")
+        names = next((self._meanings[form] for form in forms if form in self._meanings), ())
+        return [self._index[name] for name in (*forms, *names) if name in self._index]
+
     def _concept(self, word: str) -> int | None:
         """Return which concept a word means, if any."""
-        word = _ARTICLE.sub("", word.strip().casefold())
+        word = _plain(word)
         if word not in self._meant:
             forms = (word, word.removesuffix("s"), word.removesuffix("es"), f"{word}s")
             concept = next((self._index[form] for form in forms if form in self._index), None)
@@ -660,6 +668,11 @@ def _agreed(first: FloatArray, second: FloatArray) -> FloatArray:
     both: FloatArray = np.sqrt((first + _LEAST) * (second + _LEAST))
     both /= both.sum(axis=1, keepdims=True)
     return both
+
+
+def _plain(phrase: str) -> str:
+    """Return a phrase in lower case without its article."""
+    return _ARTICLE.sub("", phrase.strip().casefold())
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_patchioner import batch
 from napari_patchioner.annotations import Notes, format_named
 from napari_patchioner.errors import FormatError, counted
+from napari_patchioner.grids import PHOTOGRAPH
 
 from .running import add_running, follow, keeping, say_again, say_failures, say_tally
 from .shared import Bar, add_images, check_folder, say, share_of_one
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
 _DONE, _SOME_FAILED = 0, 1
-_PHOTOGRAPH = 0.5
 
 
 def add_find(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +64,12 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="search every plane of a stack, not the first only",
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="with --phrase: look at large images in one smaller size only, not part by part as "
+        "well, where small things are found",
+    )
     add_running(parser.add_argument_group("running"))
     parser.set_defaults(run=_run)
 
@@ -73,6 +79,8 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     out, like = Path(arguments.out), Path(arguments.like) if arguments.like else None
     if like is not None and arguments.unwanted:
         raise FormatError("--not goes with --phrase; leave it out where you give examples")
+    if like is not None and arguments.quick:
+        raise FormatError("--quick goes with --phrase; leave it out where you give examples")
     format_named(out, None)
     check_folder(out.absolute().parent)
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
@@ -86,7 +94,9 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         raise FormatError(f"{out}: is there; choose another name, or replace it with --overwrite")
     how_much = arguments.least, arguments.every_plane
     search = (
-        batch.PhraseSearch(arguments.phrase, arguments.unwanted, *how_much)
+        batch.PhraseSearch(
+            arguments.phrase, arguments.unwanted, *how_much, in_parts=not arguments.quick
+        )
         if like is None
         else batch.Search(batch.Examples.read(like, paths), *how_much)
     )
@@ -109,8 +119,8 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         if tally.failed < tally.finished:
             count, left_out = result.write(out, notes=notes)
         outcomes = [outcome for _, outcome in result.outcomes()]
-        likely = (outcome.photograph or 0 for outcome in outcomes)
-        photographs = sum(chance > _PHOTOGRAPH for chance in likely)
+        likely = [o.photograph for o in outcomes if o.photograph is not None]
+        photographs = sum(chance >= PHOTOGRAPH for chance in likely)
     if tally.failed == tally.finished:
         journal.delete()
         say_failures(tally)
@@ -122,7 +132,14 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         say(f"{counted(left_out, 'proposal')} {are} left out, which this format cannot hold")
     searched = counted(tally.finished - tally.failed, "image")
     say(f"{out}: {counted(count, 'proposal')} on {searched}")
-    if like is None:
+    if isinstance(search, batch.PhraseSearch):
+        others = len(likely) - photographs
+        if others and search.is_name:
+            are = "is no photograph" if others == 1 else "are no photographs"
+            say(
+                f"{counted(others, 'image')} {are}, and {arguments.model} names nothing there: ask "
+                'for what can be measured, such as "dark purple round spots", or give examples'
+            )
         _say_ranking(batch.ranked(outcomes))
     elif photographs:
         looks = "looks" if photographs == 1 else "look"

@@ -21,7 +21,8 @@ from .regions import (
     propose_outlines,
     propose_regions,
 )
-from .scorer import PhraseScorer
+from .scorer import PhraseScorer, nothing_wanted
+from .search import PhraseFound, find_in_levels
 from .sharp import sharp_mask, sharpen_box
 from .words import GroundedWord, WordGrounder
 
@@ -32,6 +33,7 @@ __all__ = [
     "DistinctCaption",
     "GroundedWord",
     "NounPhrase",
+    "PhraseFound",
     "PhraseScorer",
     "Realigned",
     "Realigner",
@@ -43,8 +45,10 @@ __all__ = [
     "compare_regions",
     "compare_slices",
     "distinct_captions",
+    "find_in_levels",
     "grow_outline",
     "grow_region",
+    "nothing_wanted",
     "propose_outlines",
     "propose_regions",
     "read_phrase",

@@ -11,10 +11,15 @@ from napari_patchioner.decoders.grounded.vocabulary import COLOURS, LIGHT, TEXTU
 LONGEST = 500
 """Letters of a phrase that are read."""
 
-# What begins the part that is not wanted, in words, or a dash before a word.
+# What begins the part that is not wanted, in words, or a dash before a word; "a no entry sign" is
+# a thing.
 _NOT = re.compile(
-    r"(?:^|[\s,;(]+)(?:(?:but|and|or)\s+)?(?:not\b\s*|[-\u2212](?=\w))", re.IGNORECASE
+    r"(?<!\ba)(?<!\ban)(?<!\bthe)(?:^|[\s,;(]+)(?:(?:but|and|or|with)\s+)?"
+    r"(?:(?:not|no|without|except(?:\s+for)?|excluding|minus)\b(?!\.)\s*|[-\u2212](?=\w))",
+    re.IGNORECASE,
 )
+# What is wanted after all, after what is not.
+_BUT = re.compile(r"[\s,;]+but\s+", re.IGNORECASE)
 ADJECTIVES = {
     **{word: word for word in (*COLOURS, *LIGHT, *TEXTURES)},
     **{"grey": "gray", "light": "bright", "golden": "yellow", "violet": "purple"},
@@ -30,7 +35,7 @@ _FILLING = frozenset(
     )
 )
 _ANYTHING = frozenset(
-    re.findall(r"\w+", "thing things something anything object objects item items area part")
+    re.findall(r"\w+", "thing things something anything object objects item items area part ones")
 )
 # After these comes what the thing is beside.
 _RELATIONS = frozenset(
@@ -87,7 +92,9 @@ class NounPhrase:
 
 
 def split_negative(text: str) -> tuple[str, tuple[str, ...]]:
-    """Part what is wanted from what is not: what follows "not", or a dash before a word.
+    """Part what is wanted from what is not: what follows "not" or the like, or a dash.
+
+    "No", "without" and "except" are like "not"; a dash stands right before a word.
 
     Examples
     --------
@@ -95,10 +102,15 @@ def split_negative(text: str) -> tuple[str, tuple[str, ...]]:
     ('a red bus', ('a car',))
     >>> split_negative("bus -car -truck")
     ('bus', ('car', 'truck'))
+    >>> split_negative("a street without cars"), split_negative("not a dog but a cat")
+    (('a street', ('cars',)), ('a cat', ('a dog',)))
     >>> split_negative("a T-shirt")
     ('a T-shirt', ())
     """
     first, *rest = (part.strip(" ,;()\t\n") for part in _NOT.split(text[:LONGEST]))
+    if not first and rest:
+        rest[-1], *wanted = _BUT.split(rest[-1], maxsplit=1)
+        first = "".join(wanted)
     unwanted = (word.strip() for part in rest for word in re.split(r"\s*[,;]\s*|\s+or\s+", part))
     return " ".join(first.split()), tuple(" ".join(word.split()) for word in unwanted if word)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -68,6 +69,16 @@ class PhraseScorer:
     negative : str
         More of what is not wanted, parted by commas.
 
+    Attributes
+    ----------
+    phrase : str
+        What is wanted.
+    negatives : tuple of str
+        What is not.
+    left_out : tuple of str
+        Words of the phrase that count for nothing, since an embedded model knows the thing by name
+        and these say more of it than it can see ("sleeping" of a cat).
+
     Examples
     --------
     >>> from napari_patchioner import load_model  # doctest: +SKIP
@@ -85,38 +96,45 @@ class PhraseScorer:
         wanted, unwanted = split_negative(phrase)
         unwanted += split_negative(f"not {negative}")[1] if negative.strip() else ()
         if not wanted:
-            raise ModelError('Type what to look for, such as "a red bus".')
+            raise ModelError(nothing_wanted(unwanted))
         self._captioner = captioner
         self.phrase, self.negatives = wanted, unwanted
-        self._wanted = read_phrase(wanted)
-        self._unwanted = [read_phrase(text) for text in unwanted]
+        self._wanted, left_out = self._known(read_phrase(wanted))
+        self._unwanted = [self._known(read_phrase(text))[0] for text in unwanted]
+        self.left_out = left_out
         self._texts: FloatArray | None = None
         self._last: tuple[weakref.ref[FloatArray], Scores] | None = None
 
     @property
     def meaning(self) -> tuple[str, ...]:
         """What an embedded model takes the thing for, the nearest first; empty for other models."""
-        bridge = self._captioner.bridge
-        thing = self._wanted.thing
-        return bridge.phrase_meaning(thing) if thing and isinstance(bridge, PhraseReader) else ()
+        return self._meaning_of(self._wanted)
 
-    def problem(self, grid: FeatureGrid) -> str:
-        """Return in a sentence why the phrase cannot be found in an image; empty where it can."""
+    def problem(self, grid: FeatureGrid | None = None) -> str:
+        """Return in a sentence why the phrase cannot be found in an image; empty where it can.
+
+        Without a grid: why it can be found in no image at all.
+        """
         bridge, name = self._captioner.bridge, self._captioner.name
         if not isinstance(bridge, PhraseReader):
             return ""
-        if not _is_photograph(grid):
-            if self._wanted.is_measurable:
+        measured = self._wanted.is_measurable
+        if grid is not None and not _is_photograph(grid):
+            if measured:
                 return ""
             return (
                 f"{name} names nothing in what is no photograph: ask for what can be measured, "
                 'such as "dark purple round spots", or find more like an example.'
             )
-        if (self._wanted.thing or not self._wanted.adjectives) and not self.meaning:
-            return (
-                f"{name} knows nothing like {self._wanted.thing or self.phrase!r}: use a plainer "
-                "word, find more like an example, or choose another model."
-            )
+        if grid is None and measured:
+            return ""
+        for phrase in (self._wanted, *self._unwanted):
+            if (phrase.thing or not phrase.adjectives) and not self._meaning_of(phrase):
+                unwanted = "" if phrase is self._wanted else ", which is not wanted"
+                return (
+                    f"{name} knows nothing like {phrase.thing or phrase.text!r}{unwanted}: use a "
+                    "plainer word, find more like an example, or choose another model."
+                )
         return ""
 
     def regions(self, grid: FeatureGrid, regions: Sequence[Region]) -> Scores:
@@ -226,6 +244,19 @@ class PhraseScorer:
 
     # details
 
+    def _meaning_of(self, phrase: NounPhrase) -> tuple[str, ...]:
+        bridge, thing = self._captioner.bridge, phrase.thing
+        return bridge.phrase_meaning(thing) if thing and isinstance(bridge, PhraseReader) else ()
+
+    def _known(self, phrase: NounPhrase) -> tuple[NounPhrase, tuple[str, ...]]:
+        """Return a phrase with the name of a thing that it ends with, and the words before that."""
+        bridge, words = self._captioner.bridge, phrase.thing.split()
+        if isinstance(bridge, PhraseReader):
+            for start in range(len(words)):
+                if bridge.is_name(name := " ".join(words[start:])):
+                    return replace(phrase, thing=name), tuple(words[:start])
+        return phrase, ()
+
     def _check(self, grid: FeatureGrid) -> None:
         if problem := self.problem(grid):
             raise ModelError(problem)
@@ -325,6 +356,14 @@ class PhraseScorer:
             rows = unit_rows(backbone.embed_text(filled))
             self._texts = unit_rows(rows.reshape(len(texts), len(_TEMPLATES), -1).mean(axis=1))
         return self._texts
+
+
+def nothing_wanted(negatives: Sequence[str]) -> str:
+    """Return in a sentence that a phrase says nothing to look for, if only what is not wanted."""
+    if not negatives:
+        return 'Type what to look for, such as "a red bus".'
+    example = f'"a street, not {negatives[0]}"'
+    return f"Say what to look for before what is not wanted, such as {example}."
 
 
 _last: tuple[weakref.ref[FloatArray], weakref.ref[TextSpace], FloatArray] | None = None

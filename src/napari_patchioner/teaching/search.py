@@ -223,13 +223,13 @@ def search_image(
             if not part.cuts(proposal.box, levels.shape)
         ]
         if heat is not None:
-            _lay(heat, smallest.heat(measures), part, levels.shape)
+            lay_heat(heat, smallest.heat(measures), part, levels.shape)
     progress(1.0, "done")
     photograph = float(np.mean(likely)) if likely else None
-    return Found(_distinct(proposals, known), photograph, heat)
+    return Found(distinct(proposals, known), photograph, heat)
 
 
-def _lay(heat: FloatArray, own: FloatArray, part: Part, shape: tuple[int, int]) -> None:
+def lay_heat(heat: FloatArray, own: FloatArray, part: Part, shape: tuple[int, int]) -> None:
     """Lay the heat map of a part over that of the whole image, the higher value on top."""
     starts, sides = (part.top, part.left), (part.height, part.width)
     inside, nearest, under = [], [], []
@@ -247,7 +247,7 @@ def _lay(heat: FloatArray, own: FloatArray, part: Part, shape: tuple[int, int]) 
     np.maximum.at(heat, np.ix_(*under), own)
 
 
-def _distinct(
+def distinct(
     proposals: list[tuple[Box, str, float]], known: Sequence[Box]
 ) -> list[tuple[Box, str, float]]:
     """Return the likeliest of proposals that are much the same box, the likeliest first."""

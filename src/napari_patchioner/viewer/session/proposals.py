@@ -17,7 +17,7 @@ from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.annotations.project.records import Seen, SeenMask
 from napari_patchioner.decoders import Caption
 from napari_patchioner.regions import Box
-from napari_patchioner.teaching import Proposal
+from napari_patchioner.teaching import Proposal, overlap
 from napari_patchioner.teaching.find import areas_of, common_areas
 from napari_patchioner.teaching.measures import Boxes
 
@@ -27,7 +27,9 @@ THRESHOLD = 0.5
 """The score from which the method itself takes something for the thing."""
 
 SAME = 0.55
-"""A box shows what regions show of which more than this share of it is covered."""
+"""A box shows what regions show by which more than this share of it is covered.
+
+Or one region with which it shares as much of their union."""
 
 # Regions of another size, so many times as large or small, show something else.
 _ALIKE = 3.0
@@ -97,6 +99,9 @@ class Proposals:
         Corners of boxes, see `corners_of`, that were rejected before and do not come back.
     regions : ndarray, shape (n, 4)
         Corners of the regions there are.
+    one_by_one : bool
+        Whether a region takes the place of a proposal only where both are much the same box, as
+        where things of any size are looked for; else several regions on it together do as well.
     """
 
     def __init__(
@@ -107,9 +112,12 @@ class Proposals:
         proposals: Sequence[Proposal],
         rejected: Boxes,
         regions: Boxes,
+        *,
+        one_by_one: bool = False,
     ) -> None:
         self.plane, self.examples, self.name = plane, tuple(examples), name
         self.threshold = THRESHOLD
+        self._one_by_one = one_by_one
         self._accepted: dict[int, str] = {}
         # Of the accepted, those that are regions no more, because of Undo for instance
         self._withdrawn: frozenset[int] = frozenset()
@@ -136,6 +144,11 @@ class Proposals:
     def shown(self) -> list[Proposed]:
         """Return what of it scores as much as the threshold."""
         return [item for item in self.open() if item.score >= self.threshold]
+
+    def are_taken(self) -> bool:
+        """Whether what scores as much as the threshold is a region, accepted or rejected."""
+        scores = [item.score for item in self._items]
+        return max(scores, default=0.0) >= self.threshold
 
     def chosen(self, numbers: Iterable[int]) -> list[Proposed]:
         """Return those of some numbers that are still open."""
@@ -194,6 +207,10 @@ class Proposals:
         """Return the numbers of what shows the same as one of some boxes."""
         areas, covered = areas_of(boxes), set()
         for number, corners in enumerate(self._corners, start=1):
+            if self._one_by_one:
+                if (overlap(corners, boxes) > SAME).any():
+                    covered.add(number)
+                continue
             [area] = areas_of(corners[None])
             times, same = (_ALIKE, SAME) if self._are_boxes else (_ALIKE_OUTLINED, SAME_OUTLINED)
             alike = (areas < times * area) & (areas > area / times)

@@ -17,7 +17,7 @@ from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.batch import PhraseSearch
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, PatchionerError, RegionError, counted
-from napari_patchioner.grids import FeatureGrid, GridStore
+from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, GridStore
 from napari_patchioner.images import Levels, open_image
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
@@ -71,8 +71,9 @@ PACE_MS = 30
 HEAT_MS = 100
 PROPOSE_NOT_READ = "Press Start first: regions can be proposed once the image has been read."
 NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
-NO_PHRASE = 'Type what to look for first, such as "a red bus".'
+_IN_PARTS = "; the image is large, so it is searched part by part"
 NOT_READ = "Press Start first: more like this can be found once the image has been read."
+NOT_READ_YET = "Press Start first: what this plane shows can be found once it has been read."
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,26 +95,42 @@ class Found:
     proposals: Sequence[Proposal]
     heat: npt.NDArray[np.float32] | None
     matches: Mapping[str, float] = field(default_factory=dict)
+    # Words of a phrase that count for nothing
+    left_out: Sequence[str] = ()
 
 
 def find_phrase(
     registry: ModelRegistry,
     model: str,
     grid: FeatureGrid,
+    levels: Levels,
     phrase: str,
     outlines: Mapping[str, Callable[[], Region]],
+    store: GridStore | None,
     progress: Progress,
 ) -> Found:
-    """Find on one plane what a phrase says, and how likely regions, by uid, show it."""
+    """Find on one plane what a phrase says, and how likely regions, by uid, show it.
+
+    A large plane is searched part by part as well; the ``store`` keeps the grids of the parts.
+    """
     progress(0.0, "loading the model")
-    with registry.using(model, part(progress, 0.0, 0.3)) as captioner:
-        progress(0.3, "looking for the phrase")
+    with registry.using(model, part(progress, 0.0, 0.1)) as captioner:
+        progress(0.1, "looking for the phrase")
         # It loads torch, as the captioner has done already.
-        from napari_patchioner.grounding import PhraseScorer
+        from napari_patchioner.grounding import PhraseScorer, find_in_levels
 
         scorer = PhraseScorer(captioner, phrase)
-        heat = scorer.heat(grid)
-        proposals = scorer.proposals(grid, least=LEAST)
+        found = find_in_levels(
+            captioner,
+            scorer,
+            levels,
+            grid=grid,
+            least=LEAST,
+            store=store,
+            progress=part(progress, 0.1, 0.9),
+        )
+        if found.problem:
+            raise ModelError(found.problem)
         matches = {}
         for uid, make in outlines.items():
             # One that lies outside the image shows nothing of it.
@@ -121,7 +138,7 @@ def find_phrase(
                 [score] = scorer.regions(grid, [untangled(make())])
                 matches[uid] = float(score)
     progress(1.0, "done")
-    return Found(proposals, heat, matches)
+    return Found(found.proposals, found.heat, matches, scorer.left_out)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -220,7 +237,7 @@ def find_images_by_phrase(
     progress: Progress,
 ) -> Iterator[tuple[str, float, str]]:
     """Yield the name of each image, how likely it shows a phrase, and what went wrong with it."""
-    search = PhraseSearch(phrase, least=LEAST)
+    search = PhraseSearch(phrase, least=LEAST, in_parts=False)
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.1)) as captioner:
         for number, file in enumerate(files):
@@ -228,8 +245,11 @@ def find_images_by_phrase(
             score, problem = 0.0, ""
             try:
                 with open_image(file.path) as image:
-                    regions, _ = search.find(captioner, image, file.path, file.name, store=store)
+                    found = search.find(captioner, image, file.path, file.name, store=store)
+                regions, photograph = found
                 score = max((region.score or 0.0 for region in regions), default=0.0)
+                if photograph is not None and photograph < PHOTOGRAPH and search.is_name:
+                    problem = f"{file.name} is no photograph, where {captioner.name} names nothing"
             except ModelError:
                 raise
             except (PatchionerError, OSError, ValueError) as error:
@@ -340,7 +360,7 @@ class Search(QObject):  # type: ignore[misc]
         self._work(question, find_like, pictured, asked[plane], self._encoder.store)
         wanted = f"looking for more like {question.name!r}" if question.name else "looking for more"
         is_large = max(asked[plane].measures.shape) > LONGEST
-        how = "; the image is large, so it is searched part by part" if is_large else "…"
+        how = _IN_PARTS if is_large else "…"
         self.messaged.emit(f"{wanted}{how}")
         self.changed.emit()
         if not is_large:
@@ -349,17 +369,19 @@ class Search(QObject):  # type: ignore[misc]
     def ask(self, phrase: str) -> None:
         """Find what a phrase says, on the plane on display."""
         here = self._encoder.here()
-        if here is None or not phrase.strip():
-            self.messaged.emit(NOT_READ if here is None else NO_PHRASE)
+        if here is None:
+            self.messaged.emit(NOT_READ_YET)
             return
         # It loads torch, as the model that has read the image has done already.
-        from napari_patchioner.grounding import split_negative
+        from napari_patchioner.grounding import nothing_wanted, split_negative
+        from napari_patchioner.grounding.search import is_searched_in_parts
 
-        wanted, _ = split_negative(phrase)
+        wanted, unwanted = split_negative(phrase)
         if not wanted:
-            self.messaged.emit(NO_PHRASE)
+            self.messaged.emit(nothing_wanted(unwanted))
             return
         plane, grid = here
+        levels = self._pictured(plane, ()).measures.levels
         outlines = {
             record.uid: record_outline(record, self._session, plane.axes)
             for record in self._session.records.values()
@@ -367,8 +389,10 @@ class Search(QObject):  # type: ignore[misc]
         }
         typed = " ".join(phrase.split())
         question = _Question(plane, grid, (), wanted, phrase=typed)
-        self._work(question, find_phrase, grid, typed, outlines)
-        self.messaged.emit(f"looking for {typed!r}…")
+        self._work(question, find_phrase, grid, levels, typed, outlines, self._encoder.store)
+        is_large = is_searched_in_parts(levels.shape)
+        how = _IN_PARTS if is_large else "…"
+        self.messaged.emit(f"looking for {typed!r}{how}")
         self.changed.emit()
         QTimer.singleShot(0, partial(self._prepare, self._generation, plane))
 
@@ -477,6 +501,7 @@ class Search(QObject):  # type: ignore[misc]
             result.proposals,
             rejected,
             self._regions(question.plane),
+            one_by_one=bool(question.phrase),
         )
         if question.options is not None:
             # What has been proposed at all is to be seen.
@@ -489,7 +514,7 @@ class Search(QObject):  # type: ignore[misc]
         self.photograph = float(question.grid.measures.get("photograph", 0.0))
         self.selected = 0
         self._put_up()
-        self.messaged.emit(self.sentence(question.left_out))
+        self.messaged.emit(self.sentence(question.left_out, result.left_out))
 
     def _on_ended(self, generation: int, error: Exception | None) -> None:
         if generation != self._generation:
@@ -502,8 +527,8 @@ class Search(QObject):  # type: ignore[misc]
             self.messaged.emit(error_message(error, "the image could not be searched"))
         self.changed.emit()
 
-    def sentence(self, left_out: int = 0) -> str:
-        """Return what was found, in words."""
+    def sentence(self, left_out: int = 0, words: Sequence[str] = ()) -> str:
+        """Return what was found, in words; `words` are those that count for nothing."""
         if self.proposals is None:
             return ""
         shown, total = len(self.proposals.shown()), len(self.proposals.open())
@@ -515,6 +540,8 @@ class Search(QObject):  # type: ignore[misc]
             text = "All that was found is accepted or rejected; Find again goes on from there."
         elif not total:
             text = "Nothing else like this was found here; more examples may help."
+        elif not shown and self.proposals.are_taken():
+            text = "What scores high enough is a region already; the others score less."
         elif not shown:
             text = "Nothing scores high enough: lower the score to see what comes closest."
         elif self.options is not None:
@@ -522,6 +549,10 @@ class Search(QObject):  # type: ignore[misc]
         else:
             alike = f"for {self.phrase!r}" if self.phrase else "like this"
             text = f"{counted(shown, 'proposal')} {alike}."
+        if words:
+            count = "counts" if len(words) == 1 else "count"
+            listed = ", ".join(map(repr, words))
+            text += f" {listed} {count} for nothing with this model."
         if left_out:
             text += f" {counted(left_out, 'selected shape')} without an area counted for nothing."
         return text

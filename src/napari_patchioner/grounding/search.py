@@ -1,0 +1,161 @@
+"""What a phrase says in images of any size: on all of it at once, and part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_patchioner.images import Level, Levels
+from napari_patchioner.progress import Progress, no_progress
+from napari_patchioner.progress import part as share
+from napari_patchioner.regions import Box
+from napari_patchioner.teaching import Proposal
+from napari_patchioner.teaching.search import Part, distinct, lay_heat, parts_of
+
+if TYPE_CHECKING:
+    from napari_patchioner.captioner import Captioner
+    from napari_patchioner.grids import FeatureGrid, GridStore
+
+    from .scorer import PhraseScorer
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+OVERVIEW = 1024
+"""Long side, in pixels, of the size of an image in which it is searched as a whole."""
+FINEST = 8192
+"""Long side, in pixels, of the largest size of an image that is searched part by part."""
+
+# Things of this side, in pixels of a part, are whole in one part or another.
+_THING = 128.0
+# Side of a cell of a heat map, in pixels of what is searched part by part.
+_CELL = 16
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PhraseFound:
+    """What came of a search of one plane.
+
+    Attributes
+    ----------
+    proposals : list of Proposal
+        Boxes in pixels of the plane, the likeliest first.
+    heat : ndarray of float32, shape (rows, columns)
+        How likely each place shows the phrase, 0 to 1; cells that cover the plane.
+    photograph : float or None
+        How likely the image is a photograph; None where the model does not say.
+    problem : str
+        Why the phrase cannot be found in this image, in a sentence; there are no proposals then.
+    """
+
+    proposals: list[Proposal]
+    heat: FloatArray
+    photograph: float | None
+    problem: str = ""
+
+
+def is_searched_in_parts(shape: tuple[int, int]) -> bool:
+    """Whether a plane of this shape, in pixels, is so large that it is searched part by part."""
+    return len(parts_of(shape, (_THING, _THING))) > 1
+
+
+def find_in_levels(
+    captioner: Captioner,
+    scorer: PhraseScorer,
+    levels: Levels,
+    *,
+    grid: FeatureGrid | None = None,
+    in_parts: bool = True,
+    least: float = 0.02,
+    store: GridStore | None = None,
+    progress: Progress | None = None,
+) -> PhraseFound:
+    """Find what a phrase says on one plane of an image of any size.
+
+    A large one is encoded as a whole, in a smaller size, and in parts of 1,024 pixels that overlap
+    by two things of 128: small things are lost in the one, and large ones in the other. Of what
+    both find to be much the same box the likelier counts.
+
+    Parameters
+    ----------
+    captioner : Captioner
+        What the scorer was made with.
+    scorer : PhraseScorer
+        The phrase.
+    levels : Levels
+        The plane.
+    grid : FeatureGrid, optional
+        Of the whole plane, where that is known already.
+    in_parts : bool
+        Whether a large plane is searched part by part as well, in at most `FINEST` pixels.
+    least : float
+        The score that a proposal has at least.
+    store : GridStore, optional
+        Asked for grids before anything is encoded, and given the new ones.
+    progress : callable, optional
+        Is told how far it is; may raise ``Cancelled``.
+    """
+    progress = progress or no_progress
+    sizes = levels.down_to(OVERVIEW)
+    parts: list[Part] = []
+    if in_parts and is_searched_in_parts(levels.shape):
+        fine = next((size for size in sizes if size.long_side <= FINEST), sizes[-1])
+        parts = parts_of(fine.shape, (_THING, _THING))
+    if grid is None:
+        small, within = sizes[-1], share(progress, 0.0, 1 / (1 + len(parts)))
+        pixels = levels.rgb(small.read(0, 0, *small.shape, within))
+        encoded = captioner.encode(pixels, store=store, progress=within)
+        enlarge = _enlarging(levels.shape, small.shape)
+    else:
+        encoded, enlarge = grid, _enlarging(levels.shape, grid.transform.image_shape)
+    photograph = encoded.measures.get("photograph")
+    if problem := scorer.problem(encoded):
+        return PhraseFound([], np.zeros((1, 1), np.float32), photograph, problem)
+    heat = scorer.heat(encoded)
+    found = [(enlarge(p.box), p.score) for p in scorer.proposals(encoded, least=least)]
+    if parts:
+        whole = np.zeros([max(1, round(side / _CELL)) for side in fine.shape], np.float32)
+        lay_heat(whole, heat, Part(0, 0, *fine.shape), fine.shape)
+        heat, enlarge = whole, _enlarging(levels.shape, fine.shape)
+    for number, part in enumerate(parts, start=1):
+        message = f"searching part {number} of {len(parts)}"
+        within = share(progress, number / (1 + len(parts)), (number + 1) / (1 + len(parts)))
+        within(0.0, message)
+        own = captioner.encode(_read(levels, fine, part), store=store, progress=within)
+        # What the whole picture is does not change with a part of it, such as a clear sky.
+        own = replace(own, measures={**own.measures, **_kind_of(photograph)})
+        lay_heat(heat, scorer.heat(own), part, fine.shape)
+        found += [
+            (enlarge(part.moved(proposal.box)), proposal.score)
+            for proposal in scorer.proposals(own, least=least)
+            if not part.cuts(proposal.box, fine.shape)
+        ]
+    progress(1.0, "done")
+    if not parts:
+        return PhraseFound([Proposal(*one) for one in found], heat, photograph)
+    boxes = distinct([(box, "", score) for box, score in found], ())
+    return PhraseFound([Proposal(box, score) for box, _, score in boxes], heat, photograph)
+
+
+def _read(levels: Levels, size: Level, part: Part) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a part of one size of a plane, shape (height, width, 3)."""
+    return levels.rgb(size.read(part.top, part.left, part.height, part.width))
+
+
+def _kind_of(photograph: float | None) -> dict[str, float]:
+    return {} if photograph is None else {"photograph": photograph}
+
+
+def _enlarging(full: tuple[int, int], size: tuple[int, int]) -> Callable[[Box], Box]:
+    """Return what makes a box on one size of a plane one on all of it, both (height, width)."""
+    down, across = full[0] / size[0], full[1] / size[1]
+
+    def enlarged(box: Box) -> Box:
+        top, bottom = ((edge + 0.5) * down - 0.5 for edge in (box.top, box.bottom))
+        left, right = ((edge + 0.5) * across - 0.5 for edge in (box.left, box.right))
+        return Box(top, left, bottom, right)
+
+    return enlarged
