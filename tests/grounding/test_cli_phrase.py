@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
@@ -47,11 +48,36 @@ def test_images_are_listed_by_how_likely_they_show_it(folder, tmp_path, mini, ca
     assert 900 < large.region.right - large.region.left <= 1804
 
 
-def test_what_cannot_be_found_is_said_for_each_image(folder, tmp_path, mini, capsys):
+def test_what_no_image_can_show_is_said_at_once(folder, tmp_path, mini, capsys):
     asked = ["find", str(folder), "--phrase", "qwrtzp", "--out", str(tmp_path / "f.csv")]
     assert main(asked, load=lambda _: mini) == 2
     assert "mini knows nothing like 'qwrtzp'" in capsys.readouterr().err
-    assert not (tmp_path / "f.csv").exists()
+    assert not list(tmp_path.glob("f.csv*"))
+
+
+def test_an_image_that_is_no_photograph_is_no_failure(folder, tmp_path, mini, capsys):
+    Image.fromarray(data.immunohistochemistry()).save(folder / "tissue.png")
+    out = tmp_path / "found.csv"
+    asked = ["find", str(folder), "--phrase", "a cat", "--quick", "--out", str(out)]
+    assert main(asked, load=lambda _: mini) == 0
+    assert "1 image is no photograph, and mini names nothing there" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.glob("found.csv*")] == ["found.csv"]
+    asked[3] = "a cup"
+    assert main([*asked, "--overwrite"], load=lambda _: mini) == 0
+
+
+def test_a_large_image_is_searched_part_by_part_unless_in_a_hurry(tmp_path, mini):
+    pixels = np.asarray(Image.fromarray(data.coffee()).resize((3000, 2000))).copy()
+    pixels[1700:1800, 2500:2650] = np.asarray(Image.fromarray(data.cat()).resize((150, 100)))
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    found = {}
+    for quick in ([], ["--quick"]):
+        out = tmp_path / f"found{len(quick)}.csv"
+        asked = ["find", str(tmp_path / "large.png"), "--phrase", "a cat", "--out", str(out)]
+        assert main([*asked, *quick], load=lambda _: mini) == 0
+        found[len(quick)] = read_annotations(out)
+    assert any(1500 < row.region.top < row.region.bottom < 2050 for row in found[0])
+    assert found[1] == []
 
 
 def test_what_is_not_wanted_goes_with_a_phrase(folder, tmp_path, mini, capsys):

@@ -111,9 +111,36 @@ def test_a_micrograph_is_asked_for_what_is_measured(mini):
     assert whole > stripes
 
 
+def test_what_is_not_wanted_has_to_be_known_as_well(mini, grid):
+    problem = PhraseScorer(mini, "a cat, not a qwrtzp").problem(grid)
+    assert problem.startswith("mini knows nothing like 'qwrtzp', which is not wanted")
+
+
+def test_words_before_a_name_count_for_nothing_and_are_known(mini, grid):
+    scorer = PhraseScorer(mini, "two young sleeping cats")
+    assert scorer.left_out == ("two", "young", "sleeping")
+    assert scorer.meaning == ("cat",)
+    both = scorer.regions(grid, [CAT]), PhraseScorer(mini, "cats").regions(grid, [CAT])
+    assert np.array_equal(*both)
+    assert PhraseScorer(mini, "a hot dog").left_out == ()
+    assert PhraseScorer(mini, "a hot dog").meaning == ("hot dog",)
+    assert PhraseScorer(mini, "a young woman").meaning == ("person",)
+
+
+def test_only_what_is_not_wanted_is_nothing_to_look_for(mini):
+    with pytest.raises(ModelError, match='such as "a street, not person"'):
+        PhraseScorer(mini, "no person")
+
+
+def test_what_no_image_can_show_is_known_before_there_is_any(mini):
+    assert "knows nothing like 'qwrtzp'" in PhraseScorer(mini, "a qwrtzp").problem()
+    assert PhraseScorer(mini, "a cat").problem() == ""
+    assert PhraseScorer(mini, "purple spots").problem() == ""
+
+
 @pytest.mark.parametrize("phrase", ["", "  ", "not a car"])
 def test_nothing_to_look_for_is_no_phrase(mini, phrase):
-    with pytest.raises(ModelError, match="Type what to look for"):
+    with pytest.raises(ModelError, match="what to look for"):
         PhraseScorer(mini, phrase)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from embedded_dock import read
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from skimage import data
@@ -104,7 +105,10 @@ def test_what_cannot_be_found_is_said(quiet, dock, viewer, qtbot):
     QTest.keyClick(field, Qt.Key.Key_Return)
     assert "Press Start first" in said[-1]
     read(dock, qtbot)
-    for phrase, wanted in (("not a cat", "Type what"), ("qwrtzp", "knows nothing like 'qwrtzp'")):
+    for phrase, wanted in (
+        ("not a cat", "a street, not a cat"),
+        ("qwrtzp", "knows nothing like 'qwrtzp'"),
+    ):
         search = ask(dock, qtbot, phrase)
         assert wanted in said[-1]
         assert search.proposals is None
@@ -124,3 +128,54 @@ def test_find_again_goes_on_from_what_was_accepted(quiet, dock, qtbot):
     qtbot.waitUntil(lambda: search.progress is None, timeout=60_000)
     assert search.phrase == ""
     assert search.proposals.examples
+
+
+def test_regions_that_lie_on_it_do_not_hide_what_is_found(quiet, dock, viewer, qtbot):
+    read(dock, qtbot)
+    layer = dock.controller.layer("regions")
+    half = WIDTH // 2
+    for left, right in ((0, half + 20), (half - 20, WIDTH - 1)):
+        corners = np.array([(0, left), (0, right), (299, right), (299, left)])
+        layer.add(corners, shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    search = ask(dock, qtbot, "a cat")
+    assert search.proposals.shown()
+    dock.find.buttons["accept_all_found"].click()
+    qtbot.waitUntil(lambda: not search.proposals.shown(), timeout=5000)
+    search.set_threshold(0.5)
+    assert "accepted or rejected" in search.sentence() or "a region already" in search.sentence()
+
+
+def test_words_that_count_for_nothing_are_said(quiet, dock, qtbot):
+    said = []
+    read(dock, qtbot)
+    dock.controller.search.messaged.connect(said.append)
+    ask(dock, qtbot, "two sleeping cats")
+    assert "'two', 'sleeping' count for nothing with this model" in said[-1]
+    ask(dock, qtbot, "a cat")
+    assert "count" not in said[-1]
+
+
+class TestLargeImage:
+    @pytest.fixture
+    def picture(self):
+        pixels = np.asarray(Image.fromarray(data.coffee()).resize((3000, 2000))).copy()
+        pixels[1700:1800, 2500:2650] = np.asarray(Image.fromarray(data.cat()).resize((150, 100)))
+        return pixels
+
+    def test_it_is_searched_part_by_part(self, quiet, dock, viewer, qtbot):
+        said = []
+        read(dock, qtbot)
+        search = dock.controller.search
+        search.messaged.connect(said.append)
+        ask(dock, qtbot, "a cat")
+        assert "the image is large, so it is searched part by part" in said[0]
+        first = search.proposals.shown()[0].box
+        assert first.top < 1750 < first.bottom
+        assert first.left < 2575 < first.right
+        qtbot.waitUntil(lambda: len(heats(viewer)) == 1, timeout=10_000)
+        heat = heats(viewer)[0]
+        hottest = np.unravel_index(heat.data.argmax(), heat.data.shape)
+        row, column = viewer.layers[0].world_to_data(heat.data_to_world(hottest))[:2]
+        assert 1650 < row < 1850
+        assert 2450 < column < 2700

@@ -31,6 +31,8 @@ FINEST = 8192
 
 # Things of this side, in pixels of a part, are whole in one part or another.
 _THING = 128.0
+# Of two that are much the same box that of the whole image, which is looser, counts so much.
+_LOOSE = 0.8
 # Side of a cell of a heat map, in pixels of what is searched part by part.
 _CELL = 16
 
@@ -76,8 +78,8 @@ def find_in_levels(
     """Find what a phrase says on one plane of an image of any size.
 
     A large one is encoded as a whole, in a smaller size, and in parts of 1,024 pixels that overlap
-    by two things of 128: small things are lost in the one, and large ones in the other. Of what
-    both find to be much the same box the likelier counts.
+    by two things of 128: small things are lost in the one, and large ones in the other. Of two that
+    are much the same box one is kept, rather that of a part, whose boxes are tighter.
 
     Parameters
     ----------
@@ -106,8 +108,8 @@ def find_in_levels(
         parts = parts_of(fine.shape, (_THING, _THING))
     if grid is None:
         small, within = sizes[-1], share(progress, 0.0, 1 / (1 + len(parts)))
-        pixels = levels.rgb(small.read(0, 0, *small.shape, within))
-        encoded = captioner.encode(pixels, store=store, progress=within)
+        pixels = levels.rgb(small.read(0, 0, *small.shape, share(within, 0.0, 0.5)))
+        encoded = captioner.encode(pixels, store=store, progress=share(within, 0.5, 1.0))
         enlarge = _enlarging(levels.shape, small.shape)
     else:
         encoded, enlarge = grid, _enlarging(levels.shape, grid.transform.image_shape)
@@ -116,6 +118,7 @@ def find_in_levels(
         return PhraseFound([], np.zeros((1, 1), np.float32), photograph, problem)
     heat = scorer.heat(encoded)
     found = [(enlarge(p.box), p.score) for p in scorer.proposals(encoded, least=least)]
+    of_whole = len(found)
     if parts:
         whole = np.zeros([max(1, round(side / _CELL)) for side in fine.shape], np.float32)
         lay_heat(whole, heat, Part(0, 0, *fine.shape), fine.shape)
@@ -136,8 +139,12 @@ def find_in_levels(
     progress(1.0, "done")
     if not parts:
         return PhraseFound([Proposal(*one) for one in found], heat, photograph)
-    boxes = distinct([(box, "", score) for box, score in found], ())
-    return PhraseFound([Proposal(box, score) for box, _, score in boxes], heat, photograph)
+    ranked = [
+        (box, str(row), score if row >= of_whole else score * _LOOSE)
+        for row, (box, score) in enumerate(found)
+    ]
+    kept = sorted((int(row) for _, row, _ in distinct(ranked, ())), key=lambda row: -found[row][1])
+    return PhraseFound([Proposal(*found[row]) for row in kept], heat, photograph)
 
 
 def _read(levels: Levels, size: Level, part: Part) -> npt.NDArray[np.uint8]:

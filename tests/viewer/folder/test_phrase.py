@@ -74,3 +74,24 @@ def test_it_can_be_stopped(quiet, browser, place, qtbot):
     place.panel.find.click()
     assert not browser.looking
     assert place.panel.find.text() == "Find"
+
+
+def test_enter_looks_for_another_phrase_in_place_of_the_first(quiet, browser, place, qtbot):
+    field = place.panel.phrase
+    QTest.keyClicks(field, "a cup")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert browser.looking
+    field.clear()
+    QTest.keyClicks(field, "an animal")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert browser.looking
+    assert browser.phrase == "an animal"
+    qtbot.waitUntil(lambda: not browser.looking, timeout=60_000)
+    assert listed(place) == ["b.png"]
+
+
+def test_the_phrase_comes_along_with_an_image_that_is_opened(quiet, browser, place, qtbot):
+    ask(place, qtbot, "an animal")
+    browser.step(1)
+    qtbot.waitUntil(lambda: browser.opened is not None, timeout=20_000)
+    assert browser.opened.dock.phrase.text.text() == "an animal"

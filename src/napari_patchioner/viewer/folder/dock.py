@@ -107,6 +107,8 @@ class Browser(QObject):  # type: ignore[misc]
         self._viewer, self._dock = viewer, dock
         self._job: Job | None = None
         self._looking: Job | None = None
+        # What images are ranked by; empty where all are listed in their order
+        self.phrase = ""
         self._by, self._stepping = 1, False
         self._failed: list[str] = []
         self._at, self._open_it = "", False
@@ -123,7 +125,10 @@ class Browser(QObject):  # type: ignore[misc]
 
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
         """List a folder; `at` names the image to go on with, which is opened if `open_it`."""
-        self.stop_looking()
+        if folder == self.listing.folder:
+            self.stop_looking()
+        else:
+            self.list_all()
         self.position, self._at, self._open_it = None, at, open_it
         self.lexicon = chosen_lexicon(folder)
         self.listing.open(folder)
@@ -192,6 +197,7 @@ class Browser(QObject):  # type: ignore[misc]
     def find_phrase(self, phrase: str) -> None:
         """Rank the images of the folder by how likely they show a phrase, as they are read."""
         self.stop_looking()
+        self.phrase = " ".join(phrase.split())
         dock, files = self._dock(), list(self.listing.files)
         store = current_store(bool(preference("cache", "on_disk")))
         matches: dict[str, float] = {}
@@ -211,7 +217,8 @@ class Browser(QObject):  # type: ignore[misc]
             if error is not None:
                 self.messaged.emit(error_message(error, "the images could not be searched"))
             elif problems and not matches:
-                self.messaged.emit(problems[0])
+                others = f"; {len(problems) - 1} others alike" if len(problems) > 1 else ""
+                self.messaged.emit(f"{phrase!r} was found on no image: {problems[0]}{others}")
             else:
                 some = f"; {counted(problems, 'image')} could not be searched" if problems else ""
                 shown = f"{counted(matches, 'image')} of {len(files)}"
@@ -223,6 +230,12 @@ class Browser(QObject):  # type: ignore[misc]
             *work, delivered=delivered, ended=ended, background=True, parent=self
         )
         self.listing.rank(matches)
+
+    def list_all(self) -> None:
+        """List all images again, in their order."""
+        self.stop_looking()
+        self.phrase = ""
+        self.listing.rank(None)
 
     def stop_looking(self) -> None:
         """Look for a phrase no further; what was found stays listed."""
@@ -321,6 +334,9 @@ class Browser(QObject):  # type: ignore[misc]
         self._viewer.reset_view()
         self.wanted, self._noted = None, None
         opened = self.opened = OpenedImage(dock, file, layers, image, kept=kept)
+        if self.phrase:
+            # Enter in the other dock then shows where it is on the image.
+            dock.phrase.text.setText(self.phrase)
         opened.project_file.messaged.connect(self._show_message)
         for part in (opened.project_file, opened.controller, opened.controller.encoder):
             part.changed.connect(self._on_changed)
@@ -574,7 +590,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             wide=[self.folder, self.search, self.phrase, self.table],
             margins=(6, 4, 6, 4),
         )
-        self.phrase.returnPressed.connect(self._on_find)
+        self.phrase.returnPressed.connect(self._on_enter)
         self.phrase.textChanged.connect(self._on_phrase)
         self.search.textChanged.connect(self._on_filter)
         self.only.currentIndexChanged.connect(self._on_filter)
@@ -649,14 +665,19 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         """Look for the phrase on all images, or stop."""
         if self.browser.looking:
             self.browser.stop_looking()
-        elif self.phrase.text().strip():
-            self.browser.find_phrase(self.phrase.text())
+        else:
+            self._on_enter()
+
+    def _on_enter(self) -> None:
+        """Look for the phrase on all images, in place of another one that is being looked for."""
+        typed = " ".join(self.phrase.text().split())
+        if typed and not (self.browser.looking and typed == self.browser.phrase):
+            self.browser.find_phrase(typed)
 
     def _on_phrase(self, text: str) -> None:
         """List all images again once the phrase is gone."""
         if not text.strip():
-            self.browser.stop_looking()
-            self.browser.listing.rank(None)
+            self.browser.list_all()
 
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), self.only.currentText())
