@@ -96,7 +96,7 @@ class PhraseSearch:
         for row, index in enumerate(planes):
             within = part(self.progress, row / len(planes), (row + 1) / len(planes))
             within(0.0, f"{name}: looking for {self.phrase!r}")
-            found = find_in_levels(
+            result = find_in_levels(
                 captioner,
                 scorer,
                 image.levels(dict(index)),
@@ -105,11 +105,11 @@ class PhraseSearch:
                 store=store,
                 progress=within,
             )
-            likely += [] if found.photograph is None else [found.photograph]
+            likely += [] if result.photograph is None else [result.photograph]
             extra = {"plane": " ".join(str(place) for _, place in index)} if index else {}
             extra[FOUND_BY] = by
             start = len(proposals) + 1
-            for number, proposal in enumerate(found.proposals, start):
+            for number, proposal in enumerate(result.proposals, start):
                 score = round(proposal.score, 4)
                 made = Annotation(
                     f"phrase{number}", name, proposal.box, scorer.phrase, score, "model"

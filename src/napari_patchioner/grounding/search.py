@@ -117,8 +117,8 @@ def find_in_levels(
     if problem := scorer.problem(encoded):
         return PhraseFound([], np.zeros((1, 1), np.float32), photograph, problem)
     heat = scorer.heat(encoded)
-    found = [(enlarge(p.box), p.score) for p in scorer.proposals(encoded, least=least)]
-    of_whole = len(found)
+    scored = [(enlarge(p.box), p.score) for p in scorer.proposals(encoded, least=least)]
+    of_whole = len(scored)
     if parts:
         whole = np.zeros([max(1, round(side / _CELL)) for side in fine.shape], np.float32)
         lay_heat(whole, heat, Part(0, 0, *fine.shape), fine.shape)
@@ -131,20 +131,20 @@ def find_in_levels(
         # What the whole picture is does not change with a part of it, such as a clear sky.
         own = replace(own, measures={**own.measures, **_kind_of(photograph)})
         lay_heat(heat, scorer.heat(own), part, fine.shape)
-        found += [
+        scored += [
             (enlarge(part.moved(proposal.box)), proposal.score)
             for proposal in scorer.proposals(own, least=least)
             if not part.cuts(proposal.box, fine.shape)
         ]
     progress(1.0, "done")
     if not parts:
-        return PhraseFound([Proposal(*one) for one in found], heat, photograph)
+        return PhraseFound([Proposal(*row) for row in scored], heat, photograph)
     ranked = [
         (box, str(row), score if row >= of_whole else score * _LOOSE)
-        for row, (box, score) in enumerate(found)
+        for row, (box, score) in enumerate(scored)
     ]
-    kept = sorted((int(row) for _, row, _ in distinct(ranked, ())), key=lambda row: -found[row][1])
-    return PhraseFound([Proposal(*found[row]) for row in kept], heat, photograph)
+    kept = sorted((int(row) for _, row, _ in distinct(ranked, ())), key=lambda row: -scored[row][1])
+    return PhraseFound([Proposal(*scored[row]) for row in kept], heat, photograph)
 
 
 def _read(levels: Levels, size: Level, part: Part) -> npt.NDArray[np.uint8]:

@@ -120,7 +120,7 @@ def find_phrase(
         from napari_patchioner.grounding import PhraseScorer, find_in_levels
 
         scorer = PhraseScorer(captioner, phrase)
-        found = find_in_levels(
+        result = find_in_levels(
             captioner,
             scorer,
             levels,
@@ -129,8 +129,8 @@ def find_phrase(
             store=store,
             progress=part(progress, 0.1, 0.9),
         )
-        if found.problem:
-            raise ModelError(found.problem)
+        if result.problem:
+            raise ModelError(result.problem)
         matches = {}
         for uid, make in outlines.items():
             # One that lies outside the image shows nothing of it.
@@ -138,7 +138,7 @@ def find_phrase(
                 [score] = scorer.regions(grid, [untangled(make())])
                 matches[uid] = float(score)
     progress(1.0, "done")
-    return Found(found.proposals, found.heat, matches, scorer.left_out)
+    return Found(result.proposals, result.heat, matches, scorer.left_out)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -245,8 +245,8 @@ def find_images_by_phrase(
             score, problem = 0.0, ""
             try:
                 with open_image(file.path) as image:
-                    found = search.find(captioner, image, file.path, file.name, store=store)
-                regions, photograph = found
+                    answer = search.find(captioner, image, file.path, file.name, store=store)
+                regions, photograph = answer
                 score = max((region.score or 0.0 for region in regions), default=0.0)
                 if photograph is not None and photograph < PHOTOGRAPH and search.is_name:
                     problem = f"{file.name} is no photograph, where {captioner.name} names nothing"
