@@ -169,6 +169,21 @@ def test_on_a_stack_it_is_the_plane_on_display(quiet, dock, viewer, hand, pictur
     assert record_plane(record, controller.session, (1, 2)).index == (1,)
     region = record_region(record, controller.session, (1, 2)).inside()
     assert region.intersection(RED).area > 0.9 * region.union(RED).area
+    # Another plane is read first.
+    said = []
+    controller.messaged.connect(said.append)
+    viewer.dims.set_point(0, 0)
+    hand.click(60, 30)
+    assert any("is being read" in message for message in said)
+    qtbot.waitUntil(lambda: not controller.encoder.active)
+    hand.click(60, 30)
+    qtbot.waitUntil(lambda: len(controller.session.records) == 2, timeout=10_000)
+    # Another image is not grown on by clicks meant for this one.
+    dock.panel.image.value = viewer.layers["stripes"]
+    assert not controller.grower.on
+    hand.click(60, 30)
+    qtbot.wait(200)
+    assert len(controller.session.records) == 2
 
 
 def test_on_a_pyramid_it_is_in_full_pixels(quiet, dock, viewer, hand, picture, qtbot):

@@ -114,13 +114,14 @@ class Controller(QObject):  # type: ignore[misc]
             (viewer.layers.events.inserted, self._on_layer_inserted),
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.layers.selection.events.active, self._shared.follow_active),
+            (viewer.layers.selection.events.active, self._on_active),
             (image.events.data, self._on_new_pixels),
             (image.events.name, self._on_renamed),
         ]
         for emitter, slot in self._connections:
             emitter.connect(slot)
         self.inspector = Inspector(self.encoder, self.queue, self._add_region, self)
-        self.grower = Grower(self.encoder, self.session, self.selected, self)
+        self.grower = Grower(self.encoder, self.session, self.selected, lambda: self.growing, self)
         self.overlays = Overlays(
             image, self.encoder, self.session, self.current, self.queue.options
         )
@@ -696,6 +697,11 @@ class Controller(QObject):  # type: ignore[misc]
         self.select([blunt.uid for blunt, *_ in items])
         self.show()
         self._finish(binding)
+
+    def _on_active(self, *_: object) -> None:
+        """Lay the tool down where another layer is turned to."""
+        if self.grower.on and not self.growing:
+            self.grow(False)
 
     def _on_escape(self, _layer: object) -> None:
         """Let the next click begin another region; where none is at hand, stop growing."""

@@ -783,8 +783,9 @@ class CaptionDock(DockBase):
         panel.show_paragraph(whole, links, outdated=outdated)
         active = self.viewer.layers.selection.active
         key = next((k for k, b in controller.bindings.items() if b.layer is active), "")
-        if controller.grower.on and not controller.growing:
-            controller.grow(False)
+        for other in self.controllers.values():
+            if other.grower.on and not (other is controller and other.growing):
+                other.grow(False)
         mode = GROW if controller.growing else str(active.mode) if key else ""
         panel.draw.show_mode(key, mode)
 

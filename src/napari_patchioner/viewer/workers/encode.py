@@ -246,6 +246,13 @@ class Encoder(QObject):  # type: ignore[misc]
         self.sizes.clear()
         self.ready = False
 
+    def read_on(self) -> bool:
+        """Encode the plane on display with the model in use; whether that is being done now."""
+        plane = geometry.shown_plane(self.viewer, self.image)
+        if self.ready and not self.active and plane is not None and plane not in self.grids:
+            self.encode()
+        return self.active
+
     def here(self) -> tuple[Plane, FeatureGrid] | None:
         """Return the displayed plane with its grid, if it has been encoded."""
         plane = geometry.shown_plane(self.viewer, self.image)

@@ -70,6 +70,7 @@ PACE_MS = 30
 # The heat map follows the boxes this much later.
 HEAT_MS = 100
 PROPOSE_NOT_READ = "Press Start first: regions can be proposed once the image has been read."
+PROPOSE_READING = "This plane is being read: propose regions once it is ready."
 NO_AREA = "Find more needs an area to go by: select a box, an ellipse, a polygon or a lasso."
 _IN_PARTS = "; the image is large, so it is searched part by part"
 NOT_READ = "Press Start first: more like this can be found once the image has been read."
@@ -400,7 +401,8 @@ class Search(QObject):  # type: ignore[misc]
         """Propose regions on the plane on display, captioned as the options say."""
         here = self._encoder.here()
         if here is None:
-            self.messaged.emit(PROPOSE_NOT_READ)
+            reading = self._encoder.read_on()
+            self.messaged.emit(PROPOSE_READING if reading else PROPOSE_NOT_READ)
             return
         plane, grid = here
         question = _Question(plane, grid, (), "", options=options)

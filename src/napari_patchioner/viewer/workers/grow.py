@@ -37,6 +37,7 @@ Sizes: TypeAlias = tuple[PlaneSource, ...]
 # A picture that regions are grown on has less than twice as many pixels along its long side.
 SIDE = 512
 NOT_READ = "Press Start first: a region can be grown once the image has been read."
+READING = "This plane is being read: click again once it is ready."
 BESIDE = "Click on the image itself to grow a region."
 NOTHING = "Click on something first; then Shift+click adds to it, and Alt+click takes away."
 HOW = "Grow: click on something, Shift+click or drag adds, Alt+click takes away, Esc ends it."
@@ -154,6 +155,7 @@ class Grower(QObject):  # type: ignore[misc]
     """Grows a region from what is clicked: a click begins one, with Shift or Alt it changes it.
 
     `selected` returns the uids of what is selected: a region that was grown before is gone on with.
+    `in_hand` says whether clicks are meant for it.
     """
 
     messaged = Signal(str)
@@ -167,6 +169,7 @@ class Grower(QObject):  # type: ignore[misc]
         encoder: Encoder,
         session: Session,
         selected: Callable[[], Sequence[str]],
+        in_hand: Callable[[], bool],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -177,6 +180,7 @@ class Grower(QObject):  # type: ignore[misc]
         self.asked: Growth | None = None
         self.outline: npt.NDArray[np.float64] | None = None
         self._encoder, self._session, self._selected = encoder, session, selected
+        self._in_hand = in_hand
         # The region at hand
         self._hand: Growth | None = None
         self._job: Job | None = None
@@ -255,12 +259,13 @@ class Grower(QObject):  # type: ignore[misc]
     def _on_press(self, _viewer: object, event: Event) -> Generator[None, None, None]:
         """Take a click, or all that is dragged over."""
         held = set(event.modifiers)
-        if event.button != 1 or "Control" in held:
+        if event.button != 1 or "Control" in held or not self._in_hand():
             return
         here = self._encoder.here()
         place = self._place(*here, event) if here is not None else None
         if here is None or place is None:
-            self.messaged.emit(NOT_READ if here is None else BESIDE)
+            reading = here is None and self._encoder.read_on()
+            self.messaged.emit(READING if reading else NOT_READ if here is None else BESIDE)
             return
         removes = "Alt" in held
         growth = self._at_hand(*here) if held & {"Shift", "Alt"} else None
