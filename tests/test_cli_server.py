@@ -192,3 +192,28 @@ def test_the_key_is_in_no_result(run, chat, photo, tmp_path, monkeypatch):
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert b"sk-secret" not in path.read_bytes()
+
+
+def test_a_preset_is_added_listed_and_used(run, chat, photo, tmp_path):
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    (folder / "preset.toml").write_text(
+        'id = "beside"\ntitle = "A model beside"\nnote = "Asked here."\nlicence = "its own"\n'
+        f'[server]\naddress = "{chat.url}"\nmodel = "tiny-vision"\n'
+    )
+    assert run("models", "add", folder)[0] == 0
+    status, out, _ = run("models", "info", "beside")
+    assert status == 0
+    assert "A model beside" in out
+    assert chat.paths == []
+    status, out, err = run("caption", photo, "--regions", "whole", "--model", "beside")
+    assert status == 0, err
+    assert "A red bus in a street." in out
+    words = tmp_path / "words.txt"
+    words.write_text("a cell\na nucleus\n")
+    assert run("memory", "build", words, "--name", "mine")[0] == 0
+    status, _, err = run(
+        *("caption", photo, "--regions", "whole", "--model", "beside", "--memory", "mine")
+    )
+    assert status == 2
+    assert err.splitlines()[-1].endswith(".")

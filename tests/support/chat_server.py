@@ -42,6 +42,8 @@ class ChatServer:
         The content type it states.
     status, refusal : int, object
         What it refuses everything with, as JSON.
+    answers : int
+        Number of questions that it answers before it fails; -1 for all.
     moved : str
         Address that everything is handed on to.
     endless : bool
@@ -67,6 +69,7 @@ class ChatServer:
     kind: str = ""
     status: int = 0
     refusal: Any = None
+    answers: int = -1
     moved: str = ""
     endless: bool = False
     ends: bool = True
@@ -108,6 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         chat.asked.append(json.loads(body))
         if self._refuse():
+            return
+        if 0 <= chat.answers < len(chat.asked):
+            self._json({"error": {"message": "out of memory"}}, 500)
             return
         if chat.asked[-1]["model"] not in chat.models:
             said = f"model '{chat.asked[-1]['model']}' not found"

@@ -139,6 +139,7 @@ def test_a_question_is_answered_as_it_comes_and_taken_on_demand(started, hand, b
     assert record.caption == "A red bus in a street."
     assert (record.source, record.model, record.reviewed) == ("model", "tiny-vision", True)
     assert record.origin["server"]["question"] == QUESTION
+    assert not started.ask.answer.isVisibleTo(started)
     started.panel.buttons["undo"].click()
     assert session.records[before.uid].caption == "something green"
 
@@ -207,6 +208,20 @@ def test_several_regions_are_described_one_after_another_as_one_step(started, ha
     started.panel.buttons["undo"].click()
     captions = {r.caption for r in started.controller.session.records.values()}
     assert captions == {"something red", "something green"}
+
+
+def test_what_was_whole_when_the_server_failed_is_kept(started, hand, beside, qtbot):
+    draw(started, hand, qtbot, ((20, 10), (60, 50)))
+    draw(started, hand, qtbot, count=2)
+    started.controller.select(list(started.controller.session.records))
+    beside.answers = 1
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    captions = [r.caption for r in started.controller.session.records.values()]
+    assert captions == ["A red bus in a street.", "something green"]
+    text = started.panel.status.text()
+    assert "1 caption by tiny-vision" in text
+    assert "status 500 (out of memory)" in text
 
 
 def test_an_image_read_again_keeps_what_the_server_said(started, hand, beside, qtbot):

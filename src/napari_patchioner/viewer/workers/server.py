@@ -245,6 +245,7 @@ class Describing(QObject):  # type: ignore[misc]
         """Take the answers as captions, as one step; a person's text gets them as suggestions."""
         if self.asked is not None and self.usable:
             self._take(self.asked, f"answer for {counted(self._whole(self.asked), 'region')}")
+            self.clear()
 
     def close(self) -> None:
         """Stop, and let nobody know."""
