@@ -15,6 +15,7 @@ from small_presets import WEIGHTS, contents, prepare, preset
 
 from napari_patchioner.cli import main
 from napari_patchioner.cli.shared import Bar
+from napari_patchioner.models.familiar import familiar_path
 from napari_patchioner.models.store import installed, store_folder
 
 if TYPE_CHECKING:
@@ -97,7 +98,13 @@ def test_a_model_is_got_told_of_and_removed(
     assert str(installed(_catalog()["small"])["bank"]) in told
     assert "converted, then deleted" in told
     assert "to be downloaded" not in told
+    assert "knows    nobody has shown it: " in told
+    assert "models familiar small FOLDER" in told
+    learned = familiar_path("small")
+    learned.parent.mkdir()
+    learned.write_bytes(b"")
     assert main(["models", "remove", "small"]) == 0
+    assert not learned.exists()
     assert re.fullmatch(r"small is removed; 45\d kB are free again\n", capsys.readouterr().err)
     assert main(["models", "remove", "small"]) == 2
     assert "is not installed; nothing was removed" in capsys.readouterr().err

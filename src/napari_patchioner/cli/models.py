@@ -95,7 +95,7 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
         ("paper", card.row),
         ("state", _state(card)),
         ("from", ", ".join(card.sources)),
-        ("knows", _knows(card.id)),
+        ("knows", _knows(card.id) if card.installed else ""),
     ]
     print("\n".join(f"{name:<8} {text}" for name, text in lines if text))
     rows = [
@@ -113,11 +113,16 @@ def _info(arguments: argparse.Namespace, _: object) -> None:
 
 def _knows(name: str) -> str:
     """Say what of a model's own kind of images it was shown."""
+    from napari_patchioner.models.catalog import SEGMENTERS
     from napari_patchioner.models.familiar import shown
+    from napari_patchioner.models.install import find_preset
 
     known, is_own = shown(name)
     if known is None:
-        return ""
+        preset = find_preset(name)
+        if preset.server or name in SEGMENTERS:
+            return ""
+        return f"nobody has shown it: {shell_command('models', 'familiar', name, 'FOLDER')}"
     whose = "shown by you" if is_own else "come along"
     images, regions = known.known_images, known.known_regions
     return f"{counted(images, 'image')}, {counted(regions, 'region')} ({whose})"
