@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,17 +30,15 @@ from .job import Job, JobProgress, error_message
 from .models import ModelRegistry
 
 if TYPE_CHECKING:
-    from napari_patchioner.grounding import Change, GroundedWord, Realigned, WordGrounder
+    from napari_patchioner.grounding import Change, GroundedWord, Realigned
 
 Outline = Callable[[], Region]
 
 # Long enough to finish a word, short enough to seem at once.
 REST_MS = 150
 # Regions judged between two looks whether the job is cancelled; a caption may want the model.
-BATCH = 16
+BATCH = 32
 NOT_READ = "Press Start first: a sentence can be checked once the image has been read."
-
-_grounders: weakref.WeakKeyDictionary[Captioner, WordGrounder] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,11 +71,12 @@ def explain(
     """Judge the words of a caption, and find the patches of each that can be looked for."""
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.5)) as captioner:
-        from napari_patchioner.grounding.words import agreement_of
+        # It loads torch, as the captioner has done already.
+        from napari_patchioner.grounding.words import WordGrounder, agreement_of
 
         # What was measured needs no model to bear it out.
         text = without_place(text)
-        grounder, region = _grounder(captioner), untangled(outline())
+        grounder, region = WordGrounder(captioner), untangled(outline())
         near = _near(captioner, grid, region)
         words = grounder.words(near, region, text)
         [agreement] = grounder.agreement(near, [region], [text])
@@ -101,7 +99,9 @@ def agree(
         agreements = {}
         # Never across a yield: a worker that is stopped there keeps the model.
         with registry.using(model, progress) as captioner:
-            grounder = _grounder(captioner)
+            from napari_patchioner.grounding import WordGrounder
+
+            grounder = WordGrounder(captioner)
             for task in tasks[start : start + BATCH]:
                 agreements[task.uid] = math.nan
                 with suppress(RegionError):
@@ -130,7 +130,7 @@ def check(
         from napari_patchioner.grounding import Realigner
         from napari_patchioner.grounding.realign import lies_in
 
-        realigner = Realigner(captioner, _grounder(captioner))
+        realigner = Realigner(captioner)
         rest.pop("zoom", None)
         for number, task in enumerate(tasks):
             progress(0.2 + 0.8 * number / len(tasks), "checking the sentence")
@@ -144,17 +144,6 @@ def check(
                 ]
                 checked[task.uid] = realigner.check(near, region, task.text, inside, **rest)
     return checked
-
-
-def _grounder(captioner: Captioner) -> WordGrounder:
-    """Return what grounds words for a model, which remembers the words it was asked about."""
-    # It loads torch, as the captioner has done already.
-    from napari_patchioner.grounding import WordGrounder
-
-    known = _grounders.get(captioner)
-    if known is None:
-        known = _grounders[captioner] = WordGrounder(captioner)
-    return known
 
 
 def _near(captioner: Captioner, grid: FeatureGrid, region: Region) -> FeatureGrid:
@@ -217,13 +206,16 @@ class Why(QObject):  # type: ignore[misc]
         about = self._subject(record)
         if about == self._about:
             return
-        is_same_text = about[:2] == self._about[:2] and bool(about)
+        is_same, is_same_text = (about[:n] == self._about[:n] and bool(about) for n in (1, 2))
         self._about = about
         self._drop()
         if not is_same_text:
             self.explained, self.chosen, self.problem = None, -1, ""
-        if about:
+        if about and is_same:
+            # Somebody types, or drags its shape.
             self._soon.throttle()
+        elif about:
+            self._ask()
         self.changed.emit()
 
     def choose(self, index: int) -> None:
