@@ -126,3 +126,18 @@ def test_patches_among_sentences_are_asked_the_same():
 def test_a_model_without_a_text_tower_says_so():
     with pytest.raises(ModelError, match="no text tower"):
         WordGrounder(made(Speechless()))
+
+
+def test_a_caption_after_the_first_asks_nothing_of_all_windows_again(mini, grid, monkeypatch):
+    grounder = WordGrounder(mini)
+    grounder.words(grid, CAT, "a cat")
+    asked, probabilities = [], mini.bridge.probabilities
+
+    def counted(features):
+        asked.append(len(features))
+        return probabilities(features)
+
+    monkeypatch.setattr(mini.bridge, "probabilities", counted)
+    WordGrounder(mini).words(grid, CUP, "a red cup beside a dog and a bus")
+    assert asked
+    assert max(asked) == 1

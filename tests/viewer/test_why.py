@@ -201,6 +201,11 @@ def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, 
     controller.edit(cat, "a cat")
     action.trigger()
     qtbot.waitUntil(lambda: "Nothing here contradicts it" in said[-1], timeout=30_000)
+    # What is wrong, but has nothing clear to take its place, is named.
+    controller.edit(cat, "a cat on a bus")
+    action.trigger()
+    qtbot.waitUntil(lambda: "looks like 'bus'" in said[-1], timeout=30_000)
+    assert session.records[cat].caption == "a cat on a bus"
 
 
 def test_a_name_that_somebody_gave_is_used(quiet, dock, qtbot):

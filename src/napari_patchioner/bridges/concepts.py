@@ -68,6 +68,8 @@ _BALANCED = [AXES.index(f"balanced_{colour}") for colour in COLOURS]
 # What a phrase may mean: names so near to it among sentences, beside the nearest that is nearer
 # than the least, count in part.
 _LEAST_MEANING, _BELOW_BEST, _MEANINGS = 0.5, 0.2, 12
+# So many vectors are the windows of an image.
+_MANY = 64
 _ARTICLE = re.compile(r"^(?:an?|the|my) ")
 
 # ImageNet's probability that speaks neither for nor against a concept.
@@ -371,7 +373,9 @@ class ConceptBridge(Bridge):
         if asked is None or asked[0]() is not vectors:
             # The same windows are asked about phrase after phrase.
             asked = weakref.ref(vectors), self.probabilities(vectors[:, : -len(AXES)])
-            self._asked = asked
+            # Those of some regions take no time, and would drive out those of all windows.
+            if len(vectors) >= _MANY or self._asked is None or self._asked[0]() is None:
+                self._asked = asked
         chances = product(asked[1], shares)
         chances[:, ~shares.any(axis=0)] = np.nan
         return np.asarray(np.minimum(chances, 1), np.float32)

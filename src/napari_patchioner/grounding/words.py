@@ -263,13 +263,13 @@ class WordGrounder:
         covered = self._cover(grid, region)
         patches = bridge.adjective_strengths(grid.embeddings[covered.dense() > 0], named)
         few = np.sort(patches, axis=0)[-_FEW:].mean(axis=0)
-        scales = windows.SCALES
-        pooled = windows.pooled(grid.embeddings, scales)
-        parts = np.asarray(bridge.adjective_strengths(pooled, named), float)
+        if not self._is_read(grid):
+            # To describe all windows of what is no photograph takes long.
+            return dict(zip(named, few.tolist(), strict=True))
         inside = _Inside(covered)
         return {
-            name: max(float(few[column]), inside.most(windows.places(scales), parts[:, column]))
-            for column, name in enumerate(named)
+            name: max(float(most), inside.most(*self._scorer(f"something {name}").windows(grid)))
+            for name, most in zip(named, few, strict=True)
         }
 
     def _measured(self, grid: FeatureGrid, region: Region, text: str) -> float:

@@ -148,6 +148,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.why.messaged.connect(self.show_message)
         self.why.suggested.connect(self.show)
         self.why.changed.connect(self.changed)
+        self.why.picked.connect(self.overlays.refresh)
         self.overlays.word = self.why.shown_heat
         self.encoder.changed.connect(self.why.forget)
         self.inspector.moved.connect(self._on_inspected)

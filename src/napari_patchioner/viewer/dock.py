@@ -220,7 +220,9 @@ class Actions:
     @on_image
     def choose_word(self, index: int) -> None:
         """Show the patches of a word of the caption, -1 for those of none."""
-        self.controller.why.choose(index)
+        why = self.controller.why
+        why.choose(index)
+        self._dock.panel.caption.why.show_word(why)
 
     @on_image
     def check_sentence(self) -> None:

@@ -135,21 +135,29 @@ class WhyRow(qt.QWidget):  # type: ignore[misc]
         known = why.explained
         self.words.show_words(known.words if known is not None else ())
         self.words.setVisible(known is not None)
-        if record is None or not record.caption:
-            text = NOTHING
-        elif why.problem:
-            text = why.problem
-        elif known is None:
-            text = SEARCHING
-        elif 0 <= why.chosen < len(known.words):
-            text = known.words[why.chosen].why
+        if known is not None:
+            self.show_word(why)
+        elif record is None or not record.caption:
+            self._say(NOTHING)
         else:
-            text = agreement_sentence(known.agreement, known.words)
-        if text != self.sentence.text():
-            self.sentence.setText(text)
+            self._say(why.problem or SEARCHING)
         if known is not None and self._takes_keys:
             self._takes_keys = False
             self.words.setFocus()
+
+    def show_word(self, why: Why) -> None:
+        """Say what the region says to the chosen word, or to all of the caption."""
+        known = why.explained
+        if known is None:
+            return
+        if 0 <= why.chosen < len(known.words):
+            self._say(known.words[why.chosen].why)
+        else:
+            self._say(agreement_sentence(known.agreement, known.words))
+
+    def _say(self, text: str) -> None:
+        if text != self.sentence.text():
+            self.sentence.setText(text)
 
     def take_keys(self) -> None:
         """Let the arrow keys walk through the words as soon as they are there."""

@@ -162,6 +162,8 @@ class Why(QObject):  # type: ignore[misc]
 
     changed = Signal()
     messaged = Signal(str)
+    # Another word is chosen; nothing else has changed.
+    picked = Signal()
     # Sentences were checked; suggestions stand beside them.
     suggested = Signal()
 
@@ -224,7 +226,7 @@ class Why(QObject):  # type: ignore[misc]
         index = index if known is not None and 0 <= index < len(known.words) else -1
         if index != self.chosen:
             self.chosen = index
-            self.changed.emit()
+            self.picked.emit()
 
     def shown_heat(self) -> tuple[GridTransform, npt.NDArray[np.float32]] | None:
         """Return where the patches of the chosen word lie, and how likely, (rows, columns)."""
@@ -336,7 +338,7 @@ class Why(QObject):  # type: ignore[misc]
     def _on_explained(self, about: tuple[Any, ...], explained: Explained) -> None:
         if about == self._about:
             self.explained, self.problem = explained, ""
-            self.choose(self.chosen)
+            self.chosen = min(self.chosen, len(explained.words) - 1)
             if self._record is not None:
                 self._keep({self._record.uid: explained.agreement})
             self.changed.emit()
@@ -429,9 +431,7 @@ class Why(QObject):  # type: ignore[misc]
             if result.changes and uid in records and records[uid].caption == texts[uid]
         }
         if not better:
-            right = "Nothing here contradicts it, and nothing that is plain to see is missing."
-            several = "Nothing contradicts these sentences, as far as the model can tell."
-            self.messaged.emit(right if len(tasks) == 1 else several)
+            self.messaged.emit(nothing_better(list(checked.values())))
             return
         for uid, result in better.items():
             self.reasons[uid, result.text] = result.changes
@@ -444,6 +444,25 @@ class Why(QObject):  # type: ignore[misc]
         self._checking = None
         if error is not None and not isinstance(error, Cancelled):
             self.messaged.emit(error_message(error, "the sentence could not be checked"))
+
+
+def nothing_better(results: Sequence[Realigned]) -> str:
+    """Return why no sentence has a suggestion, in words."""
+    wrong = dict.fromkeys(
+        word.word.text
+        for result in results
+        for word in result.words
+        if word.verdict == "contradicted"
+    )
+    if wrong:
+        named = ", ".join(map(repr, wrong))
+        return (
+            f"Nothing in the image looks like {named}, but nothing is clear enough to take the "
+            "place: change it yourself, or press Why."
+        )
+    if len(results) > 1:
+        return "Nothing contradicts these sentences, as far as the model can tell."
+    return "Nothing here contradicts it, and nothing that is plain to see is missing."
 
 
 def suggestion_sentence(results: Sequence[Realigned], asked: int) -> str:
