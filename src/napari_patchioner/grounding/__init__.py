@@ -11,6 +11,7 @@ from .compare import (
     compare_regions,
     compare_slices,
 )
+from .context import captions_in_context, context_parts
 from .outline import region_outline
 from .phrase import NounPhrase, read_phrase, split_negative
 from .realign import Change, Realigned, Realigner
@@ -42,8 +43,10 @@ __all__ = [
     "Stretch",
     "WordGrounder",
     "alike",
+    "captions_in_context",
     "compare_regions",
     "compare_slices",
+    "context_parts",
     "distinct_captions",
     "find_in_levels",
     "grow_outline",

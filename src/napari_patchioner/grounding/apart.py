@@ -19,6 +19,7 @@ from napari_patchioner.decoders import (
     CaptionOptions,
     Evidence,
     GroundedDecoder,
+    QuoteDecoder,
     TextRater,
 )
 from napari_patchioner.decoders.grounded import Description
@@ -160,8 +161,11 @@ def distinct_captions(
     progress(0.6, "telling regions apart")
     # What is small was looked at when it was captioned.
     quick = replace(options, no_close_up=True, union=False)
-    output = captioner.project(grid, regions, quick)
-    if _is_grounded(captioner, grid, output):
+    is_server = isinstance(captioner.decoder, QuoteDecoder)
+    if is_server and not isinstance(captioner.backbone, TextTower):
+        # What only quotes has nothing to compare regions by.
+        pools = [[_Wording(caption.text, np.zeros(len(regions)))] for caption in captions]
+    elif _is_grounded(captioner, grid, output := captioner.project(grid, regions, quick)):
         pools = _described(captioner, grid, regions, captions, output, options)
     else:
         pools = _compared(captioner, grid, regions, captions, output, quick)
