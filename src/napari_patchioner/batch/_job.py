@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from napari_patchioner.annotations import Annotation, other_axes, with_model_caption
 from napari_patchioner.annotations import Source as AnnotationSource
-from napari_patchioner.annotations.project.records import joined_caption
+from napari_patchioner.annotations.project.records import REWORDED, joined_caption
 from napari_patchioner.annotations.record import FAMILIARITY, familiarity_text
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
@@ -37,6 +37,7 @@ from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
 from ._describe import described, sides_of
 from ._find import size_of
 from ._proposed import ProposedDrawing, outlined_of
+from ._reword import caption_in_words
 
 Source: TypeAlias = npt.NDArray[Any] | StoredImage | None
 """Pixels; an image that had to be read whole; or None for one that is read in parts."""
@@ -137,7 +138,9 @@ class Job:
     only_empty : bool
         Whether captions by a model stay as well.
     options : mapping of str to object
-        How to caption: keywords of `Captioner.caption`, and ``"zoom"``: whether regions smaller
+        How to caption: keywords of `Captioner.caption`; ``"context"``: by what the wordings of the
+        model are ranked; ``"tell_apart"``: whether regions that are called the same get captions
+        that tell them apart; and ``"zoom"``: whether regions smaller
         than a patch are enlarged.
     big : int
         Long side, in pixels, up to which the image is encoded in one pass.
@@ -375,7 +378,8 @@ def caption_image(
     """Caption regions of one image, which is encoded once, or not at all if there are no regions.
 
     The image has the shape (height, width) or (height, width, channels); what a person wrote of
-    its regions stays as it is; the options are keywords of `Captioner.caption`. Regions that a
+    its regions stays as it is; the options are keywords of `Captioner.caption`, ``"context"`` and
+    ``"tell_apart"``, see `Job`. Regions that a
     ``lexicon`` has a name for get that, and with ``join``, or where that is None and the image a
     photograph, the model's caption after it; the others get captions of the model. Where the image
     has been encoded already, ``grid`` is its grid. Returns the
@@ -398,7 +402,8 @@ def caption_image(
         rows = [row for row in rows if joined or row not in named]
     faults: dict[int, str] = {}
     try:
-        captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
+        regions = [annotations[row].region for row in rows]
+        captions = caption_in_words(captioner, grid, regions, options)
     except RegionError:
         for row in rows:
             try:
@@ -408,12 +413,15 @@ def caption_image(
         if not faults:
             raise
         rows = [row for row in rows if row not in faults]
-        captions = captioner.caption(grid, [annotations[row].region for row in rows], **options)
-    for row, caption in zip(rows, captions, strict=True):
+        regions = [annotations[row].region for row in rows]
+        captions = caption_in_words(captioner, grid, regions, options)
+    for row, (caption, made) in zip(rows, captions, strict=True):
         if row in named:
             captioned[row] = _joined(named[row], caption)
         else:
-            captioned[row] = _with_caption(captioner, grid, annotations[row], caption, options)
+            captioned[row] = _with_caption(
+                captioner, grid, annotations[row], caption, options, made=made
+            )
     return captioned, "; ".join(faults.values())
 
 
@@ -510,7 +518,8 @@ def _caption_stored(
                 sound.append(row)
             except RegionError as error:
                 faults[row] = error
-        for plan, members in pyramid.plans([annotations[row].region for row in sound], zoom=zoom):
+        plans = list(pyramid.plans([annotations[row].region for row in sound], zoom=zoom))
+        for plan, members in plans:
             group = [sound[member] for member in members]
             try:
                 grid = pyramid.encode(plan)
@@ -520,12 +529,20 @@ def _caption_stored(
                 unread += [error] * len(group)
                 continue
             regions = [annotations[row].region for row in group]
-            for row, caption in zip(group, captioner.caption(grid, regions, **usual), strict=True):
+            # What is on the left of one piece need not be so in the whole image.
+            captions = caption_in_words(captioner, grid, regions, usual, place=len(plans) == 1)
+            for row, (caption, made) in zip(group, captions, strict=True):
                 if row in named:
                     captioned[row] = _joined(named[row], caption)
                     continue
                 captioned[row] = _with_caption(
-                    captioner, grid, annotations[row], caption, job.options, made_from(plan, row)
+                    captioner,
+                    grid,
+                    annotations[row],
+                    caption,
+                    job.options,
+                    made_from(plan, row),
+                    made=made,
                 )
     if annotations and len(unread) == len(annotations):
         raise unread[0]
@@ -578,6 +595,7 @@ def _with_caption(
     options: Mapping[str, Any],
     details: Mapping[str, str] | None = None,
     source: AnnotationSource = "model",
+    made: Mapping[str, Any] | None = None,
 ) -> Annotation:
     """Return the region with its caption and what that was made from."""
     how = "taught" if source == "taught" else "options"
@@ -589,6 +607,8 @@ def _with_caption(
     origin |= outlined_of(annotation)
     if source == "model":
         origin |= captioner.origin
+    if made:
+        origin[REWORDED] = dict(made)
     gone = ("problem", OWN, FAMILIARITY)
     extra = {name: text for name, text in annotation.extra.items() if name not in gone}
     extra["origin"] = json.dumps(origin, sort_keys=True, ensure_ascii=False)

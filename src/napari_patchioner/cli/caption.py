@@ -32,6 +32,7 @@ from .shared import (
     print_exactly,
     say,
     share_of_one,
+    specificity,
     up_to,
 )
 
@@ -44,6 +45,7 @@ _DONE, _SOME_FAILED = 0, 1
 _OPTIONS = (
     *("length", "beams", "max_tokens", "pooling", "temperature", "repetition"),
     *("must", "never", "plurals", "union", "zoom", "no_close_up", "pixel_size", "prompt"),
+    *("specificity", "context", "tell_apart"),
 )
 
 
@@ -145,7 +147,20 @@ def _add_wording(group: Any) -> None:
     words = {"action": "append", "metavar": "WORD", "default": []}
     group.add_argument("--must", **words, help="a word captions have to hold; may be repeated")
     group.add_argument("--never", **words, help="a word captions may not hold; may be repeated")
+    text = "0 to 5: how much what a region alone would be called counts more than what is said of "
+    text += "anything; 1 prefers rarer names and more details (0: off)"
+    group.add_argument("--specificity", type=specificity, metavar="G", help=text)
+    text = (
+        "what the images are about, with commas between: of the wordings of the model that comes "
+    )
+    text += "first which suits it; nothing is added"
+    group.add_argument("--context", metavar="TEXT", help=text)
     for name, text in (
+        (
+            "--tell-apart",
+            "give regions of an image that are called the same captions that tell them apart, by "
+            "what they show, else by their place",
+        ),
         ("--plurals", "the plurals of these words count as they do"),
         ("--union", "patches shared by the parts of a set count once"),
         ("--zoom", "enlarge regions smaller than a patch"),

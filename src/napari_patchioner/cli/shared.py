@@ -155,6 +155,21 @@ def up_to(most: int) -> Callable[[str], int]:
     return read
 
 
+def specificity(text: str) -> float:
+    """Read a specificity, 0 to 5."""
+    from napari_patchioner.decoders.options import MOST_SPECIFIC
+
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MOST_SPECIFIC:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to {MOST_SPECIFIC:g}, not {_shown(text)}"
+        )
+    return number
+
+
 def share_of_one(text: str) -> float:
     """Read a number from 0 to 1."""
     try:

@@ -29,7 +29,7 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 LONGEST = 500
 """Letters of a context that are read."""
 
-# How much a cosine of one with the context weighs against the likelihood of a token, as a logarithm.
+# How much a cosine of one with the context weighs against the likelihood of a word.
 _CLOSENESS = 8.0
 # What a wording loses for each that the model prefers.
 _RANK = 0.3

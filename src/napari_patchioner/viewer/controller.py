@@ -39,6 +39,7 @@ from .workers.grow import Grower, Grown
 from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
+from .workers.reword import Rewriter
 from .workers.server import Describing
 from .workers.sharpen import Sharpened, Sharpener
 from .workers.why import Why
@@ -140,6 +141,9 @@ class Controller(QObject):  # type: ignore[misc]
         self.sharpener.messaged.connect(self.show_message)
         self.sharpener.changed.connect(self.changed)
         self.sharpener.sharpened.connect(self._on_sharpened)
+        self.rewriter = Rewriter(self.session, self.encoder, self.queue, self)
+        self.rewriter.messaged.connect(self.show_message)
+        self.rewriter.changed.connect(self.show)
         self.describing = Describing(self.encoder, self.session, self.selected, self)
         self.describing.messaged.connect(self.show_message)
         self.describing.changed.connect(self._show)
@@ -576,6 +580,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.comparer.close()
         self.describer.close()
         self.why.close()
+        self.rewriter.close()
         self.overlays.close()
         for own in self.own_bindings():
             self._unbind(own)

@@ -342,6 +342,16 @@ class Actions:
             self.controller.search.start(uids)
 
     @on_image
+    def set_apart(self) -> None:
+        """Tell the selected regions apart; one from all alike, all where none is selected."""
+        self.controller.rewriter.set_apart(self.chosen())
+
+    @on_image
+    def rank_wordings(self) -> None:
+        """Rank the wordings of what is selected, else of all regions, by the context."""
+        self.controller.rewriter.rank(self.chosen())
+
+    @on_image
     def find_phrase(self) -> None:
         """Find what the phrase says that was typed."""
         self.controller.search.ask(self._dock.phrase.text.text())

@@ -50,6 +50,19 @@ def options_form() -> gui.Container[Any]:
     must.tooltip = "Words or phrases that captions have to hold, with commas between them."
     never = gui.LineEdit(name="never", label="Must not say")
     never.tooltip = "Words or phrases that captions may not hold, with commas between them."
+    context = gui.LineEdit(name="context", label="Context")
+    context.tooltip = (
+        "What the image is about: names, tags or a sentence, with commas between them. Of the\n"
+        "wordings that the model has for a region, the one that suits it comes first; nothing\n"
+        "is added. Reword ▾ ranks captions that are there already."
+    )
+    layer_names = gui.CheckBox(name="layer_names", text="Names of layers, too", value=False)
+    layer_names.tooltip = "The names of the image and of other layers belong to the context."
+    specificity = gui.FloatSlider(name="specificity", label="Specificity", max=3, step=0.1)
+    specificity.tooltip = (
+        "How much what this region alone would be called counts more than what is said of\n"
+        "anything: 0 is off, 1 prefers rarer names and more details, above 2 captions may fail."
+    )
     pooling = gui.ComboBox(name="pooling", label="Region", choices=list(POOLINGS))
     pooling.tooltip = (
         "How the patches of a region are put together.\n"
@@ -84,7 +97,8 @@ def options_form() -> gui.Container[Any]:
     repeat.tooltip = "No sequence of so many words or pieces comes twice; 0 is as the model likes."
     for number in (longest, heat, repeat):
         number.native.setSpecialValueText("model's own")
-    widgets = [length, must, never, pooling, union, zoom, no_close_up]
+    asked = [length, specificity, must, never, context, layer_names]
+    widgets = [*asked, pooling, union, zoom, no_close_up]
     return _form(*widgets, beams, alternatives, longest, heat, repeat)
 
 
@@ -94,6 +108,8 @@ def options(form: gui.Container[Any]) -> dict[str, Any]:
     values["pooling"], values["length"] = POOLINGS[values["pooling"]], LENGTHS[values["length"]]
     values["must"], values["never"] = words(values["must"]), words(values["never"])
     values["max_tokens"] = values["max_tokens"] or None
+    values["specificity"] = round(values["specificity"], 2)
+    values["context"] = " ".join(values["context"].split())
     return {name: value for name, value in values.items() if value or name in _ALWAYS}
 
 

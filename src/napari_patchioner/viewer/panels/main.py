@@ -81,6 +81,12 @@ BUTTONS = (
     ("As one region", "caption_together", "Caption the selected shapes together (key G)."),
     ("Find more", "find_like", "Find more like the selected shapes (key Shift+F)."),
     ("Why", "toggle_why", "Show why: each word of the caption with its patches (key Shift+W)."),
+    (
+        "Tell apart",
+        "set_apart",
+        "Give regions that are called the same captions that tell them apart (key Shift+A): the\n"
+        "selected ones, or all that are alike. What looks alike is told apart by its place.",
+    ),
     ("Caption whole image", "caption_whole", "Caption the plane on display (key W)."),
     (
         "From its regions",
@@ -110,6 +116,12 @@ REWORDINGS: tuple[tuple[str, str, str], ...] = (
         "add_places",
         "Say where the selected regions are and how large, behind their captions; of all regions "
         "where none is selected.",
+    ),
+    (
+        "Rank wordings by context",
+        "rank_wordings",
+        "Put the wordings of the selected captions in the order that suits the Context of the "
+        "Options; of all regions where none is selected.",
     ),
     (
         "Describe by server…",
@@ -462,7 +474,8 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
             *(self.draw, inspect, self.selected, self.caption),
             (made["accept"], made["reject"], made["lock"]),
             (made["caption_again"], made["caption_together"], made["find_like"]),
-            (made["toggle_why"], made["compare"], self.reword, self.outline),
+            (made["toggle_why"], made["compare"], made["set_apart"]),
+            (self.reword, self.outline),
             ask,
             teach,
             (made["start_review"], made["toggle_list"], made["ask_where_to_export"]),

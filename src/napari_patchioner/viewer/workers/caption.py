@@ -11,13 +11,16 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.backbones import TextTower
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import Cancelled, PatchionerError
 from napari_patchioner.grids import FeatureGrid
+from napari_patchioner.grounding import captions_in_context
 from napari_patchioner.models.memories import MemoryChoice, with_memory
 from napari_patchioner.progress import Progress, part
 from napari_patchioner.regions import Region
+from napari_patchioner.viewer.layers import image_layers
 from napari_patchioner.viewer.layers.geometry import (
     own_axes,
     pixel_size,
@@ -43,6 +46,9 @@ SEVERAL = "its corners lie on several planes; draw it anew on one"
 # What a pooling needs in the grid besides the patches: the field and its name.
 NEEDS = {"attention": ("attention", "attention"), "cls": ("cls", "class token")}
 
+CONTEXT, LAYER_NAMES = "context", "layer_names"
+"""Options of a window: what the image is about, and whether the names of layers say so too."""
+
 
 @contextmanager
 def lent(
@@ -65,7 +71,7 @@ def caption_region(
 ) -> Caption:
     """Caption one region from the grid at hand."""
     with lent(registry, model, options, progress) as (captioner, rest):
-        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(rest))
+        [caption] = captioner.caption(grid, [region], progress=progress, **usual_options(rest))
     return caption
 
 
@@ -133,10 +139,16 @@ def _caption_batch(
         return answers
     grid, regions = batch[0][2], [region for _, region in asked]
     try:
+        usual = usual_options(options)
         if isinstance(grid, Overview):
-            captions = grid.caption(captioner, regions, progress=progress, **options)
+            zoom = {name: options[name] for name in ("zoom",) if name in options}
+            captions = grid.caption(captioner, regions, progress=progress, **usual, **zoom)
         else:
-            captions = captioner.caption(grid, regions, progress=progress, **_unzoomed(options))
+            captions = captioner.caption(grid, regions, progress=progress, **usual)
+        context = options.get(CONTEXT)
+        # Without a text tower captions stay in the order of the model.
+        if context and isinstance(captioner.backbone, TextTower):
+            captions = captions_in_context(captioner, grid, regions, captions, context)
     except PatchionerError as error:
         if len(asked) == 1:
             return [*answers, (asked[0][0][0], error)]
@@ -146,9 +158,10 @@ def _caption_batch(
     return answers + [(task[0], text) for (task, _), text in zip(asked, captions, strict=True)]
 
 
-def _unzoomed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without the one that only large planes have."""
-    return {name: value for name, value in options.items() if name != "zoom"}
+def usual_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as captioners take them: nothing of large planes, no context."""
+    others = ("zoom", CONTEXT, LAYER_NAMES)
+    return {name: value for name, value in options.items() if name not in others}
 
 
 class CaptionQueue(QObject):  # type: ignore[misc]
@@ -222,6 +235,9 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     def options_for(self, grids: Iterable[FeatureGrid]) -> dict[str, Any]:
         """Return the options and how large pixels are, without a pooling the model lacks."""
         options = {name: value for name, value in self.options.items() if name != "union"}
+        if context := self._context():
+            options[CONTEXT] = context
+        options.pop(LAYER_NAMES, None)
         size = pixel_size(self._encoder.image)
         if size is not None:
             options["pixel_size"] = size
@@ -232,6 +248,19 @@ class CaptionQueue(QObject):  # type: ignore[misc]
             return options
         self.messaged.emit(f"this model has no {name}; its own way of pooling is used instead")
         return {**options, "pooling": None}
+
+    def _context(self) -> str:
+        """Return what the person says the image is about, with the names of layers if wanted."""
+        names = [self.options.get(CONTEXT, "")]
+        if self.options.get(LAYER_NAMES):
+            viewer, image = self._encoder.viewer, self._encoder.image
+            # Our own layers are called after what they hold.
+            names += [
+                layer.name
+                for layer in viewer.layers
+                if layer is image or not image_layers.is_ours(viewer, layer)
+            ]
+        return ", ".join(name for name in names if name)
 
     def _refuse(self) -> None:
         """Say of regions on no single plane why they have no caption."""

@@ -27,7 +27,7 @@ from napari_patchioner.regions import Region
 from napari_patchioner.viewer.layers.geometry import record_outline, untangled
 from napari_patchioner.viewer.session.session import Session
 
-from .caption import CaptionQueue, lent, plain_options
+from .caption import CONTEXT, CaptionQueue, lent, usual_options
 from .encode import Encoder
 from .job import Job, error_message
 from .models import ModelRegistry
@@ -70,7 +70,7 @@ def caption_of(record: Record, text: str) -> Caption:
     return replace(details, text=text, score=score, alternatives=others)
 
 
-def tell(
+def distinguish(
     registry: ModelRegistry,
     model: str,
     parts: Sequence[Part],
@@ -80,7 +80,7 @@ def tell(
     """Find captions that tell the regions of each part apart, by uid."""
     distinct: dict[str, DistinctCaption] = {}
     with lent(registry, model, options, progress) as (captioner, rest):
-        asked = CaptionOptions().changed(plain_options(rest))
+        asked = CaptionOptions().changed(usual_options(rest))
         for part in parts:
             records, regions = part.sound()
             captions = [caption_of(record, words_before(record)) for record in records]
@@ -151,11 +151,11 @@ class Rewriter(QObject):  # type: ignore[misc]
             self.messaged.emit(NO_OTHERS)
             return
         options = self._queue.options_for(part.grid for part in parts)
-        self._run(tell, parts, options, delivered=partial(self._on_told, parts))
+        self._run(distinguish, parts, options, delivered=partial(self._on_distinct, parts))
 
-    def rank(self, uids: Sequence[str], context: str) -> None:
-        """Order the wordings of these regions by a context; of all where there are none."""
-        places = self._places()
+    def rank(self, uids: Sequence[str]) -> None:
+        """Order the wordings of these regions by the context; of all where there are none."""
+        places, context = self._places(), self._queue.options_for([]).get(CONTEXT, "")
         if not context_parts(context):
             self.messaged.emit(NO_CONTEXT)
             return
@@ -241,16 +241,16 @@ class Rewriter(QObject):  # type: ignore[misc]
         now = self._session.records
         return {uid: record for uid, record in known.items() if now.get(uid) is record}
 
-    def _on_told(self, parts: Sequence[Part], answers: Mapping[str, DistinctCaption]) -> None:
+    def _on_distinct(self, parts: Sequence[Part], answers: Mapping[str, DistinctCaption]) -> None:
         records, texts = self._unchanged(parts), {}
         ways: dict[str, int] = {}
-        kept = not_told = 0
+        kept = still_alike = 0
         for uid, answer in answers.items():
             record = records.get(uid)
             if record is None:
                 continue
             if not answer.by or answer.text == record.caption:
-                not_told += not answer.way
+                still_alike += not answer.way
                 continue
             if record.protected:
                 kept += 1
@@ -263,7 +263,7 @@ class Rewriter(QObject):  # type: ignore[misc]
             return
         if texts:
             self._session.reword(f"telling {counted(texts, 'caption')} apart", texts)
-        self.messaged.emit(_told_message(ways, kept, not_told))
+        self.messaged.emit(_distinct_message(ways, kept, still_alike))
 
     def _on_ranked(
         self, parts: Sequence[Part], context: str, answers: Mapping[str, Caption]
@@ -292,7 +292,7 @@ class Rewriter(QObject):  # type: ignore[misc]
         self.messaged.emit(f"Wordings ranked by {context!r}: {said}; others stand below each.")
 
 
-def _told_message(ways: Mapping[str, int], kept: int, not_told: int) -> str:
+def _distinct_message(ways: Mapping[str, int], kept: int, still_alike: int) -> str:
     """Say how many captions were told apart, and how."""
     total = sum(ways.values())
     parts = []
@@ -300,10 +300,10 @@ def _told_message(ways: Mapping[str, int], kept: int, not_told: int) -> str:
         hows = [f"{number} by {way}" for way, number in ways.items()]
         parts.append(f"{counted(total, 'caption')} told apart: {', '.join(hows)}")
     else:
-        parts.append("every caption here leads to its region already" if not not_told else "")
+        parts.append("every caption here leads to its region already" if not still_alike else "")
     if kept:
         parts.append(f"{counted(kept, 'caption')} of yours kept")
-    if not_told:
-        parts.append(f"{counted(not_told, 'region')} could not be told apart")
+    if still_alike:
+        parts.append(f"{counted(still_alike, 'region')} could not be told apart")
     message = "; ".join(part for part in parts if part)
     return f"{message[:1].upper()}{message[1:]}."

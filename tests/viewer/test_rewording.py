@@ -1,0 +1,161 @@
+"""Captions told apart and ranked by a context, in a real window with the model that ships."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from skimage import color, data
+
+from napari_patchioner.decoders import Caption
+from napari_patchioner.viewer import CaptionDock
+from napari_patchioner.viewer.panels import forms
+from napari_patchioner.viewer.workers.models import shared_registry
+
+
+def box(top, left, bottom, right):
+    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)], float)
+
+
+@pytest.fixture
+def registry():
+    """The real models, mini loaded but once."""
+    return shared_registry()
+
+
+@pytest.fixture
+def dock(viewer, registry):
+    """The dock on a picture of a cat, and the same cat in blue on its right."""
+    hsv = color.rgb2hsv(data.cat())
+    hsv[..., 0], hsv[..., 1] = 0.62, np.maximum(hsv[..., 1], 0.6)
+    blue = (255 * color.hsv2rgb(hsv)).astype(np.uint8)
+    viewer.add_image(np.concatenate([data.cat(), blue], axis=1), name="cats")
+    made = CaptionDock(viewer, registry=registry)
+    viewer.window.add_dock_widget(made, name="Patch-ioner")
+    yield made
+    made.shut_down()
+
+
+@pytest.fixture
+def cats(dock, qtbot):
+    """Both cats captioned, and the session."""
+    dock.start()
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=60_000)
+    layer = dock.controller.layer("regions")
+    layer.add([box(5, 5, 290, 440), box(5, 460, 290, 890)], shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    dock.controller.settle()
+    session = dock.controller.session
+    qtbot.waitUntil(
+        lambda: len(session.records) == 2 and all(r.caption for r in session.records.values()),
+        timeout=60_000,
+    )
+    with session.step("captions of the test"):
+        for uid in list(session.records):
+            session._put(plain_cat(session.records[uid]))
+    return session
+
+
+def plain_cat(record):
+    details = Caption("a cat", 0.9, alternatives=("a kitten", "a lynx"))
+    return replace(record, caption="a cat", score=0.9, details=details, source="model", origin={})
+
+
+def texts(session):
+    return [record.caption for record in session.records.values()]
+
+
+def press(dock, name):
+    made = dock.panel.buttons[name]
+    assert made.isEnabled()
+    QTest.mouseClick(made, Qt.MouseButton.LeftButton)
+
+
+def test_a_button_tells_all_alike_regions_apart_in_one_step(dock, cats, qtbot):
+    press(dock, "set_apart")
+    qtbot.waitUntil(lambda: texts(cats) != ["a cat", "a cat"], timeout=10_000)
+    first, second = cats.records.values()
+    assert second.caption == "a blue cat"
+    assert second.reworded_by == "told apart from 1 other"
+    assert first.caption != second.caption
+    assert "told apart" in dock.controller.message
+    assert second.alternatives[0] == "a cat"
+    dock.controller.undo()
+    assert texts(cats) == ["a cat", "a cat"]
+
+
+def test_a_persons_caption_is_compared_and_stays(dock, cats, qtbot):
+    uids = list(cats.records)
+    cats.edit(uids[1], "my cat")
+    dock.controller.rewriter.set_apart(uids)
+    qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    assert cats.records[uids[1]].caption == "my cat"
+    assert cats.records[uids[1]].source in ("edited", "human")
+
+
+def test_told_apart_again_nothing_changes(dock, cats, qtbot):
+    for _ in range(2):
+        dock.controller.rewriter.set_apart([])
+        qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    second = list(cats.records.values())[1]
+    assert second.caption == "a blue cat"
+    assert second.alternatives.count("a cat") == 1
+
+
+def test_a_late_answer_is_dropped(dock, cats, qtbot):
+    uids = list(cats.records)
+    dock.controller.rewriter.set_apart(uids)
+    cats.edit(uids[0], "somebody's cat")
+    cats.edit(uids[1], "somebody else's cat")
+    qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    assert texts(cats) == ["somebody's cat", "somebody else's cat"]
+    assert "others by now" in dock.controller.message
+
+
+def test_what_is_missing_is_said(dock, cats, qtbot):
+    rewriter = dock.controller.rewriter
+    rewriter.rank([])
+    assert "Context" in dock.controller.message
+    uids = list(cats.records)
+    cats.edit(uids[0], "a dog")
+    rewriter.set_apart(uids[:1])
+    assert "nothing to tell apart" in dock.controller.message
+
+
+def test_wordings_are_ranked_by_the_context_of_the_options(dock, cats, qtbot):
+    first, second = cats.records
+    dock.controller.edit(first, "mine")
+    dock.panel.options["context"].value = "wild animals, a lynx in the forest"
+    assert dock.controller.queue.options["context"] == "wild animals, a lynx in the forest"
+    action = next(a for a in dock.panel.reword.menu().actions() if "context" in a.text())
+    action.trigger()
+    qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    ranked = cats.records[second]
+    assert ranked.caption == "a lynx"
+    assert ranked.reworded_by.startswith("ranked by the context 'wild animals")
+    assert {ranked.caption, *ranked.alternatives} == {"a cat", "a kitten", "a lynx"}
+    # A person's text stays; wordings below it are in the new order.
+    assert cats.records[first].caption == "mine"
+    dock.controller.undo()
+    assert cats.records[second].caption == "a cat"
+
+
+def test_names_of_layers_belong_to_the_context_where_that_is_ticked(dock, cats):
+    dock.panel.options["layer_names"].value = True
+    queue = dock.controller.queue
+    assert queue.options_for([])["context"] == "cats"
+    dock.viewer.add_points(name="lynx")
+    dock.panel.options["context"].value = "forest"
+    assert queue.options_for([])["context"] == "forest, cats, lynx"
+    dock.panel.options["layer_names"].value = False
+    dock.panel.options["context"].value = ""
+    assert "context" not in queue.options_for([])
+
+
+def test_specificity_is_an_option_that_is_off_at_first(dock):
+    assert "specificity" not in forms.options(dock.panel.options)
+    dock.panel.options["specificity"].value = 1.5
+    assert forms.options(dock.panel.options)["specificity"] == 1.5
