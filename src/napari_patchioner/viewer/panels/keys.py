@@ -44,7 +44,7 @@ KEYS = (
     Key("M", "label_next", "Label next: go to the region that is most doubtful"),
     Key("Shift-G", "grow", "Grow regions from clicks; again to stop"),
     Key("Shift-C", "compare", "Compare the selected shapes, or one over the slices of a stack"),
-    Key("Shift-A", "set_apart", "Tell the selected regions apart, or all that are alike"),
+    Key("Shift-D", "set_apart", "Tell the selected regions apart, or all that are alike"),
     Key("Shift-F", "find_like", "Find more like the selected shapes"),
     Key("O", "toggle_list", "Show or hide the list of regions"),
     Key("H", "toggle_captions", "Show or hide the captions on the image"),

@@ -84,7 +84,7 @@ BUTTONS = (
     (
         "Tell apart",
         "set_apart",
-        "Give regions that are called the same captions that tell them apart (key Shift+A): the\n"
+        "Give regions that are called the same captions that tell them apart (key Shift+D): the\n"
         "selected ones, or all that are alike. What looks alike is told apart by its place.",
     ),
     ("Caption whole image", "caption_whole", "Caption the plane on display (key W)."),

@@ -83,11 +83,24 @@ def caption_at(
     progress: Progress,
 ) -> Caption:
     """Caption one region with a model at hand, of a large plane from as close as it asks for."""
-    if isinstance(grid, Overview):
-        [caption] = grid.caption(captioner, [region], progress=progress, **options)
-    else:
-        [caption] = captioner.caption(grid, [region], progress=progress, **_unzoomed(options))
+    [caption] = _captions(captioner, grid, [region], options, progress)
     return caption
+
+
+def _captions(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> list[Caption]:
+    """Caption regions of a plane of any size."""
+    usual = usual_options(options)
+    if not isinstance(grid, Overview):
+        return captioner.caption(grid, regions, progress=progress, **usual)
+    if "zoom" in options:
+        usual["zoom"] = options["zoom"]
+    return grid.caption(captioner, regions, progress=progress, **usual)
 
 
 def caption_tasks(
@@ -139,12 +152,7 @@ def _caption_batch(
         return answers
     grid, regions = batch[0][2], [region for _, region in asked]
     try:
-        usual = usual_options(options)
-        if isinstance(grid, Overview):
-            zoom = {name: options[name] for name in ("zoom",) if name in options}
-            captions = grid.caption(captioner, regions, progress=progress, **usual, **zoom)
-        else:
-            captions = captioner.caption(grid, regions, progress=progress, **usual)
+        captions = _captions(captioner, grid, regions, options, progress)
         context = options.get(CONTEXT)
         # Without a text tower captions stay in the order of the model.
         if context and isinstance(captioner.backbone, TextTower):
