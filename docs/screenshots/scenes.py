@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage import data
 
+from .apart import apart
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .compare import differences, slices
 from .describe import describe
@@ -192,6 +193,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "find": find,
     "phrase": phrase,
     "why": why,
+    "apart": apart,
     "grow": grow,
     "describe": describe,
     "describer": describer,

@@ -1,0 +1,71 @@
+"""Wordings of a model in the order that suits a context."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_patchioner.bridges import NormalizeBridge
+from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import Caption, QuoteDecoder
+from napari_patchioner.errors import ModelError
+from napari_patchioner.grids import FeatureGrid, GridTransform
+from napari_patchioner.grounding import captions_in_context
+from napari_patchioner.regions import Box
+
+CUP = Box(50, 150, 300, 430)
+SAID = Caption(
+    "a cup",
+    0.8,
+    alternatives=("a bowl", "a lynx"),
+    concepts=(("cup", 0.5), ("bowl", 0.4), ("lynx", 1e-5)),
+)
+
+
+@pytest.fixture(scope="module")
+def grid(mini):
+    return mini.encode(data.coffee())
+
+
+def test_what_suits_the_context_and_is_likely_comes_first(mini, grid):
+    [ranked] = captions_in_context(mini, grid, [CUP], [SAID], "cereal, a bowl of soup")
+    assert ranked.text == "a bowl"
+    assert ranked.score == pytest.approx(0.4)
+    assert {ranked.text, *ranked.alternatives} == {"a cup", "a bowl", "a lynx"}
+    [ranked] = captions_in_context(mini, grid, [CUP], [SAID], "a cup of tea")
+    assert ranked.text == "a cup"
+    assert ranked.score == 0.8
+
+
+def test_what_is_unlikely_needs_more_than_a_context(mini, grid):
+    [ranked] = captions_in_context(mini, grid, [CUP], [SAID], "animals of the forest, cats")
+    assert ranked.text != "a lynx"
+
+
+def test_without_a_context_nothing_changes(mini, grid):
+    assert captions_in_context(mini, grid, [CUP], [SAID], " , ,") == [SAID]
+
+
+def test_captions_of_the_model_hold_the_same_texts(mini, grid):
+    said = mini.caption(grid, [CUP, Box(20, 300, 120, 560)])
+    for before, after in zip(
+        said, captions_in_context(mini, grid, [CUP, CUP], said, "office, desk"), strict=True
+    ):
+        assert sorted([after.text, *after.alternatives]) == sorted(
+            {before.text, *before.alternatives}
+        )
+        assert not math.isnan(after.score)
+
+
+def test_a_model_without_a_text_tower_says_so():
+    class Backbone:
+        name, dim = "colours", 2
+
+    patches = np.eye(2, dtype=np.float32).reshape(1, 2, 2)
+    grid = FeatureGrid(patches, GridTransform((10, 20), (1, 2)), "key", backbone="colours")
+    captioner = Captioner(Backbone(), NormalizeBridge(), QuoteDecoder(), name="mute")
+    with pytest.raises(ModelError, match="mute cannot compare its wordings with a context"):
+        captions_in_context(captioner, grid, [Box(0, 0, 9, 9)], [SAID], "a kitchen")
