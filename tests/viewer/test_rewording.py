@@ -128,6 +128,8 @@ def test_what_is_missing_is_said(dock, cats, qtbot):
 def test_wordings_are_ranked_by_the_context_of_the_options(dock, cats, qtbot):
     first, second = cats.records
     dock.controller.edit(first, "mine")
+    # What is selected is captioned anew where an option has changed.
+    dock.controller.select([])
     dock.panel.options["context"].value = "wild animals, a lynx in the forest"
     assert dock.controller.queue.options["context"] == "wild animals, a lynx in the forest"
     action = next(a for a in dock.panel.reword.menu().actions() if "context" in a.text())
