@@ -232,3 +232,39 @@ def test_clicks_are_kept_in_the_project_and_in_exports(growing, hand, viewer, tm
     assert session.records[record.uid].outlined_by == ""
     growing.panel.buttons["undo"].click()
     assert session.records[record.uid].outlined_by == "grown from 2 clicks"
+
+
+def test_it_is_gone_on_with_when_the_image_is_opened_again(
+    quiet, dock, viewer, hand, registry, picture, qtbot
+):
+    def started():
+        viewer_dock = docks[-1]
+        viewer_dock.panel.progress.button.click()
+        encoder = viewer_dock.controller.encoder
+        qtbot.waitUntil(lambda: encoder.ready and not encoder.active)
+        viewer_dock.panel.draw.buttons["Grow"].click()
+        return viewer_dock
+
+    docks = [dock]
+    first = started()
+    hand.click(60, 30)
+    [record] = until(first, qtbot, RED)
+    qtbot.waitUntil(lambda: bool(first.controller.session.records[record.uid].caption))
+    first.save_now()
+    first.shut_down()
+    viewer.window.remove_dock_widget(first)
+    viewer.layers.clear()
+    hand.image = viewer.add_image(picture, name="stripes")
+    viewer.reset_view()
+    docks.append(type(dock)(viewer, registry=registry))
+    viewer.window.add_dock_widget(docks[-1], name="Patch-ioner again")
+    again = docks[-1]
+    qtbot.waitUntil(lambda: len(again.controller.session.records) == 1, timeout=10_000)
+    [back] = again.controller.session.records.values()
+    assert (back.uid, back.outlined_by) == (record.uid, "grown from 1 click")
+    started()
+    again.controller.layer("regions").selected_data = {0}
+    hand.click(60, 90, SHIFT)
+    [more] = until(again, qtbot, RED.union(GREEN))
+    assert (more.uid, more.outlined_by) == (record.uid, "grown from 2 clicks")
+    again.shut_down()
