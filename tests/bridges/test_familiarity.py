@@ -124,6 +124,9 @@ def test_another_backbone_is_refused_but_another_precision_is_not(fitted):
         shares(fitted, other)
     half = grid(picture.embeddings, "net/1/bfloat16")
     assert shares(fitted, half) == pytest.approx(shares(fitted, picture))
+    # A grid of other people's making may name none.
+    nameless = grid(picture.embeddings, "")
+    assert shares(fitted, nameless) == pytest.approx(shares(fitted, picture))
 
 
 def test_too_few_images_say_nothing():

@@ -201,6 +201,10 @@ def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, 
     controller.edit(cat, "a cat")
     action.trigger()
     qtbot.waitUntil(lambda: "Nothing here contradicts it" in said[-1], timeout=30_000)
+    controller.edit(cat, "A dog, left of the bus")
+    action.trigger()
+    better = "A cat, left of the bus"
+    qtbot.waitUntil(lambda: better in session.records[cat].alternatives, timeout=30_000)
     # What is wrong, but has nothing clear to take its place, is named.
     controller.edit(cat, "a cat on a bus")
     action.trigger()

@@ -226,7 +226,9 @@ class Familiarity:
 
     def _image(self, grid: FeatureGrid) -> float:
         """Return how unlike an image as a whole is, in deviations; that of the last one is kept."""
-        if plain_name(grid.backbone) != plain_name(self.backbone) or grid.dim < self.learned:
+        # Of a grid that names no backbone the captioner has checked all that can be.
+        is_other = bool(grid.backbone) and plain_name(grid.backbone) != plain_name(self.backbone)
+        if is_other or grid.dim < self.learned:
             raise ModelError(
                 f"What is known belongs to {self.backbone}, but {grid.backbone or 'another one'} "
                 "encoded the image; make it again for this model."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,11 +138,16 @@ def check(
                 region = untangled(task.outline())
                 near = _near(captioner, task.grid, region)
                 inside = [
-                    (name, place)
+                    (name, own)
                     for name, uid, make in names
-                    if lies_in(place := untangled(make()), region) or uid == task.uid
+                    if lies_in(own := untangled(make()), region) or uid == task.uid
                 ]
-                checked[task.uid] = realigner.check(near, region, task.text, inside, **rest)
+                # Place and size, which were measured, stay behind what is suggested.
+                said = without_place(task.text)
+                result = realigner.check(near, region, said, inside, **rest)
+                place = task.text.removeprefix(said) if task.text.startswith(said) else ""
+                whole = result.text + place if result.changes else task.text
+                checked[task.uid] = replace(result, text=whole)
     return checked
 
 
