@@ -58,6 +58,7 @@ class ColourCaptioner:
         self.steps = steps
         self.extras = extras
         self.memory: dict = {}
+        self.origin: dict = {}
         self.asked: list[dict] = []
         self.encoded = 0
         self.captioned: list[int] = []

@@ -22,6 +22,7 @@ from napari_patchioner.models.servers import (
     settings_file,
     write_settings,
 )
+from napari_patchioner.viewer.panels.main import verdict_line
 from napari_patchioner.viewer.panels.server import ServerDialog
 
 QUESTION = "what is the {mitotic} stage?"
@@ -392,6 +393,10 @@ def test_a_preset_of_a_server_captions_what_is_drawn(preset, dock, hand, qtbot):
     qtbot.waitUntil(lambda: any(r.caption for r in records.values()), timeout=20_000)
     [record] = records.values()
     assert (record.caption, record.model) == ("A red bus in a street.", "beside")
+    assert record.origin["server"]["model"] == "tiny-vision"
+    assert f"By the model beside on {preset.url[7:-3]}" in verdict_line(record)
+    # It is a model as any other: another one takes its place.
+    assert not record.is_described
     # A hand on the screen is not exact.
     assert re.fullmatch(r"What is it, [\d.]+ by [\d.]+ pixels large\?", preset.prompts[0])
     # Nothing is sent of what the cursor passes.

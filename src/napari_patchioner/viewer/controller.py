@@ -331,7 +331,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.queue.close()
         self.inspector.forget()
         records = self.session.records.values()
-        outdated = [r.uid for r in records if r.source == "model" and not r.server_host]
+        outdated = [r.uid for r in records if r.source == "model" and not r.is_described]
         self.session.choose_vocabulary(choice, outdated if self.encoder.ready else ())
         self.show()
 

@@ -392,7 +392,7 @@ class Record(Annotation):
 
         What the model said stays as an alternative; ``joined``, it follows the name.
         """
-        if self.protected or self.rejected or self.server_host:
+        if self.protected or self.rejected or self.is_described:
             return self
         before = self.taught_name
         if self.reworded_by and before is not None and before.name == name.name:
@@ -478,6 +478,14 @@ class Record(Annotation):
         made = self.origin.get(SERVER)
         host = made.get("host", "") if isinstance(made, Mapping) else ""
         return host if self.source == "model" and isinstance(host, str) else ""
+
+    @property
+    def is_described(self) -> bool:
+        """Whether a server described it because a person asked for that, whatever model is in use.
+
+        A model on a server that is in use as any other has a grid.
+        """
+        return bool(self.server_host) and "grid" not in self.origin
 
     def suggested(self, texts: Sequence[str]) -> Record:
         """Return it with texts to choose from before all others; what it says stays."""

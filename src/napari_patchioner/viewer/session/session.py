@@ -706,7 +706,7 @@ class Session:
         asked = []
         for uid, record in self.records.items():
             outdated = bool(model and record.model) and record.model != model
-            if record.server_host and record.caption:
+            if record.is_described and record.caption:
                 # It is of no model that reads patches; only a person asks for another.
                 self.records[uid] = record.left()
                 continue

@@ -112,8 +112,8 @@ def caption_tasks(
 ) -> Iterator[tuple[list[Answer], Mapping[str, Any]]]:
     """Caption regions in batches, each batch on one grid; yield pairs of request and answer.
 
-    And which memory the captions are made with, if not with the model's own. The first region comes
-    alone: a person waits for it.
+    And what the captions are made with besides: a ``memory`` that is not the model's own, a server.
+    The first region comes alone: a person waits for it.
     """
     by_grid: dict[int, list[Task]] = {}
     for task in tasks:
@@ -129,9 +129,11 @@ def caption_tasks(
             with lent(registry, model, options, progress) as (captioner, rest):
                 inner = part(progress, first, last, message)
                 answers = _caption_batch(captioner, batch, rest, inner)
-                memory = captioner.memory
+                made = dict(captioner.origin)
+                if captioner.memory:
+                    made["memory"] = dict(captioner.memory)
             done += len(batch)
-            yield answers, memory
+            yield answers, made
 
 
 def _caption_batch(
@@ -303,10 +305,11 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         used: Mapping[str, Any],
         result: tuple[list[Answer], Mapping[str, Any]],
     ) -> None:
-        answers, memory = result
+        answers, made = result
         options = {name: value for name, value in used.items() if value is not None}
-        if memory:
-            options["memory"] = dict(memory)
+        own = dict(made)
+        if memory := own.pop("memory", None):
+            options["memory"] = memory
         with self._session.together():
             for request, answer in answers:
                 self._open.discard(request)
@@ -314,6 +317,7 @@ class CaptionQueue(QObject):  # type: ignore[misc]
                     self._session.fail(request, str(answer))
                 else:
                     origin = self._origin(request, options)
+                    origin |= own if origin else {}
                     self._session.deliver(request, answer, model, origin)
         self.captioned.emit()
 

@@ -169,9 +169,9 @@ def propose(
         (Request(str(place), "", 0), partial(_same, proposal.region), grid)
         for place, proposal in enumerate(proposals)
     ]
-    for answers, memory in caption_tasks(registry, model, tasks, options, part(progress, 0.1, 1)):
+    for answers, made in caption_tasks(registry, model, tasks, options, part(progress, 0.1, 1)):
         said = {int(r.uid): caption for r, caption in answers if isinstance(caption, Caption)}
-        yield Said(said, memory or {})
+        yield Said(said, made.get("memory", {}))
 
 
 def _same(region: Region) -> Region:
