@@ -111,6 +111,19 @@ def test_the_arrow_keys_walk_through_the_words(quiet, dock, hand, qtbot):
     assert not why.on
 
 
+def test_the_words_of_a_paragraph_leave_room_for_all_else(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [uid] = draw(dock, qtbot, 0)
+    dock.controller.select([uid])
+    dock.controller.edit(uid, "a cat beside another cat " * 40)
+    dock.image_actions.toggle_why()
+    explained(dock, qtbot)
+    words = dock.panel.caption.why.words
+    assert words.count() == 200
+    line = words.fontMetrics().lineSpacing() + 6
+    qtbot.waitUntil(lambda: 2 * line < words.height() <= 6 * line, timeout=5000)
+
+
 def test_another_text_and_another_shape_are_explained_anew(quiet, dock, qtbot):
     read(dock, qtbot)
     cat, cup = draw(dock, qtbot, 0, WIDTH)
@@ -151,7 +164,9 @@ def test_agreement_is_a_column_and_goes_into_files(quiet, dock, qtbot, tmp_path)
     qtbot.waitUntil(lambda: agreement(cat) > 0.9 and agreement(cup) < 0.2, timeout=30_000)
     dock.region_list.refresh()
     column = next(
-        n for n in range(table.columnCount()) if table.headerData(n, Qt.Horizontal) == "Agrees"
+        n
+        for n in range(table.columnCount())
+        if table.headerData(n, Qt.Orientation.Horizontal) == "Agrees"
     )
     shown = {table.lines[row].uid: table.index(row, column).data() for row in range(2)}
     assert float(shown[cat]) > 0.9

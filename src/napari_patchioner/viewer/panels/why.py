@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Readable on light and dark themes alike; that a word is wrong is told by its line, too.
 WRONG, BORNE_OUT, DOUBTFUL = "#e5484d", "#2f9e64", "#c98a00"
 _COLOURS = {"contradicted": WRONG, "borne out": BORNE_OUT, "doubtful": DOUBTFUL}
+# Lines of words that are seen without scrolling
+LINES = 6
 NOTHING = "Select a region with a caption to see why it says what it says."
 SEARCHING = "Looking for the words on the image…"
 HOVER = "Point at a word to see its patches."
@@ -32,13 +34,14 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
     toggled = Signal()
 
     def __init__(self) -> None:
-        super().__init__(accessibleName="Words of the caption", focusPolicy=Qt.StrongFocus)
+        super().__init__(
+            accessibleName="Words of the caption", focusPolicy=Qt.FocusPolicy.StrongFocus
+        )
         self.setFlow(self.Flow.LeftToRight)
         self.setWrapping(True)
         self.setResizeMode(self.ResizeMode.Adjust)
         self.setSpacing(1)
         self.setMouseTracking(True)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setStyleSheet("border: none; background: transparent;")
         self.itemEntered.connect(lambda item: self.setCurrentItem(item))
@@ -105,7 +108,8 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         last = self.item(self.count() - 1) if self.count() else None
         line = self.fontMetrics().lineSpacing() + 6
         bottom = self.visualItemRect(last).bottom() if last is not None else 0
-        height = max(bottom + 4, line)
+        # Of a paragraph some lines are seen at a time.
+        height = min(max(bottom + 4, line), LINES * line)
         if height != self.height():
             self.setFixedHeight(height)
 
