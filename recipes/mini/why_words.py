@@ -101,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = measure_parser(__doc__)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--folders", nargs="+", default=FOLDERS, help="parts of the data")
     parser.add_argument("--failures", type=Path, help="a sheet of peaks beside the thing goes here")
     given = parser.parse_args(arguments)
-    images = list(development_images(given.data, FOLDERS, smallest=SMALLEST))[:: given.every]
+    images = list(development_images(given.data, given.folders, smallest=SMALLEST))[:: given.every]
     others = [word for image in images for text in image.captions for word in nouns_of([text])]
     names = sorted({box.category for image in images for box in image.boxes})
     findings = Findings()

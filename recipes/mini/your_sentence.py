@@ -63,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = measure_parser(__doc__)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--folders", nargs="+", default=FOLDERS, help="parts of the data")
     given = parser.parse_args(arguments)
-    images = [image for image in development_images(given.data, FOLDERS) if image.captions]
+    images = [image for image in development_images(given.data, given.folders) if image.captions]
     images = images[:: given.every]
     others = [name for image in images for text in image.captions for name in nouns_of([text])]
     tally = Tally()
