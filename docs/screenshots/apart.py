@@ -1,4 +1,4 @@
-"""Regions that are called the same are told apart: a brown cat beside a gray one."""
+"""Captions in other words: told apart, a brown cat beside a gray one, and in a context."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from skimage import color, data
+from superqt import QCollapsible
 
 from .hand import use, wait
 from .window import Window
@@ -32,5 +33,30 @@ def apart(folder: Path) -> None:
         wait(lambda: not dock.controller.rewriter.is_busy, 20, needed=True)
         wait(seconds=1.0)
         window.shoot(folder / "apart.png")
+    finally:
+        window.close()
+
+
+def wordings(folder: Path) -> None:
+    """Rank the wordings of a doubtful region by a context, with the options in sight."""
+    window = Window(data.coffee(), "coffee")
+    try:
+        window.read()
+        dock, hand = window.dock, window.hand
+        use(dock, "Box")
+        hand.drag([(170, 60), (420, 290)])
+        window.wait_for_captions(1)
+        use(dock, "Select")
+        options = dock.panel.findChild(QCollapsible)
+        options.expand(animate=False)
+        dock.panel.options["context"].value = "a hot drink, coffee"
+        dock.panel.options["specificity"].value = 0.5
+        wait(seconds=2.0)
+        dock.controller.rewriter.rank([])
+        wait(lambda: not dock.controller.rewriter.is_busy, 20, needed=True)
+        wait(seconds=0.5)
+        dock.ensureWidgetVisible(dock.panel.options["layer_names"].native)
+        wait(seconds=0.5)
+        window.shoot(folder / "wordings.png")
     finally:
         window.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage import data
 
-from .apart import apart
+from .apart import apart, wordings
 from .coffee import IN_THE_BOX, draw_all, draw_kinds, paint_saucer
 from .compare import differences, slices
 from .describe import describe
@@ -194,6 +194,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
     "phrase": phrase,
     "why": why,
     "apart": apart,
+    "wordings": wordings,
     "grow": grow,
     "describe": describe,
     "describer": describer,

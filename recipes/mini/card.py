@@ -98,7 +98,8 @@ def shared_encoder(
 ) -> Callable[[npt.NDArray[np.uint8], str], FeatureGrid]:
     """Encode for all models, which share their backbone; keep the grids if there is a folder."""
     if grids is not None:
-        return GridFolder(grids, captioner.encode)
+        backbone = getattr(captioner, "backbone", None)
+        return GridFolder(grids, captioner.encode, getattr(backbone, "name", ""))
     return lambda pixels, key: captioner.encode(pixels)
 
 

@@ -31,14 +31,20 @@ class GridFolder:
         Made if missing. It knows nothing of the model: use a new one for another backbone.
     encode : callable
         Image, (height, width, 3) uint8, to grid.
+    backbone : str
+        Name of what encodes, which the grids bear that are read again.
     """
 
     def __init__(
-        self, folder: Path, encode: Callable[[npt.NDArray[np.uint8]], FeatureGrid]
+        self,
+        folder: Path,
+        encode: Callable[[npt.NDArray[np.uint8]], FeatureGrid],
+        backbone: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._encode = encode
+        self._backbone = backbone
 
     def __call__(self, pixels: npt.NDArray[np.uint8], key: str) -> FeatureGrid:
         """Give the grid of a picture, from the file of that key if there is one.
@@ -92,4 +98,11 @@ class GridFolder:
             tuple(header["image"]), tuple(header["grid"]), window and tuple(window)
         )
         measures = header["measures"]
-        return FeatureGrid(embeddings, transform, header["key"], measures=measures, picture=picture)
+        return FeatureGrid(
+            embeddings,
+            transform,
+            header["key"],
+            measures=measures,
+            picture=picture,
+            backbone=self._backbone,
+        )

@@ -343,14 +343,24 @@ def test_fifty_regions_take_well_under_a_second(shipped: GroundedDecoder) -> Non
 
 def test_a_rarer_name_is_taken_where_it_is_about_as_likely(shipped: GroundedDecoder) -> None:
     """Specificity weighs names against how usual they are, and never claims what is unlikely."""
-    close = seen(("dog", 0.5), ("wolf", 0.45))
-    close = replace(close, score=0.9)
+    close = replace(seen(("dog", 0.5), ("wolf", 0.45)), score=0.9)
     assert say(shipped, close) == say(shipped, close, specificity=0) == ["a dog"]
     assert say(shipped, close, specificity=1) == ["a wolf"]
-    far = replace(seen(("dog", 0.8), ("wolf", 0.1)), score=0.9)
-    assert say(shipped, far, specificity=5) == ["a dog"]
     [caption] = shipped.decode(vectors_of(shipped, [close]), evidence=[close], specificity=1)
     assert caption.score == pytest.approx(0.81)
+    further = replace(seen(("dog", 0.5), ("wolf", 0.35)), score=0.9)
+    assert say(shipped, further, specificity=1) == ["a dog"]
+    assert say(shipped, further, specificity=2) == ["a wolf"]
+    far = replace(seen(("dog", 0.8), ("wolf", 0.3)), score=0.9)
+    assert say(shipped, far, specificity=5) == ["a dog"]
+
+
+def test_specific_captions_say_sooner_what_is_there_too(shipped: GroundedDecoder) -> None:
+    likely, doubtful = Thing("cat", 0.75, 0.5), Thing("cat", 0.4, 0.5)
+    for thing, said in ((likely, "a dog and a cat"), (doubtful, "a dog")):
+        evidence = replace(seen(("dog", 0.9)), score=0.9, beside=(thing,), around=())
+        assert say(shipped, evidence) == ["a dog"]
+        assert say(shipped, evidence, specificity=2) == [said]
 
 
 def test_texts_of_its_language_are_rated(shipped: GroundedDecoder) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_patchioner.decoders import search
-from napari_patchioner.decoders.caption import Caption, Evidence, Verdict
+from napari_patchioner.decoders.caption import Caption, Evidence, Thing, Verdict
 from napari_patchioner.decoders.gpt import PrefixGPT
 from napari_patchioner.decoders.options import CaptionOptions, listed
 from napari_patchioner.devices import one_core
@@ -44,6 +44,10 @@ MEASURED_BIAS = 2.0
 MIN_SHARE = 0.05
 # With this share of what is left a name needs no hedge after a better one was excluded.
 STILL_SURE = 0.5
+# For each unit of specificity a rarer name may be so much less likely than the first.
+GIVEN_UP = 1 / 6
+# How probable what may be beside a region is where nobody has looked.
+USUALLY_THERE = 0.3
 # Phrases that are rated at once.
 _RATED = 1024
 # So few regions keep one core busy for no longer than others take to come.
@@ -221,28 +225,36 @@ class GroundedDecoder:
     def _specific(self, evidence: Evidence, specificity: float) -> Evidence:
         """Return evidence that begins with the name that says most of the region alone.
 
-        A name counts by how likely it is and how seldom it is said of anything; it has to be
-        about as likely as the first, and right rather than wrong.
+        A name counts by how likely it is and how seldom it is said of anything; how much less
+        likely than the first it may be grows with specificity, and it has to be right rather than
+        wrong. What is there too is said the sooner, if it is there rather than not.
         """
         if not specificity or evidence.verdict != "sure" or evidence.parts:
             return evidence
+        beside, around = (
+            things and tuple(_dwelt_on(thing, specificity) for thing in things)
+            for things in (evidence.beside, evidence.around)
+        )
+        evidence = replace(evidence, beside=beside, around=around)
         (first, best), *_ = evidence.concepts
+        floor = max(STILL_SURE / max(evidence.score, STILL_SURE), 1 - specificity * GIVEN_UP)
         ranks = {
             (name, weight): (1 + specificity) * math.log(weight) - specificity * self._usual[name]
             for name, weight in evidence.concepts
-            if name in self._usual
-            and weight > 0
-            and (name == first or evidence.score * min(weight / best, 1.0) >= STILL_SURE)
+            if name in self._usual and weight > 0 and (name == first or weight >= floor * best)
         }
-        if (
-            first not in self._usual
-            or (chosen := max(ranks, key=lambda item: ranks[item]))[0] == first
-        ):
+        if first not in self._usual:
+            return evidence
+        chosen = max(ranks, key=lambda item: ranks[item])
+        if chosen[0] == first:
             return evidence
         others = [concept for concept in evidence.concepts if concept != chosen]
         score = evidence.score * min(chosen[1] / best, 1.0)
-        beside = evidence.beside and tuple(t for t in evidence.beside if t.name != chosen[0])
-        return replace(evidence, concepts=(chosen, *others), score=score, beside=beside)
+        beside = beside and tuple(thing for thing in beside if thing.name != chosen[0])
+        around = tuple(thing for thing in around or () if thing.name != chosen[0])
+        return replace(
+            evidence, concepts=(chosen, *others), score=score, beside=beside, around=around
+        )
 
     def _attempts(
         self, evidence: Evidence, options: CaptionOptions, required: list[list[int]]
@@ -484,6 +496,17 @@ class GroundedDecoder:
             head = self.scenes.chosen(evidence.parts)[:1]
             names = [head[0].name if head else evidence.concepts[0][0]]
         return " ".join([*adjectives, " and ".join(names)]).strip()
+
+
+def _dwelt_on(thing: Thing, specificity: float) -> Thing:
+    """Return a thing that is there rather than not as probable as specificity makes it."""
+    if not STILL_SURE <= thing.probability < 1:
+        return thing
+    own, usual = (
+        math.log(chance) - math.log1p(-chance) for chance in (thing.probability, USUALLY_THERE)
+    )
+    odds = (1 + specificity) * own - specificity * usual
+    return replace(thing, probability=1 / (1 + math.exp(-odds)))
 
 
 def _doubted(caption: Caption, evidence: Evidence, required: Sequence[str]) -> Caption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from magicgui import widgets as gui
@@ -58,7 +59,9 @@ def options_form() -> gui.Container[Any]:
     )
     layer_names = gui.CheckBox(name="layer_names", text="Names of layers, too", value=False)
     layer_names.tooltip = "The names of the image and of other layers belong to the context."
-    specificity = gui.FloatSlider(name="specificity", label="Specificity", max=3, step=0.1)
+    specificity = gui.FloatSlider(name="specificity", max=3, step=0.1, readout=False)
+    _say_value(specificity, specificity.value)
+    specificity.changed.connect(partial(_say_value, specificity))
     specificity.tooltip = (
         "How much what this region alone would be called counts more than what is said of\n"
         "anything: 0 is off, 1 prefers rarer names and more details, above 2 captions may fail."
@@ -100,6 +103,11 @@ def options_form() -> gui.Container[Any]:
     asked = [length, specificity, must, never, context, layer_names]
     widgets = [*asked, pooling, union, zoom, no_close_up]
     return _form(*widgets, beams, alternatives, longest, heat, repeat)
+
+
+def _say_value(slider: gui.FloatSlider, value: float) -> None:
+    """Say beside a slider where it stands; napari's theme leaves the number of magicgui no room."""
+    slider.label = f"Specificity {value:.1f}" if value else "Specificity off"
 
 
 def options(form: gui.Container[Any]) -> dict[str, Any]:
