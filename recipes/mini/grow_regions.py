@@ -26,6 +26,7 @@ from napari_patchioner import load_model
 from napari_patchioner.checkpoints import arrays_as_bytes
 from napari_patchioner.evaluation.protocols.page import markdown_table
 from napari_patchioner.grounding import grow_region, propose_regions
+from napari_patchioner.grounding.membership import SIZES
 from napari_patchioner.grounding.segments import MEASURES, segment_tree
 from napari_patchioner.regions import Mask
 
@@ -44,7 +45,7 @@ Scores = npt.NDArray[np.float64]
 
 FOLDERS = ("mini_train", "tiny_train", "coco128_val", "tiny_masks")
 SMALLEST, SAME, MOST = 0.005, 0.5, 20
-SIZES = ((0.005, 0.02), (0.02, 0.05), (0.05, 0.2), (0.2, 1.0))
+AREAS = ((0.005, 0.02), (0.02, 0.05), (0.05, 0.2), (0.2, 1.0))
 CLICKS = 5
 SUPERPIXELS = (50, 100, 300)
 RIDGE = 1e-2
@@ -113,6 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     whole(grow_region(grid, pixels, [anywhere]), pixels.shape), mask
                 ),
             }
+            sized = [
+                whole(grow_region(grid, pixels, [centre], size=size), pixels.shape)
+                for size in range(SIZES[0], SIZES[1] + 1)
+            ]
+            best = "the best of all sizes"
+            ious[f"one click, {best}"] = max(overlap(other, mask) for other in sized)
+            squares = (box_around(centre, other) for other in sized)
+            ious[f"a box of as much area, {best}"] = max(overlap(box, mask) for box in squares)
             for count, labels in pieces.items():
                 ious[f"SLIC, {count} superpixels"] = overlap(labels == labels[centre], mask)
             ious |= more_clicks(grid, pixels, mask, centre)
@@ -294,11 +303,11 @@ def _ridge(rows: Scores, values: Scores, weights: Scores | float = 1.0) -> Score
 def table(ways: dict[str, list[tuple[float, float]]], head: str) -> str:
     """Return mean overlap and how often it is half or more, of all masks and by their size."""
     count = len(next(iter(ways.values())))
-    heads = [f"{100 * low:g}-{100 * high:g} %" for low, high in SIZES]
+    heads = [f"{100 * low:g}-{100 * high:g} %" for low, high in AREAS]
     rows = []
     for name, values in ways.items():
         ious, areas = np.array(values).T
-        by_size = [f"{ious[(areas > low) & (areas <= high)].mean():.2f}" for low, high in SIZES]
+        by_size = [f"{ious[(areas > low) & (areas <= high)].mean():.2f}" for low, high in AREAS]
         rows.append([name, f"{ious.mean():.3f}", f"{100 * (ious >= SAME).mean():.1f} %", *by_size])
     return markdown_table([f"{head}, {count} masks", "mean IoU", "IoU 0.5", *heads], rows)
 

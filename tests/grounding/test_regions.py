@@ -97,6 +97,22 @@ def test_the_order_of_clicks_does_not_matter(blocks, wanted, unwanted):
     assert np.array_equal(first, again)
 
 
+def test_a_larger_size_has_all_of_a_smaller_one_and_the_click(mini):
+    image = data.coffee()
+    grid = mini.encode(image)
+    # Likeliest meant is a segment where one is nearly that.
+    sizes = [-9, -3, -2, -1, 1, 2, 3, 4, 9]
+    grown_ones = [
+        pixels(grow_region(grid, image, [(200, 300)], size=size), image.shape) for size in sizes
+    ]
+    assert all((one <= other).all() for one, other in pairwise(grown_ones))
+    assert all(one[200, 300] for one in grown_ones)
+    assert grown_ones[-1].sum() > 2 * grown_ones[0].sum()
+    # Beyond the largest and the smallest there is nothing.
+    assert np.array_equal(grown_ones[0], grown_ones[1])
+    assert np.array_equal(grown_ones[-1], grown_ones[-2])
+
+
 def two_discs(shape=(240, 320)):
     """A red and a blue disc on gray ground, all a little noisy, and their pixels."""
     image = np.full((*shape, 3), 128)

@@ -58,6 +58,14 @@ def test_a_click_grows_a_region_and_further_ones_change_it(growing, hand, qtbot)
     # It survives its caption, which is the model's.
     said = session.records[record.uid]
     assert (said.source, said.outlined_by) == ("model", "grown from 1 click")
+    # More was meant, and then it was not.
+    for key, size in ((Qt.Key.Key_BracketRight, 1), (Qt.Key.Key_BracketRight, 2)):
+        hand.key(key)
+        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
+    assert area(dock, session.records[record.uid]).area > first.area
+    for _ in range(2):
+        dock.panel.buttons["undo"].click()
+    assert session.records[record.uid].grown_size == 0
     hand.click(*SPOON, SHIFT)
     more = settled(dock, qtbot, 1, 2)
     assert more.uid == record.uid

@@ -82,6 +82,39 @@ def test_what_is_dragged_over_is_added_and_the_image_stays(growing, hand, viewer
     assert tuple(viewer.scene.camera.center) == centre
 
 
+def test_keys_make_it_larger_and_smaller(growing, hand, qtbot):
+    session = growing.controller.session
+    hand.key(Qt.Key.Key_BracketRight)
+    assert "Click on something first" in growing.controller.message
+    hand.click(60, 90)
+    [record] = until(growing, qtbot, GREEN)
+    areas = {0: area_of(growing)}
+    for size in (1, 2):
+        hand.key(Qt.Key.Key_BracketRight)
+        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
+        areas[size] = area_of(growing)
+    for size in (1, 0, -1):
+        hand.key(Qt.Key.Key_BracketLeft)
+        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
+        areas[size] = area_of(growing)
+    assert areas[-1] <= areas[1] <= areas[2]
+    for size in (0, 1, 2, 3, 4):
+        hand.key(Qt.Key.Key_BracketRight)
+        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
+    hand.key(Qt.Key.Key_BracketRight)
+    assert "does not get any larger" in growing.controller.message
+    assert session.records[record.uid].outlined["clicks"] == record.outlined["clicks"]
+    # A further click goes with the size.
+    hand.click(60, 150, SHIFT)
+    qtbot.waitUntil(lambda: len(session.records[record.uid].clicks[0]) == 2, timeout=5000)
+    assert session.records[record.uid].grown_size == 4
+
+
+def area_of(dock):
+    [region] = regions(dock)
+    return region.area
+
+
 def test_while_the_button_is_held_it_is_drawn_and_nothing_is_kept(growing, hand, viewer, qtbot):
     controller = growing.controller
     hand.press(60, 30)

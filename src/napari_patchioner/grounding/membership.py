@@ -23,6 +23,11 @@ Pixel: TypeAlias = tuple[int, int]
 MEASURED = 21
 """What is measured of a piece beside a click."""
 
+SIZES = (-3, 4)
+"""The smallest and the largest size of a region that can be asked for."""
+
+# Of the smallest size to the largest, how likely a piece has to be: most surely are or are not.
+_LEAST = (0.9999, 0.998, 0.95, 0.5, 0.05, 0.002, 1e-4, 1e-6)
 # How much of a mask that a person drew a segment overlaps, by its measures, and by how far from its
 # middle the click is: fitted to half of the development photographs.
 _OF_CLICK = (-0.13, -0.121, -0.013, 0.152, -0.2, 0.037, 0.274, -0.084, -0.101, 0.072)
@@ -73,7 +78,7 @@ def click_network() -> ClickNetwork:
     return ClickNetwork(**{name: arrays[name] for name in names})
 
 
-def belonging(tree: SegmentTree, pixel: Pixel) -> tuple[Scores, Flags]:
+def belonging(tree: SegmentTree, pixel: Pixel, size: int = 0) -> tuple[Scores, Flags]:
     """Return how likely pieces belong to what is clicked, and which of them are it by that.
 
     Both of shape (n,); what is it hangs together, and has the piece of the click, which is sure.
@@ -84,11 +89,16 @@ def belonging(tree: SegmentTree, pixel: Pixel) -> tuple[Scores, Flags]:
         Of the image.
     pixel : tuple of int
         Row and column in ``labels``.
+    size : int
+        More than 0 for what is less likely as well, less for only what is likelier; see `SIZES`.
     """
     piece = int(tree.labels[pixel])
     chances = click_network().probabilities(measures_beside(tree, pixel))
     chances[piece] = 1
-    inside = hanging_together(tree, chances > 0.5, piece)
+    least = _LEAST[min(max(size, SIZES[0]), SIZES[1]) - SIZES[0]]
+    inside = hanging_together(tree, chances > least, piece)
+    if size:
+        return chances, inside
     # Nearly a segment, it is that one: its outline goes by what is alike, and not by how far it is.
     path = tree.ancestors(piece)
     sizes = tree.counts_of_pixels

@@ -51,6 +51,8 @@ def grow_region(
     image: npt.ArrayLike,
     clicks: Sequence[Click],
     negative: Sequence[Click] = (),
+    *,
+    size: int = 0,
 ) -> Mask:
     """Grow a region from clicks: what is like them and lies around them.
 
@@ -68,6 +70,9 @@ def grow_region(
     clicks, negative : sequence of (row, column)
         In pixels of the image, pixel centres at integers. A RegionError where there is no click,
         one is beside the image, or a pixel is clicked both ways.
+    size : int
+        For a larger region than is likeliest meant more than 0, for a smaller one less, within
+        `membership.SIZES`.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def grow_region(
     >>> cup = grow_region(grid, data.coffee(), [(200, 300)])  # doctest: +SKIP
     """
     wanted, unwanted = _checked(clicks, negative, grid.transform.image_shape)
-    return _grown(segment_tree(grid, image), wanted, unwanted)
+    return _grown(segment_tree(grid, image), wanted, unwanted, size)
 
 
 def grow_outline(
@@ -91,6 +96,8 @@ def grow_outline(
     image: npt.ArrayLike,
     clicks: Sequence[Click],
     negative: Sequence[Click] = (),
+    *,
+    size: int = 0,
 ) -> Polygon:
     """Grow a region from clicks, as `grow_region` does, and return its outline.
 
@@ -105,6 +112,8 @@ def grow_outline(
         What was encoded, in its own size or a smaller one.
     clicks, negative : sequence of (row, column)
         As in `grow_region`; what lies in the same step of the image counts as the same place.
+    size : int
+        As in `grow_region`.
 
     Returns
     -------
@@ -118,7 +127,7 @@ def grow_outline(
     wanted, unwanted = (
         ((np.reshape(given, (-1, 2)) + 0.5) / scale - 0.5).tolist() for given in (clicks, negative)
     )
-    mask = _grown(small, *_checked(wanted, unwanted, small.image_shape))
+    mask = _grown(small, *_checked(wanted, unwanted, small.image_shape), size)
     outline = region_outline(mask, small.image_shape, wanted, unwanted)
     return Polygon((outline + 0.5) * scale - 0.5)
 
@@ -189,13 +198,13 @@ def _checked(
     return wanted, unwanted
 
 
-def _grown(tree: SegmentTree, wanted: list[Pixel], unwanted: list[Pixel]) -> Mask:
+def _grown(tree: SegmentTree, wanted: list[Pixel], unwanted: list[Pixel], size: int) -> Mask:
     """Return what is meant by clicks on pixels."""
     inside = np.zeros(len(tree.order), bool)
     chances, against = np.zeros((2, len(tree.order)))
     positive = {_piece(tree, pixel) for pixel in wanted}
     for pixel in wanted:
-        likely, own = belonging(tree, _step(tree, pixel))
+        likely, own = belonging(tree, _step(tree, pixel), size)
         inside |= own
         np.maximum(chances, np.where(own, likely, 0), out=chances)
     for pixel in unwanted:

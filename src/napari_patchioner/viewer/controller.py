@@ -18,6 +18,7 @@ from napari_patchioner.annotations.project.records import (
     OWN_LAYERS,
     PROPOSED,
     SEGMENTER,
+    SIZE,
     is_foreign,
 )
 from napari_patchioner.errors import PatchionerError, as_sentence, counted
@@ -388,7 +389,8 @@ class Controller(QObject):  # type: ignore[misc]
         if not on:
             if (binding := self.bindings.get("regions")) is not None:
                 binding.layer.mouse_pan = binding.layer.mode == PAN_ZOOM
-                binding.layer.bind_key("Escape", None, overwrite=True)
+                for key in self._growing_keys:
+                    binding.layer.bind_key(key, None, overwrite=True)
             self.grower.switch(False)
             self.changed.emit()
             return
@@ -399,7 +401,8 @@ class Controller(QObject):  # type: ignore[misc]
         self.viewer.layers.selection.active = layer
         # What is dragged over is clicked.
         layer.mouse_pan = False
-        layer.bind_key("Escape", self._on_escape, overwrite=True)
+        for key, action in self._growing_keys.items():
+            layer.bind_key(key, action, overwrite=True)
         self.grower.switch(True)
         self.changed.emit()
 
@@ -677,6 +680,8 @@ class Controller(QObject):  # type: ignore[misc]
             made: dict[str, Any] = {
                 name: list(map(list, given)) for name, given in places.items() if given
             }
+            if growth.size:
+                made[SIZE] = growth.size
             if grown.segmenter:
                 made[SEGMENTER] = grown.segmenter
             self.session.outline(subject.uid, made)
@@ -708,6 +713,18 @@ class Controller(QObject):  # type: ignore[misc]
         """Lay the tool down where another layer is turned to."""
         if self.grower.on and not self.growing:
             self.grow(False)
+
+    @property
+    def _growing_keys(self) -> dict[str, Callable[[object], None]]:
+        """Keys of the layer of regions while regions are grown."""
+
+        def smaller(_layer: object) -> None:
+            self.grower.resize(-1)
+
+        def larger(_layer: object) -> None:
+            self.grower.resize(1)
+
+        return {"Escape": self._on_escape, "[": smaller, "]": larger}
 
     def _on_escape(self, _layer: object) -> None:
         """Let the next click begin another region; where none is at hand, stop growing."""

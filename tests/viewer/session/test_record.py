@@ -366,5 +366,8 @@ def test_how_an_outline_came_about_is_said(outlined, clicks, said):
     assert record.clicks == clicks
     assert record.outlined_by == said
     assert record.made_from == {"grid": "g", **({"outlined": outlined} if outlined else {})}
+    assert record.grown_size == 0
+    assert replace(record, outlined={**outlined, "size": -2}).grown_size == -2
+    assert replace(record, outlined={**outlined, "size": "x"}).grown_size == 0
     # It is about the region, and not about its text.
     assert record.emptied().outlined == record.with_text("mine").outlined == outlined

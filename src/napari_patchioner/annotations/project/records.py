@@ -175,7 +175,8 @@ REWORDED = "reworded"
 """Where the ``origin`` of a record says how a machine's text was put in other words."""
 
 
-OUTLINED, CLICKS, NEGATIVE, PROPOSED = "outlined", "clicks", "negative", "proposed"
+OUTLINED, PROPOSED = "outlined", "proposed"
+CLICKS, NEGATIVE, SIZE = "clicks", "negative", "size"
 """What files call how an outline came about, and its parts: clicks, or a proposal's score."""
 SEGMENTER = "segmenter"
 """The part that names the model for outlines that made it."""
@@ -528,6 +529,12 @@ class Record(Annotation):
         """The clicks that its outline was grown from, in and out of it, in image pixels."""
         inside, outside = (self.outlined.get(name) for name in (CLICKS, NEGATIVE))
         return _places(inside), _places(outside)
+
+    @property
+    def grown_size(self) -> int:
+        """How many steps larger it was grown than is likeliest meant by its clicks."""
+        size = self.outlined.get(SIZE, 0)
+        return size if type(size) is int else 0
 
     @property
     def outlined_by(self) -> str:

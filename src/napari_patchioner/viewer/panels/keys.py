@@ -66,6 +66,7 @@ GROWING = (
     ("Click", "Grow a region from what is clicked"),
     ("Shift+click, drag", "Add to it what is clicked, or dragged over"),
     ("Alt+click", "Take away what is clicked"),
+    ("[, ]", "A smaller, a larger region"),
     ("Esc", "Begin another region; again to stop"),
 )
 INSPECTING = (

@@ -40,7 +40,10 @@ NOT_READ = "Press Start first: a region can be grown once the image has been rea
 READING = "This plane is being read: click again once it is ready."
 BESIDE = "Click on the image itself to grow a region."
 NOTHING = "Click on something first; then Shift+click adds to it, and Alt+click takes away."
-HOW = "Grow: click on something, Shift+click or drag adds, Alt+click takes away, Esc ends it."
+HOW = (
+    "Grow: click on something, Shift+click or drag adds, Alt+click takes away, [ and ] make it "
+    "smaller and larger, Esc ends it."
+)
 
 
 # A cross around a click, in long sides of the image, and colours: of the outline, and of clicks
@@ -93,6 +96,8 @@ class Growth:
     grid: FeatureGrid
     clicks: tuple[Place, ...] = ()
     negative: tuple[Place, ...] = ()
+    # Steps larger than is likeliest meant, or smaller ones below 0
+    size: int = 0
 
     def clicked(self, places: Iterable[Place], *, removes: bool) -> Growth:
         """Return it with further clicks; a later one at the same place counts."""
@@ -129,8 +134,8 @@ def grow(picture: Picture, growth: Growth, progress: Progress) -> npt.NDArray[np
     # It loads torch, as the model that has read the image has done already.
     from napari_patchioner.grounding import grow_outline
 
-    region = grow_outline(growth.grid, picture.read(), growth.clicks, growth.negative)
-    return region.coords()
+    clicks, negative, size = growth.clicks, growth.negative, growth.size
+    return grow_outline(growth.grid, picture.read(), clicks, negative, size=size).coords()
 
 
 def grow_sharply(
@@ -238,6 +243,25 @@ class Grower(QObject):  # type: ignore[misc]
         colours = [np.tile(colour, (len(lines), 1)) for lines, colour in parts]
         return np.concatenate([lines for lines, _ in parts]), np.concatenate(colours)
 
+    def resize(self, step: int) -> None:
+        """Make the region at hand larger or smaller by some steps."""
+        here = self._encoder.here()
+        growth = self._at_hand(*here) if here is not None else None
+        if growth is None:
+            self.messaged.emit(NOTHING)
+            return
+        if self.segmenter:
+            self.messaged.emit(f"{self.segmenter} knows one size: add or take away by clicks.")
+            return
+        # It loads torch, as the model that has read the image has done already.
+        from napari_patchioner.grounding.membership import SIZES
+
+        size = min(max(growth.size + step, SIZES[0]), SIZES[1])
+        if size == growth.size:
+            self.messaged.emit(f"It does not get any {'larger' if step > 0 else 'smaller'}.")
+        else:
+            self._ask(replace(growth, size=size), keep=True)
+
     def end(self) -> bool:
         """Let the next click begin another region; whether there was one at hand."""
         had = self._hand is not None or self.asked is not None
@@ -313,7 +337,7 @@ class Grower(QObject):  # type: ignore[misc]
         clicks, negative = record.clicks
         if not clicks or record_plane(record, self._session, plane.axes) != plane:
             return None
-        return Growth(subject, plane, grid, tuple(clicks), tuple(negative))
+        return Growth(subject, plane, grid, tuple(clicks), tuple(negative), record.grown_size)
 
     def _is_here(self, growth: Growth) -> bool:
         return self._encoder.grids.get(growth.plane) is growth.grid
