@@ -41,8 +41,7 @@ READING = "This plane is being read: click again once it is ready."
 BESIDE = "Click on the image itself to grow a region."
 NOTHING = "Click on something first; then Shift+click adds to it, and Alt+click takes away."
 HOW = (
-    "Grow: click on something, Shift+click or drag adds, Alt+click takes away, [ and ] make it "
-    "smaller and larger, Esc ends it."
+    "Grow: click. Shift+click or drag adds, Alt+click takes away, [ ] change its size, Esc ends it."
 )
 
 
