@@ -15,10 +15,12 @@ from tiny_presets import tiny
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from napari_patchioner.backbones import RegionEncoder
+from napari_patchioner.backbones import RegionEncoder, TextTower
 from napari_patchioner.captioner import Captioner
+from napari_patchioner.decoders import CaptionOptions
 from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import pool
+from napari_patchioner.grounding import captions_in_context, distinct_captions
 from napari_patchioner.models import available_models, get_model, load_model, remove_model
 from napari_patchioner.models.catalog import ORDER
 from napari_patchioner.regions import (
@@ -152,6 +154,26 @@ def check_that_the_bridge_names_the_nearest_sentences_if_it_has_any(captioner, g
         assert cosines == sorted(cosines, reverse=True)
 
 
+def check_that_its_captions_can_be_put_in_other_words(captioner, grid):
+    """Specific, told apart, and in a context where it has a text tower; always its own words."""
+    boxes, small = regions()[:2], CaptionOptions(max_tokens=6, beams=2, alternatives=2)
+    said = captioner.caption(grid, boxes, small)
+    specific = captioner.caption(grid, boxes, small, specificity=1.0)
+    assert len(specific) == len(boxes)
+    for item in distinct_captions(captioner, grid, boxes, said, small):
+        assert isinstance(item.text, str)
+        assert item.others == 1
+    if not isinstance(captioner.backbone, TextTower):
+        with pytest.raises(ModelError, match="no text tower"):
+            captions_in_context(captioner, grid, boxes, said, "a kitchen")
+        return
+    for before, after in zip(
+        said, captions_in_context(captioner, grid, boxes, said, "a kitchen"), strict=True
+    ):
+        assert {after.text, *after.alternatives} == {before.text, *before.alternatives}
+        assert 0 <= after.score <= 1
+
+
 class _Named:
     """A backbone under another name."""
 
@@ -194,5 +216,6 @@ def test_a_preset_comes_through_failures_and_then_captions_without_a_network(
     check_that_another_region_is_another_vector(captioner, grid)
     check_that_the_grid_of_another_is_refused(captioner, grid)
     check_that_the_bridge_names_the_nearest_sentences_if_it_has_any(captioner, grid)
+    check_that_its_captions_can_be_put_in_other_words(captioner, grid)
     assert remove_model(name) > 1000
     assert not available_models()[-1].installed

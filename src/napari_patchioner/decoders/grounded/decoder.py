@@ -235,7 +235,7 @@ class GroundedDecoder:
             things and tuple(_dwelt_on(thing, specificity) for thing in things)
             for things in (evidence.beside, evidence.around)
         )
-        evidence = replace(evidence, beside=beside, around=around)
+        evidence = replace(evidence, beside=beside, around=around or ())
         (first, best), *_ = evidence.concepts
         floor = max(STILL_SURE / max(evidence.score, STILL_SURE), 1 - specificity * GIVEN_UP)
         ranks = {
