@@ -87,6 +87,16 @@ def test_micrographs_are_told_apart_by_place(mini):
     assert said[0].text.split()[-1] in found[0].text
 
 
+def test_a_description_of_one_region_alone_stays(mini):
+    grid = mini.encode(data.coins())
+    regions = [Box(28, 129, 74, 179), Box(170, 189, 216, 237), Box(170, 30, 216, 80)]
+    said = mini.caption(grid, regions)
+    assert len({caption.text for caption in said}) == 3
+    found = distinct_captions(mini, grid, regions, said)
+    assert [item.text for item in found] == [caption.text for caption in said]
+    assert {item.way for item in found} == {"as it was"}
+
+
 class TwoWordings:
     """A decoder that says of a vector which of its numbers is largest, or something vague."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -171,8 +171,12 @@ def distinct_captions(
         pools = _compared(captioner, grid, regions, captions, output, quick)
     progress(0.9, "telling regions apart")
     shown = [region.for_image(*grid.transform.image_shape) for region in regions]
+    said = Counter(caption.text for caption in captions)
     distinct = [
-        _chosen(row, caption, pool, shown, options, place=place)
+        DistinctCaption(caption.text, _known(caption.score), "as it was", len(regions) - 1)
+        # What was measured, and of no other region so, is true of it alone.
+        if caption.verdict == "appearance" and said[caption.text] == 1
+        else _chosen(row, caption, pool, shown, options, place=place)
         for row, (caption, pool) in enumerate(zip(captions, pools, strict=True))
     ]
     progress(1.0, "done")
