@@ -120,6 +120,12 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         # A search has begun; this captioner describes no region.
         until(lambda: "could not be searched" in dock.panel.status.text())
 
+    def set_apart():
+        layer.selected_data = {0, 1}
+        press("D", SHIFT)
+        # Regions are compared; this captioner has nothing to compare them by.
+        until(lambda: "could not be compared" in dock.panel.status.text())
+
     def compare():
         layer.selected_data = {0, 1}
         press("C", SHIFT)
@@ -207,6 +213,7 @@ def test_every_key_on_the_canvas(quiet, started, hand, viewer, captioner, qtbot)
         "M": label_next,
         "Shift+G": grow,
         "Shift+C": compare,
+        "Shift+D": set_apart,
         "Shift+F": find_like,
         "O": toggle_list,
         "H": toggle_captions,

@@ -89,7 +89,7 @@ def test_a_button_tells_all_alike_regions_apart_in_one_step(dock, cats, qtbot):
 
 def test_a_persons_caption_is_compared_and_stays(dock, cats, qtbot):
     uids = list(cats.records)
-    cats.edit(uids[1], "my cat")
+    dock.controller.edit(uids[1], "my cat")
     dock.controller.rewriter.set_apart(uids)
     qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
     assert cats.records[uids[1]].caption == "my cat"
@@ -108,8 +108,8 @@ def test_told_apart_again_nothing_changes(dock, cats, qtbot):
 def test_a_late_answer_is_dropped(dock, cats, qtbot):
     uids = list(cats.records)
     dock.controller.rewriter.set_apart(uids)
-    cats.edit(uids[0], "somebody's cat")
-    cats.edit(uids[1], "somebody else's cat")
+    dock.controller.edit(uids[0], "somebody's cat")
+    dock.controller.edit(uids[1], "somebody else's cat")
     qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
     assert texts(cats) == ["somebody's cat", "somebody else's cat"]
     assert "others by now" in dock.controller.message
@@ -120,7 +120,7 @@ def test_what_is_missing_is_said(dock, cats, qtbot):
     rewriter.rank([])
     assert "Context" in dock.controller.message
     uids = list(cats.records)
-    cats.edit(uids[0], "a dog")
+    dock.controller.edit(uids[0], "a dog")
     rewriter.set_apart(uids[:1])
     assert "nothing to tell apart" in dock.controller.message
 

@@ -341,15 +341,19 @@ class Actions:
         elif uids := self._needed():
             self.controller.search.start(uids)
 
+    def _each(self) -> list[str]:
+        """Return the uids of what is selected, each by itself where they have a common caption."""
+        return self._dock.region_list.selected() or self.controller.selected()
+
     @on_image
     def set_apart(self) -> None:
         """Tell the selected regions apart; one from all alike, all where none is selected."""
-        self.controller.rewriter.set_apart(self.chosen())
+        self.controller.rewriter.set_apart(self._each())
 
     @on_image
     def rank_wordings(self) -> None:
         """Rank the wordings of what is selected, else of all regions, by the context."""
-        self.controller.rewriter.rank(self.chosen())
+        self.controller.rewriter.rank(self._each())
 
     @on_image
     def find_phrase(self) -> None:
