@@ -56,6 +56,7 @@ def cats(dock, qtbot):
     with session.step("captions of the test"):
         for uid in list(session.records):
             session._put(plain_cat(session.records[uid]))
+    dock.controller.show()
     return session
 
 
@@ -85,6 +86,20 @@ def test_a_button_tells_all_alike_regions_apart_in_one_step(dock, cats, qtbot):
     assert second.alternatives[0] == "a cat"
     dock.controller.undo()
     assert texts(cats) == ["a cat", "a cat"]
+
+
+def test_the_tables_of_layers_follow_before_anybody_reads_them(dock, cats, qtbot):
+    read = []
+
+    def sync(_message):
+        dock.controller.bindings["regions"].sync()
+        read.append(texts(cats))
+
+    dock.controller.rewriter.messaged.connect(sync)
+    dock.controller.rewriter.set_apart([])
+    qtbot.waitUntil(lambda: bool(read), timeout=10_000)
+    assert read[0] == ["a brown cat", "a blue cat"]
+    assert {record.source for record in cats.records.values()} == {"model"}
 
 
 def test_a_persons_caption_is_compared_and_stays(dock, cats, qtbot):

@@ -263,6 +263,8 @@ class Rewriter(QObject):  # type: ignore[misc]
             return
         if texts:
             self._session.reword(f"telling {counted(texts, 'caption')} apart", texts)
+            # At once: what a table of a layer says otherwise is taken for a person's words.
+            self.changed.emit()
         self.messaged.emit(_distinct_message(ways, kept, still_alike))
 
     def _on_ranked(
@@ -288,6 +290,7 @@ class Rewriter(QObject):  # type: ignore[misc]
         with self._session.step(label):
             self._session.reword(label, texts)
             self._session.suggest(label, offers)
+        self.changed.emit()
         said = f"{counted(texts, 'caption')} changed" if texts else "no caption changed"
         self.messaged.emit(f"Wordings ranked by {context!r}: {said}; others stand below each.")
 
