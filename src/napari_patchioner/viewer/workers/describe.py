@@ -295,6 +295,8 @@ class Describer(QObject):  # type: ignore[misc]
         with session.step(label):
             session.reword(label, texts)
             session.suggest(label, offers)
+        # At once: what a table of a layer says otherwise is taken for a person's words.
+        self.changed.emit()
         parts = [f"added to {counted(texts, 'caption')}"] if texts else []
         if offers:
             parts.append(f"offered for {counted(offers, 'caption')} of yours, as a wording")
