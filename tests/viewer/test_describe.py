@@ -216,6 +216,41 @@ def test_a_phrase_is_clicked_with_the_mouse_and_pointed_at(quiet, captioned, qtb
     assert set(dock.controller.selected()) == set(uids(dock)[:3])
 
 
+def test_place_that_may_be_another_by_now_is_outdated_until_it_is_added_again(
+    quiet, captioned, qtbot
+):
+    dock, describer = captioned, captioned.controller.describer
+    add_places(dock, qtbot)
+    first, second, third, guess, vessel = uids(dock)
+    assert not describer.moved()
+    dock.controller.edit(guess, "a cup")
+    assert not describer.moved()
+    dock.controller.select([third])
+    dock.image_actions.delete()
+    # The vessel lies right of "the largest nucleus".
+    assert describer.moved() == {first, second, vessel}
+    dock.region_list.toggle()
+    dock.region_list.refresh()
+    dock.controller.select([first])
+    dock.refresh()
+    outdated = "with place and size, outdated: the regions have changed"
+    assert outdated in dock.panel.caption.verdict.text()
+    lines = {line.uid: line for line in dock.region_list.regions.lines}
+    assert lines[vessel].author.endswith(outdated)
+    assert "outdated" not in lines[guess].author
+    add_places(dock, qtbot)
+    assert not describer.moved()
+    assert captions(dock)[0].startswith("a nucleus, the larger of two, ")
+    assert "outdated" not in dock.panel.caption.verdict.text()
+    dock.image_actions.undo()
+    assert describer.moved() == {first, second, vessel}
+    # With all as it was, the words hold again.
+    dock.image_actions.undo()
+    assert not describer.moved()
+    dock.image.scale = (1, 1)
+    assert describer.moved() == {first, second, third, vessel}
+
+
 def test_a_paragraph_whose_regions_change_is_outdated_and_written_anew(quiet, captioned, qtbot):
     dock, view = captioned, captioned.panel.paragraph
     record = write(dock, qtbot)

@@ -298,6 +298,19 @@ def _is_wrong(word: str, form: str) -> bool:
     return bool(own) and form != own[0]
 
 
+def kin_of(noun: str) -> str:
+    """Return what a noun and all that may be counted with it have in common.
+
+    >>> kin_of("nucleus"), kin_of("group of nuclei"), kin_of("Cell nucleus"), kin_of("")
+    ('nuclei', 'nuclei', 'nuclei', '')
+    """
+    if not noun:
+        return ""
+    name = noun.removeprefix("group of ")
+    word = name.partition(" of ")[0].split()[-1].casefold()
+    return word if name != noun or _is_plural(word) else plural_of(word)
+
+
 def with_article(noun: str) -> str:
     """Return a noun with the article it takes.
 

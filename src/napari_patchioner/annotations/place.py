@@ -6,9 +6,10 @@ import itertools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from .nouns import (
     is_bare,
     is_hedged,
     is_mass,
+    kin_of,
     noun_of,
     number_words,
     ordinal,
@@ -382,6 +384,51 @@ class Places:
         return f"{which} {noun}" if is_extreme else with_article(noun)
 
 
+class PlaceDigests:
+    """Digests of what the words about each region go by, cheap to tell whether they still hold.
+
+    They change where the region does, one that its words name, or how many there are of either
+    kind and where; what else is drawn or said changes nothing.
+
+    Parameters
+    ----------
+    things : iterable of (Thing, str)
+        All regions, each with a text that changes with its geometry.
+
+    Examples
+    --------
+    >>> from napari_patchioner.regions import Box
+    >>> cats = [(Thing(name, Box(0, 0, 9, 9), "a cat"), name) for name in "ab"]
+    >>> tree = Thing("t", Box(0, 20, 9, 29), "a tree"), "t"
+    >>> whole, part = PlaceDigests([*cats, tree]), PlaceDigests([*cats[:1], tree])
+    >>> whole.digest("a") == part.digest("a"), whole.digest("t") == part.digest("t")
+    (False, True)
+    """
+
+    def __init__(self, things: Iterable[tuple[Thing, str]]) -> None:
+        self._kin: dict[str, tuple[Hashable, str]] = {}
+        self._own: dict[str, str] = {}
+        kinds: dict[tuple[Hashable, str], int] = defaultdict(int)
+        for thing, geometry in things:
+            noun = "" if thing.region.kind == "set" else thing.noun
+            key = self._kin[thing.uid] = thing.plane, kin_of(noun)
+            self._own[thing.uid] = geometry
+            if noun:
+                words = f"{thing.uid}\0{noun.casefold()}\0{geometry}".encode()
+                kinds[key] ^= int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
+        self._kinds = kinds
+
+    def digest(self, uid: str, about: Iterable[str] = ()) -> str:
+        """Return that of a region whose words name others."""
+        parts = []
+        for name in (uid, *about):
+            kin = self._kin.get(name)
+            # Which plane it is stands in its geometry.
+            kind = f"{kin[1]} {self._kinds.get(kin, 0)}" if kin is not None else ""
+            parts += [name, self._own.get(name, ""), kind]
+        return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
 def _smallest(values: FloatArray, most: int) -> IntArray:
     """Return the indices of so many of the smallest numbers, in order; of equals, the first."""
     few = np.arange(len(values))
@@ -419,6 +466,7 @@ _RANK = (
     rf"|one|one of the {_COUNT} {_SUPERLATIVE}) of {_COUNT}(?: .+)?"
 )
 _SIZE = r"\d[\d.,e+-]* (?:nm|µm|mm|cm|m|km|pixels?) (?:across|long)"
+_STATED = re.compile(r"\d ?-?(?:nm|[µμu]m|mm|cm|m|km|px|pixels?|microns?|micromet(?:er|re)s?)\b")
 _RELATION = (
     r"(?:inside|around|touching|overlapping|between|beside|left of|right of|above|below"
     r"|(?:above|below) and (?:left|right) of) (?:(?:the|an?|two) )?[^,]+"
@@ -432,6 +480,8 @@ _IN_BRACKETS = re.compile(r"(.*\S) \(([^()]*)\)\Z", re.DOTALL)
 def with_place(caption: str, place: Place) -> str:
     """Return a caption followed by place and size, in the place of those it has already.
 
+    Where it states a size of its own, none is said.
+
     >>> place = Place("the larger of two nuclei", "8 µm across", "left of the vessel")
     >>> with_place("a nucleus", place)
     'a nucleus, the larger of two, 8 µm across, left of the vessel'
@@ -439,8 +489,13 @@ def with_place(caption: str, place: Place) -> str:
     'There is a dark nucleus, the larger of two nuclei, 8 µm across, left of the vessel.'
     >>> with_place(with_place("cup or bowl?", Place(size="9 cm across")), Place(size="8 cm across"))
     'cup or bowl? (8 cm across)'
+    >>> with_place("a spot 4 mm across", Place("the larger of two spots", "3 cm long"))
+    'a spot 4 mm across, the larger of two spots'
     """
     caption = without_place(caption)
+    if _STATED.search(caption):
+        # Measured another way, it would be another one.
+        place = replace(place, size="")
     if not (caption and place.text):
         return caption
     if caption.endswith(("?", "!", ")")):

@@ -790,7 +790,9 @@ class CaptionDock(DockBase):
         record = controller.session.records.get(chosen[0]) if len(chosen) == 1 else None
         panel.selected.setText(controller.heading(chosen))
         panel.buttons["lock"].setChecked(record is not None and record.locked)
-        panel.caption.show_record(record, pending=pending, empty=controller.hint())
+        moved = record is not None and record.uid in controller.describer.moved()
+        hint = controller.hint()
+        panel.caption.show_record(record, pending=pending, empty=hint, outdated=moved)
         self._explain(controller, record)
         whole = controller.current_whole()
         panel.whole.show_record(whole, pending=pending)

@@ -298,7 +298,9 @@ def test_five_thousand_rows_are_listed(qtbot):
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((7, 9, 9)))
     session = many(5000)
-    current = SimpleNamespace(session=session, image=image, viewer=viewer, selected=list)
+    describer = SimpleNamespace(moved=frozenset)
+    about = {"image": image, "viewer": viewer, "describer": describer}
+    current = SimpleNamespace(session=session, selected=list, **about)
     regions = RegionList(viewer, Mock(), lambda: current)
     qtbot.addWidget(regions)
     regions.show()

@@ -27,6 +27,7 @@ from .keys import Help
 from .models import ModelPanel
 from .paragraph import ParagraphView
 from .project import Projects
+from .regions import OUTDATED
 from .server import AskPanel
 from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
@@ -196,10 +197,15 @@ class ReviewBar(qt.QWidget):  # type: ignore[misc]
             self.position.setText(f"Review: {review.position}")
 
 
-def verdict_line(record: Record, pending: str = "") -> str:
-    """Return who wrote a caption and how far to trust it, in a few words."""
+def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -> str:
+    """Return who wrote a caption and how far to trust it, in a few words.
+
+    ``outdated`` says that its place and size may be others by now.
+    """
     details, line = record.details, ""
     reworded = f", {record.reworded_by}" if record.reworded_by else ""
+    if outdated:
+        reworded += f", {OUTDATED}"
     score = f", score {record.score:.2f}" if record.score is not None else ""
     if record.problem and not record.caption:
         line = record.problem[:1].upper() + record.problem[1:]
@@ -353,7 +359,14 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         stack(self, self.editor, self.why, self.verdict, self.concepts, self.wordings)
         self.show_record(None)
 
-    def show_record(self, record: Record | None, *, pending: str = "", empty: str = "") -> None:
+    def show_record(
+        self,
+        record: Record | None,
+        *,
+        pending: str = "",
+        empty: str = "",
+        outdated: bool = False,
+    ) -> None:
         """Show a caption, or why a wanted one is `pending`; `empty` stands where is no record."""
         uid, text = (record.uid, record.caption) if record else ("", "")
         # The person's own spacing stays while they type it.
@@ -365,7 +378,8 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
         concepts = concepts_line(record) if record else ""
         below = [concepts] if self._compact and concepts else []
-        self.verdict.setText(verdict_line(record, pending) if record else "")
+        said = verdict_line(record, pending, outdated=outdated) if record else ""
+        self.verdict.setText(said)
         self.verdict.setToolTip("\n".join([*below, provenance(record)]))
         self.concepts.setText("" if self._compact else concepts)
         self.wordings.show_record(record)

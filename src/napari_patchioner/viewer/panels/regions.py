@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -139,7 +139,11 @@ class Line(NamedTuple):
         return {"author": self.author, "caption": self.caption or self.problem}.get(column, "")
 
 
-def line_of(record: Record, plane: str = "") -> Line:
+OUTDATED = "outdated: the regions have changed"
+"""What is said of a caption whose place and size may be others by now."""
+
+
+def line_of(record: Record, plane: str = "", *, outdated: bool = False) -> Line:
     """Describe a record: a shape, several together, or a whole image; `plane` is for stacks."""
     shape_type = record.seen.shape_type if record.seen else "region"
     kinds = {"group": f"{len(record.members)} together", "image": "whole image"}
@@ -152,6 +156,8 @@ def line_of(record: Record, plane: str = "") -> Line:
         author = f"found by {record.found_by!r}"
     if record.reworded_by:
         author = f"{author}, {record.reworded_by}"
+    if outdated:
+        author = f"{author}, {OUTDATED}"
     known = math.nan if record.familiarity is None else record.familiarity
     line = Line._make((*same, kind, author, plane, known, math.nan))
     return line if record.score is not None else line._replace(score=math.nan)
@@ -220,15 +226,24 @@ class RegionTableModel(widgets.RowModel):
         self.filter = RegionFilter()
         self.session: Session | None = None
         self._axes = (0, 1)
+        self._moved: frozenset[str] = frozenset()
         self._sorted = ("", False)
         # Lines by uid, each with the stamp of the record and the members it was made from.
         self._made: dict[str, tuple[object, Line]] = {}
 
-    def show_session(self, session: Session | None, axes: tuple[int, int] = (0, 1)) -> None:
-        """Show the regions of a session; `axes` are those displayed as rows and columns."""
+    def show_session(
+        self,
+        session: Session | None,
+        axes: tuple[int, int] = (0, 1),
+        moved: Collection[str] = (),
+    ) -> None:
+        """Show the regions of a session; `axes` are those displayed as rows and columns.
+
+        ``moved`` are those whose place and size may be others by now.
+        """
         if session is not self.session or axes != self._axes:
             self._made.clear()
-        self.session, self._axes = session, axes
+        self.session, self._axes, self._moved = session, axes, frozenset(moved)
         self.refresh()
 
     def refresh(self) -> None:
@@ -239,9 +254,11 @@ class RegionTableModel(widgets.RowModel):
             record = records[uid]
             members = [records[member] for member in record.members if member in records]
             made = known.get(uid)
-            if made is None or made[0] != [record, *members]:
+            moved = uid in self._moved
+            stamp = [moved, record, *members]
+            if made is None or made[0] != stamp:
                 # Where it lies is read off its shapes, which takes long.
-                made = [record, *members], line_of(record, self._where(record))
+                made = stamp, line_of(record, self._where(record), outdated=moved)
             agreement = self.session.agreement(record) if self.session else math.nan
             if repr(agreement) != repr(made[1].agreement):
                 made = made[0], made[1]._replace(agreement=agreement)
@@ -480,7 +497,8 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         if current is not None:
             session, shapes, ndim = current.session, current.selected(), current.image.ndim
             plane = shown_plane(current.viewer, current.image)
-            self.regions.show_session(session, plane.axes if plane else (ndim - 2, ndim - 1))
+            axes = plane.axes if plane else (ndim - 2, ndim - 1)
+            self.regions.show_session(session, axes, current.describer.moved())
         else:
             self.regions.show_session(None)
         lines = self.regions.lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ from napari_patchioner.annotations.place import (
     WITH_PLACE,
     PixelSides,
     Place,
+    PlaceDigests,
     Places,
     Thing,
     is_doubtful,
@@ -45,6 +46,7 @@ from .job import Job, error_message
 
 NO_CAPTION = "There is no caption to add place and size to yet: press Start, or write one."
 NO_REGIONS = "No region on this plane has a caption to make a paragraph of: draw and caption some."
+SAME = "Nothing has changed: the paragraph stays as it is."
 NO_PLACE = "The whole image has no place within itself: select regions that lie on one plane."
 # Regions that are placed between two looks at whether to go on.
 _BATCH = 64
@@ -89,6 +91,12 @@ def _lies_as(before: Record, record: Record) -> bool:
     return same and before.fingerprint == record.fingerprint
 
 
+def pixel_scale(image: Image) -> tuple[tuple[float, str], ...]:
+    """Return how large the pixels of an image are, axis by axis, each with its unit."""
+    scale = [abs(float(step)) for step in image.scale]
+    return tuple(zip(scale, map(str, image.units), strict=True))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Survey:
     """The records of an image as they were, and how large its pixels are, axis by axis.
@@ -104,9 +112,7 @@ class Survey:
     @classmethod
     def of(cls, session: Session, image: Image, known: dict[str, Placed]) -> Survey:
         """Return that of an image now."""
-        scale = [abs(float(step)) for step in image.scale]
-        scales = tuple(zip(scale, map(str, image.units), strict=True))
-        return cls(dict(session.records), full_shape(image), scales, known)
+        return cls(dict(session.records), full_shape(image), pixel_scale(image), known)
 
     def sides(self, axes: tuple[int, int]) -> PixelSides:
         """Return height and width of a pixel of planes with these axes."""
@@ -139,6 +145,13 @@ def place_all(session: Session, known: dict[str, Placed]) -> list[Placed]:
     return placed
 
 
+class Measured(NamedTuple):
+    """Place and size of regions, and a digest of what the words for each go by, by uid."""
+
+    places: Mapping[str, Place]
+    digests: Mapping[str, str]
+
+
 class Composed(NamedTuple):
     """A paragraph about a plane, how many regions it is made of, and the digest of each."""
 
@@ -165,6 +178,27 @@ def find_places(survey: Survey, uids: Iterable[str], progress: Progress) -> dict
                 places[thing.uid] = placed.place(thing.uid)
     progress(1.0, "done")
     return places
+
+
+def measure(survey: Survey, uids: Iterable[str], progress: Progress) -> Measured:
+    """Return the same with what the words go by."""
+    places = find_places(survey, uids, progress)
+    digests = place_digests(survey.known[uid] for uid in survey.records)
+    scale = scale_text(survey.scale)
+    made = {uid: f"{digests.digest(uid, place.about)} {scale}" for uid, place in places.items()}
+    return Measured(places, made)
+
+
+def place_digests(placed: Iterable[Placed]) -> PlaceDigests:
+    """Return the digests of what words about places go by, of regions as they lie."""
+    return PlaceDigests(
+        (item.thing, item.record.fingerprint) for item in placed if item.thing is not None
+    )
+
+
+def scale_text(scale: Iterable[tuple[float, str]]) -> str:
+    """Return how large pixels are, as it is kept beside sizes."""
+    return " ".join(f"{size:.6g}{unit}" for size, unit in scale)
 
 
 def compose(survey: Survey, plane: Plane, progress: Progress) -> Composed:
@@ -204,6 +238,11 @@ class Describer(QObject):  # type: ignore[misc]
         self._job: Job | None = None
         # What has been found out of each record, by uid.
         self._known: dict[str, Placed] = {}
+        # Those whose place and size may be others by now, and for pixels of what size; None where
+        # that has to be looked up.
+        self._moved: tuple[str, frozenset[str]] | None = None
+        # Before those who then ask for them.
+        session.changed.insert(0, self._forget_moved)
 
     @property
     def is_busy(self) -> bool:
@@ -218,7 +257,7 @@ class Describer(QObject):  # type: ignore[misc]
         if not captioned:
             self.messaged.emit(NO_CAPTION)
             return
-        self._run(find_places, survey, captioned, delivered=partial(self._on_places, survey))
+        self._run(measure, survey, captioned, delivered=partial(self._on_places, survey))
 
     def write(self, plane: Plane) -> None:
         """Write a paragraph about a plane from what is said of its regions."""
@@ -226,6 +265,12 @@ class Describer(QObject):  # type: ignore[misc]
         self._run(compose, survey, plane, delivered=partial(self._on_composed, plane))
 
     def close(self) -> None:
+        """Wait for nothing any more, and follow no session."""
+        self._drop()
+        if self._forget_moved in self._session.changed:
+            self._session.changed.remove(self._forget_moved)
+
+    def _drop(self) -> None:
         """Wait for nothing any more."""
         if self._job is not None:
             self._job.drop()
@@ -244,20 +289,51 @@ class Describer(QObject):  # type: ignore[misc]
             return False
         return bool(made.get("regions") != self._digest(record.plane.upright))
 
+    def moved(self) -> frozenset[str]:
+        """Return those whose caption says a place or size that may be another by now.
+
+        That is so where what it is compared with has changed, or itself, or the size of a pixel.
+        """
+        scale = scale_text(pixel_scale(self._image))
+        if self._moved is None or self._moved[0] != scale:
+            records = self._session.records.values()
+            said = [record for record in records if record.reworded_by == WITH_PLACE]
+            self._moved = scale, frozenset(self._among(said, scale) if said else ())
+        return self._moved[1]
+
+    def _among(self, said: Iterable[Record], scale: str) -> Iterator[str]:
+        """Yield those of some with place and size that may be others by now."""
+        digests = place_digests(self._place_all())
+        for record in said:
+            made = record.origin[REWORDED]
+            kept, about = made.get("regions"), made.get("about")
+            if not (isinstance(kept, str) and isinstance(about, list | tuple)):
+                # Of what was read from a file nobody knows.
+                continue
+            if kept != f"{digests.digest(record.uid, map(str, about))} {scale}":
+                yield record.uid
+
+    def _forget_moved(self) -> None:
+        self._moved = None
+
     def _digest(self, plane: Plane) -> str:
         """Return the digest of the regions on a plane; of what has not changed it is known."""
+        return regions_digest(
+            item.digest
+            for item in self._place_all()
+            if item.thing and item.digest and item.thing.plane == plane
+        )
+
+    def _place_all(self) -> list[Placed]:
+        """Return where all regions are, and forget what there was of others."""
         placed = place_all(self._session, self._known)
         if len(placed) < len(self._known):
             for uid in self._known.keys() - self._session.records.keys():
                 self._known.pop(uid, None)
-        return regions_digest(
-            item.digest
-            for item in placed
-            if item.thing and item.digest and item.thing.plane == plane
-        )
+        return placed
 
     def _run(self, function: object, *arguments: object, delivered: object) -> None:
-        self.close()
+        self._drop()
         self._job = Job.run(
             function,  # type: ignore[arg-type]
             *arguments,
@@ -272,8 +348,8 @@ class Describer(QObject):  # type: ignore[misc]
             self.messaged.emit(error_message(error, "The regions could not be described"))
         self.changed.emit()
 
-    def _on_places(self, survey: Survey, places: Mapping[str, Place]) -> None:
-        session, texts, offers = self._session, {}, {}
+    def _on_places(self, survey: Survey, measured: Measured) -> None:
+        session, places, texts, offers = self._session, measured.places, {}, {}
         same = late = 0
         for uid, place in places.items():
             record = session.records.get(uid)
@@ -281,13 +357,16 @@ class Describer(QObject):  # type: ignore[misc]
                 late += 1
                 continue
             text = with_place(record.caption, place)
-            if text == record.caption or text in record.alternatives[:1]:
+            made = {"place": place.where, "size": place.size, "about": list(place.about)}
+            made["regions"] = measured.digests[uid]
+            if text == record.caption and not _is_renewed(record, made):
                 same += 1
-            elif record.protected:
-                offers[uid] = (text,)
-            else:
-                made = {"place": place.where, "size": place.size, "about": list(place.about)}
+            elif not record.protected:
                 texts[uid] = text, record.score, WITH_PLACE, made
+            elif text in record.alternatives[:1]:
+                same += 1
+            else:
+                offers[uid] = (text,)
         if not (texts or offers):
             self.messaged.emit(_why_nothing(same, late) if places else NO_PLACE)
             return
@@ -310,6 +389,10 @@ class Describer(QObject):  # type: ignore[misc]
         label = f"paragraph from {counted(composed.digests, 'region')}"
         regions = regions_digest(composed.digests.values())
         made = {**paragraph.to_json(), "regions": regions}
+        before = session.find_whole(plane)
+        if before is not None and _says(before, paragraph.text, made):
+            self.messaged.emit(SAME)
+            return
         with session.step(label):
             record = session.whole(plane)
             if record.rejected:
@@ -323,6 +406,24 @@ class Describer(QObject):  # type: ignore[misc]
         count = counted(composed.digests, "region")
         written = f"A paragraph was put together from {count}: click a phrase to go there."
         self.messaged.emit(kept if record.protected else written)
+
+
+def _says(whole: Record, text: str, made: Mapping[str, object]) -> bool:
+    """Whether a whole image has this paragraph already, or a person has been offered it."""
+    if whole.protected:
+        return text in whole.alternatives[:1] or text == whole.caption
+    before = whole.origin.get(REWORDED)
+    if whole.rejected or whole.reworded_by != FROM_REGIONS or not isinstance(before, Mapping):
+        return False
+    return whole.caption == text and all(before.get(name) == made[name] for name in made)
+
+
+def _is_renewed(record: Record, made: Mapping[str, object]) -> bool:
+    """Whether the same place and size go by something else than they did."""
+    before = record.origin.get(REWORDED)
+    if record.protected or record.reworded_by != WITH_PLACE or not isinstance(before, Mapping):
+        return False
+    return any(before.get(name) != value for name, value in made.items())
 
 
 def _why_nothing(same: int, late: int) -> str:
