@@ -28,10 +28,15 @@ def folder(tmp_path: Path) -> Path:
     Image.fromarray(np.concatenate([CAT, CUP], axis=1)).save(tmp_path / "both.png")
     stack = np.stack([CUP] * 2 + [CAT] * 3)
     tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "ZYXS"}, photometric="rgb")
-    cup = Box(40, 500, 290, 790)
+    cup, away = Box(40, 500, 290, 790), Box(2000, 2000, 2100, 2100)
     two = [Annotation("the cat", "both.png", BOX), Annotation("the cup", "both.png", cup)]
     write_annotations(tmp_path / "two.csv", two)
     write_annotations(tmp_path / "one.csv", [Annotation("a", "stack.tif", BOX)])
+    said = [two[0], Annotation("s", "both.png", cup, "a sofa", source="human")]
+    write_annotations(tmp_path / "away.csv", [Annotation("far", "both.png", away), *said])
+    far = [Annotation("far", "stack.tif", away), Annotation("a", "stack.tif", BOX)]
+    write_annotations(tmp_path / "away_of_stack.csv", far)
+    write_annotations(tmp_path / "alone.csv", [Annotation("far", "both.png", away), two[0]])
     return tmp_path
 
 
@@ -49,6 +54,21 @@ def test_regions_are_compared_with_each_other(folder, capsys):
     assert "; the cup: " in captured.err
 
 
+def test_what_people_wrote_counts_and_what_lies_outside_is_left_out(folder, capsys):
+    given = [str(folder / "both.png"), "--regions", str(folder / "away.csv")]
+    assert main(["compare", *given]) == 1
+    captured = capsys.readouterr()
+    rows = {row["what"]: row for row in table(captured.out)}
+    assert set(rows["caption"]) == {"what", "the cat", "s"}
+    assert rows["caption"]["s"] == "a sofa"
+    assert "region 'far': The region lies outside the image" in captured.err
+    stack = [str(folder / "stack.tif"), "--regions", str(folder / "away_of_stack.csv"), "--slices"]
+    assert main(["compare", *stack]) == 1
+    captured = capsys.readouterr()
+    assert {row["uid"] for row in table(captured.out)} == {"a"}
+    assert "region 'far': " in captured.err
+
+
 def test_a_region_is_compared_over_the_slices_of_a_stack(folder):
     out = folder / "out.csv"
     given = [str(folder / "stack.tif"), "--regions", str(folder / "one.csv"), "--slices"]
@@ -62,15 +82,17 @@ def test_a_region_is_compared_over_the_slices_of_a_stack(folder):
 
 
 @pytest.mark.parametrize(
-    ("image", "more", "message"),
+    ("image", "regions", "more", "message"),
     [
-        ("both.png", ["--slices"], "is a single plane"),
-        ("stack.tif", ["--slices", "t"], "has slices along z, but not along t"),
-        ("stack.tif", [], "two or more can be compared, or one with --slices"),
+        ("both.png", "two.csv", ["--slices"], "is a single plane"),
+        ("stack.tif", "one.csv", ["--slices", "t"], "has slices along z, but not along t"),
+        ("stack.tif", "one.csv", [], "two or more can be compared, or one with --slices"),
+        ("both.png", "alone.csv", [], "holds 1 region that lies on both.png; two or more"),
     ],
 )
-def test_what_cannot_be_compared_is_said_in_a_sentence(folder, capsys, image, more, message):
-    regions = "two.csv" if image == "both.png" else "one.csv"
+def test_what_cannot_be_compared_is_said_in_a_sentence(
+    folder, capsys, image, regions, more, message
+):
     given = [str(folder / image), "--regions", str(folder / regions), *more]
     assert main(["compare", *given]) == 2
     assert message in capsys.readouterr().err

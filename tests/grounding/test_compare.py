@@ -39,9 +39,22 @@ def test_two_regions_differ_in_what_they_show(mini, cup, cat):
 
 
 def test_a_region_differs_in_nothing_from_itself(mini, cat):
-    compared = compare_regions(mini, [cat, cat])
+    placed = [
+        Caption("a cat, the larger of two, 170 µm across, left of the table", 0.9),
+        Caption("cat or dog? (the smaller of two cats, 160 µm across, left of the person)", 0.9),
+    ]
+    compared = compare_regions(mini, [cat, cat], captions=placed)
+    # Place and size were measured: nothing of them is compared.
     assert compared.own == ((), ())
-    assert compared.concepts == ()
+    assert not {"table", "person", "across", "left"}.intersection(compared.shared)
+    assert compared.sentence() == "no difference in words: a cat / cat or dog?"
+    # What they show is told all the same.
+    values = {row.name: row.values for row in compared.concepts}
+    assert min(values["cat"]) > 0.9
+    assert all(row.spread == pytest.approx(0, abs=1e-4) for row in compared.concepts)
+    compared = compare_regions(mini, [cat, cat], captions=[Caption("Tom", 0.9)] * 2)
+    assert "cat" in {row.name for row in compared.concepts}
+    compared = compare_regions(mini, [cat, cat])
     assert compared.likeness == pytest.approx(1)
     assert compared.sentence().startswith("no difference in words: a cat")
 
@@ -111,6 +124,7 @@ def test_a_single_odd_caption_changes_nothing():
     compared = compare_slices(said(*texts), vectors("a" * 6))
     assert compared.consensus == "a cell"
     assert compared.changes == ()
+    assert compared.sentence() == "6 slices, mostly 'a cell' (5 of 6)"
 
 
 def test_where_the_slices_change_the_caption_does():
@@ -120,9 +134,25 @@ def test_where_the_slices_change_the_caption_does():
     assert compared.consensus == "a cell"
     assert compared.text_at(6) == "two cells"
     assert compared.sentence(range(10, 22)) == (
-        "12 slices, mostly 'a cell'; 10 to 13: a cell; 14 to 18: two cells; 19 to 21: a cell"
+        "12 slices, mostly 'a cell' (7 of 12); "
+        "10 to 13: a cell; 14 to 18: two cells; 19 to 21: a cell"
     )
     assert compared.score == pytest.approx(0.5)
+    assert compared.agreeing == 7
+
+
+def test_without_a_majority_there_is_no_consensus():
+    texts = ["a cat"] * 3 + ["sky"] * 3 + ["a cup"] * 2
+    compared = compare_slices(said(*texts), vectors("aaabbbcc"))
+    assert (compared.consensus, compared.agreeing, compared.changes) == ("", 0, (3, 6))
+    assert compared.division == "3 of 8 'a cat', 3 of 8 'sky', 2 of 8 'a cup'"
+    assert compared.sentence() == (
+        f"8 slices, no majority: {compared.division}; 0 to 2: a cat; 3 to 5: sky; 6 to 7: a cup"
+    )
+    # As many slices that look alike and are called by as many names agree on none of them.
+    two = compare_slices(said("a cell", "a dog"), vectors("aa"))
+    assert two.consensus == ""
+    assert two.sentence() == "2 slices, no majority: 1 of 2 'a cell', 1 of 2 'a dog'"
 
 
 def test_slices_that_look_different_but_are_called_the_same_are_one_stretch():

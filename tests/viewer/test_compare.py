@@ -73,6 +73,39 @@ def test_two_shapes_are_compared_and_one_is_gone_to(quiet, dock, hand, viewer, q
     assert {uid: record.caption for uid, record in records.items()} == before
 
 
+def test_what_has_changed_since_is_outdated_and_compared_again(quiet, dock, hand, qtbot):
+    read(dock, qtbot)
+    uids = list(draw_two(dock, hand, qtbot))
+    panel, actions = dock.compare, dock.image_actions
+    dock.controller.select(uids)
+    actions.compare()
+    finished(dock, qtbot)
+    assert panel.outdated.isHidden()
+    actions.add_places()
+    qtbot.waitUntil(lambda: panel.outdated.isVisible(), timeout=5000)
+    assert panel.outdated.text() == "Outdated: a caption has changed."
+    QTest.mouseClick(panel.again, Qt.MouseButton.LeftButton)
+    finished(dock, qtbot)
+    assert panel.outdated.isHidden()
+    # What was measured is no difference.
+    assert "across" in panel.table.item(0, 1).text()
+    assert "across" not in panel.sentence.text()
+    assert panel.table.rowCount() > 2
+    actions.undo()
+    qtbot.waitUntil(lambda: panel.outdated.isVisible(), timeout=5000)
+    actions.redo()
+    qtbot.waitUntil(lambda: panel.outdated.isHidden(), timeout=5000)
+    dock.controller.delete(uids[:1])
+    qtbot.waitUntil(lambda: panel.outdated.isVisible(), timeout=5000)
+    assert panel.outdated.text() == "Outdated: 1 region has been deleted."
+    assert not panel.again.isEnabled()
+    actions.undo()
+    qtbot.waitUntil(lambda: panel.outdated.isHidden(), timeout=5000)
+    layer = dock.controller.bindings["regions"].layer
+    layer.data = [layer.data[0] + 8, layer.data[1]]
+    qtbot.waitUntil(lambda: "another outline" in panel.outdated.text(), timeout=5000)
+
+
 def test_what_cannot_be_compared_is_answered_in_a_sentence(quiet, dock, hand, qtbot):
     dock.image_actions.compare()
     assert "Select two shapes" in dock.panel.status.text()
@@ -119,10 +152,18 @@ def test_one_shape_is_compared_over_the_slices_of_a_stack(quiet, dock, hand, vie
     QTest.mouseClick(panel.take, Qt.MouseButton.LeftButton)
     record = dock.controller.session.records[uid]
     assert record.caption == comparer.sliced.result.consensus
-    assert record.reworded_by == "consensus of 5 slices"
-    assert record.origin["reworded"]["changes"] == [2]
+    assert record.reworded_by == "consensus of 3 of 5 slices"
+    made = record.origin["reworded"]
+    assert (made["changes"], made["agreeing"], made["compared"]) == ([2], 3, 5)
     dock.image_actions.undo()
     assert dock.controller.session.records[uid].caption == before
+    assert panel.outdated.isHidden()
+    dock.controller.delete([uid])
+    qtbot.waitUntil(lambda: panel.outdated.isVisible(), timeout=5000)
+    assert not panel.take.isEnabled()
+    assert "has been deleted" in panel.take.toolTip()
+    comparer.take_consensus()
+    assert "has been deleted" in dock.panel.status.text()
 
 
 def test_slices_are_encoded_once(quiet, dock, hand, viewer, qtbot, registry, monkeypatch):
@@ -179,6 +220,10 @@ def test_of_several_axes_one_is_chosen(quiet, dock, hand, viewer, qtbot):
     finished(dock, qtbot)
     assert comparer.question.axis == 0
     assert comparer.sliced.result.changes == (1,)
+    # One of two is no majority.
+    assert "no majority: 1 of 2" in panel.sentence.text()
+    assert not panel.take.isEnabled()
+    assert "agree on nothing" in panel.take.toolTip()
     place = panel.table.visualItemRect(panel.table.item(0, 1)).center()
     QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert viewer.dims.point[0] == 0

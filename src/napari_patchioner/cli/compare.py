@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, RegionError
 
 from .shared import Bar, check_folder, print_exactly, say
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.images import StoredImage
 
+_DONE, _SOME_FAILED = 0, 1
 _STDOUT = "-"
 _LONGEST = 60
 
@@ -29,7 +31,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "--regions",
         required=True,
         metavar="FILE",
-        help="a file with two regions or more of the image, or with one where --slices is given",
+        help="a file with two regions or more of the image, or with one where --slices is given; "
+        "captions in it count as they are, except over slices",
     )
     parser.add_argument("--model", default="mini", help="id of the model (mini)")
     parser.add_argument(
@@ -46,8 +49,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
-    """Compare, write a table, and say it in a sentence."""
+def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
+    """Compare, write a table, and say it in a sentence; return 0, or 1 if regions are left out."""
     from napari_patchioner.annotations import write_bytes
     from napari_patchioner.annotations.table import format_table, guard_cell
     from napari_patchioner.images import open_image
@@ -56,12 +59,16 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
     if arguments.out != _STDOUT:
         check_folder(Path(arguments.out).absolute().parent)
     with open_image(path) as image:
-        regions = _regions(Path(arguments.regions), path)
+        listed = _regions(Path(arguments.regions), path)
         axis = _axis(image, arguments.slices, path) if arguments.slices is not None else ""
-        if not axis and len(regions) < 2:
+        regions, faults = _sound(image, listed)
+        for fault in faults:
+            say(f"{fault}; it is left out")
+        if len(regions) < (1 if axis else 2):
             raise FormatError(
-                f"{arguments.regions}: holds {len(regions) or 'no'} region of {path.name}; two or "
-                "more can be compared, or one with --slices"
+                f"{arguments.regions}: holds {len(regions) or 'no'} region"
+                f"{' that lies on' if faults else ' of'} {path.name}; two or more can be "
+                "compared, or one with --slices"
             )
         captioner = load(arguments.model)
         with Bar() as bar:
@@ -75,6 +82,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
         write_bytes(arguments.out, text.encode("utf-8"))
     for sentence in sentences:
         say(sentence)
+    return _SOME_FAILED if faults else _DONE
 
 
 def _regions(file: Path, image: Path) -> list[Annotation]:
@@ -86,6 +94,24 @@ def _regions(file: Path, image: Path) -> list[Annotation]:
     if not regions:
         raise FormatError(f"{file}: holds no region of {image.name}")
     return regions
+
+
+def _sound(image: StoredImage, listed: Sequence[Annotation]) -> tuple[list[Annotation], list[str]]:
+    """Return the regions that lie on a plane of the image, and what is wrong with the others."""
+    from napari_patchioner.annotations import other_axes
+    from napari_patchioner.regions import GridTransform, cover
+
+    regions, faults = [], []
+    for item in listed:
+        try:
+            if other_axes(item) is not None:
+                raise RegionError("it does not lie on a plane of rows and columns")
+            image.find(item.extra.get("plane", ""))
+            cover(item.region, GridTransform(image.shape, (1, 1)))
+            regions.append(item)
+        except RegionError as error:
+            faults.append(f"region {item.uid!r}: {str(error).rstrip('.')}")
+    return regions, faults
 
 
 def _axis(image: StoredImage, wanted: str, path: Path) -> str:
@@ -106,7 +132,8 @@ def _called(region: Annotation) -> str:
 def _with_each_other(
     captioner: Captioner, image: StoredImage, regions: Sequence[Annotation], _axis: str, bar: Bar
 ) -> tuple[list[list[str]], list[str]]:
-    """Compare regions with each other."""
+    """Compare regions with each other; what has no caption in the file is captioned."""
+    from napari_patchioner.decoders import Caption
     from napari_patchioner.grounding import compare_regions
     from napari_patchioner.progress import part
     from napari_patchioner.regions import WholeImage
@@ -121,7 +148,11 @@ def _with_each_other(
             pyramid = captioner.pyramid(image.levels(index))
             grids[key] = pyramid, pyramid.grid(WholeImage())
         pyramid, grid = grids[key]
-        captions += pyramid.caption([item.region])
+        if item.caption.strip():
+            score = math.nan if item.score is None else item.score
+            captions.append(Caption(item.caption, score))
+        else:
+            captions += pyramid.caption([item.region])
         places.append((grid, item.region))
     watched = part(bar, 0.7, 1.0)
     compared = compare_regions(captioner, places, captions=captions, progress=watched)

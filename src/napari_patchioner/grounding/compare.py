@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from napari_patchioner.annotations.place import without_place
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.bridges import PhraseReader, unit_rows
 from napari_patchioner.decoders import CaptionOptions
@@ -53,6 +54,8 @@ _MOST_NOISE = 0.1
 _WRONG = 0.1
 # From this place on words are not in the caption.
 _UNSAID = 10_000
+# Of what slices without a majority say, so much is named.
+_NAMED = 3
 # Said of anything.
 _FUNCTION = frozenset(
     re.findall(
@@ -91,8 +94,8 @@ class Comparison:
     own : tuple of tuple of str
         For each region what is said of it and of no other.
     concepts : tuple of ConceptRow
-        How likely each region shows a thing or has a colour, those that differ most first; empty
-        where the model gives no such numbers.
+        How likely each region shows a thing or has a colour, those that differ most first; what
+        none of them shows is left out. Empty where the model gives no such numbers.
     likeness : float
         Least cosine between the pooled vectors of any two of them.
     """
@@ -118,7 +121,7 @@ class Comparison:
             parts.append(f"{_all(len(self.captions))}: {', '.join(self.shared)}")
         if any(self.own):
             return "; ".join(parts)
-        texts = dict.fromkeys(caption.text for caption in self.captions)
+        texts = dict.fromkeys(without_place(caption.text) for caption in self.captions)
         return f"no difference in words: {' / '.join(texts)}"
 
     def table(self, names: Sequence[str] = ()) -> list[list[str]]:
@@ -183,7 +186,8 @@ def compare_regions(
     options : CaptionOptions, optional
         How they are captioned.
     captions : sequence of Caption, optional
-        What is said of them already, if it is.
+        What is said of them already, if it is. The place and size that `with_place` puts behind
+        a caption are not compared.
     progress : callable, optional
         Called with the fraction done and a message; may raise ``Cancelled``.
 
@@ -218,7 +222,7 @@ def compare_regions(
         for caption, words, value in zip(captions, said, row.values, strict=True):
             if value >= SHOWN:
                 words.setdefault(row.name, len(words) + _UNSAID)
-            elif value < _WRONG and caption.text.endswith("?"):
+            elif value < _WRONG and without_place(caption.text).endswith("?"):
                 # One of several guesses, which the region does not bear out.
                 words.pop(row.name, None)
     shared = tuple(word for word in said[0] if all(word in words for words in said))
@@ -229,8 +233,9 @@ def compare_regions(
     units = unit_rows(learned_part(captioner, vectors))
     report(1.0, "done")
     likeness = float((units @ units.T).min())
-    differing = tuple(row for row in concepts if row.spread >= _LEAST_SPREAD)
-    return Comparison(tuple(captions), shared, tuple(own), differing, likeness)
+    # Where none of them shows anything, that is said in numbers as well.
+    shown = tuple(row for row in concepts if max(row.values) >= _LEAST_SPREAD) or concepts
+    return Comparison(tuple(captions), shared, tuple(own), shown, likeness)
 
 
 def region_vectors(captioner: Captioner, places: Sequence[Place]) -> Vectors:
@@ -245,8 +250,11 @@ def learned_part(captioner: Captioner, vectors: Vectors) -> Vectors:
 
 
 def _said(text: str) -> dict[str, int]:
-    """Return the words of a caption that say something, and their places."""
-    words = [word for word in read_words(text) if not word.absent]
+    """Return the words of a caption that say something, and where they stand.
+
+    Where the region lies and how large it is was measured, and shows in the image.
+    """
+    words = [word for word in read_words(without_place(text)) if not word.absent]
     names = [(word.name or word.text.casefold(), place) for place, word in enumerate(words)]
     said: dict[str, int] = {}
     for name, place in names:
@@ -280,15 +288,20 @@ def _concepts(
     progress: Progress,
 ) -> tuple[ConceptRow, ...]:
     """Return how likely each region shows what any of them may, what differs most first."""
-    considered = [name for caption in captions for name, _ in caption.concepts[:_CONSIDERED]]
+    known = [
+        _considered(captioner, grid, region, caption)
+        for (grid, region), caption in zip(places, captions, strict=True)
+    ]
+    considered = [name for pairs in known for name, _ in pairs[:_CONSIDERED]]
     if not isinstance(captioner.backbone, TextTower):
-        weights = [dict(caption.concepts) for caption in captions]
+        weights = [dict(pairs) for pairs in known]
         rows = [
-            ConceptRow(name, tuple(float(known.get(name, 0.0)) for known in weights))
+            ConceptRow(name, tuple(float(own.get(name, 0.0)) for own in weights))
             for name in dict.fromkeys(considered)
         ]
         return _sorted(rows)
-    read = [word for caption in captions for word in read_words(caption.text)]
+    texts = [without_place(caption.text) for caption in captions]
+    read = [word for text in texts for word in read_words(text)]
     named = [word.name for word in read if word.kind == "thing" and not word.absent]
     names = list(dict.fromkeys([*named, *considered]))
     if isinstance(captioner.bridge, PhraseReader):
@@ -317,8 +330,24 @@ def _concepts(
     )
 
 
+def _considered(
+    captioner: Captioner, grid: FeatureGrid, region: Region, caption: Caption
+) -> Sequence[tuple[str, float]]:
+    """Return what the model considers for a region, where a person has captioned it as well."""
+    if caption.concepts:
+        return caption.concepts
+    evidence = captioner.project(grid, [region]).evidence
+    return evidence[0].concepts if evidence else ()
+
+
 def _sorted(rows: Sequence[ConceptRow]) -> tuple[ConceptRow, ...]:
-    return tuple(sorted(rows, key=lambda row: (-row.spread, row.name)))
+    """Sort by how far regions differ; where they do not, by what they show most."""
+
+    def order(row: ConceptRow) -> tuple[float, float, str]:
+        spread = row.spread if row.spread >= _LEAST_SPREAD else 0.0
+        return -spread, -max(row.values), row.name
+
+    return tuple(sorted(rows, key=order))
 
 
 # over slices
@@ -341,18 +370,45 @@ class SliceComparison:
     ----------
     captions : tuple of Caption
         One for each slice.
-    consensus : str
-        The caption that most slices bear out.
     stretches : tuple of Stretch
         Where it stays the same, in order; a single odd caption is no stretch.
+    votes : tuple of str
+        What each slice speaks for: what is said of its stretch, where its own caption has a word
+        of that; else its own caption.
     likeness : tuple of float
         Cosine of each slice's vector with their mean.
     """
 
     captions: tuple[Caption, ...]
-    consensus: str
     stretches: tuple[Stretch, ...]
+    votes: tuple[str, ...]
     likeness: tuple[float, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many slices speak for what, most first."""
+        return dict(Counter(self.votes).most_common())
+
+    @property
+    def consensus(self) -> str:
+        """What more than half of the slices speak for; empty where there is no such majority."""
+        text, count = next(iter(self.counts.items()))
+        return text if 2 * count > len(self.votes) else ""
+
+    @property
+    def agreeing(self) -> int:
+        """How many slices speak for the consensus; 0 where there is none."""
+        return self.counts.get(self.consensus, 0)
+
+    @property
+    def division(self) -> str:
+        """How many slices speak for what, as "3 of 8 'a cat', 3 of 8 'sky'"."""
+        total, counts = len(self.votes), self.counts
+        most = list(counts.items())[:_NAMED]
+        parts = [f"{count} of {total} {text!r}" for text, count in most]
+        if rest := total - sum(count for _, count in most):
+            parts.append(f"{rest} of {total} something else")
+        return ", ".join(parts)
 
     @property
     def changes(self) -> tuple[int, ...]:
@@ -361,13 +417,9 @@ class SliceComparison:
 
     @property
     def score(self) -> float:
-        """Mean score of the slices whose stretch says what the consensus says."""
-        scores = [
-            self.captions[place].score
-            for stretch in self.stretches
-            if stretch.text == self.consensus
-            for place in range(stretch.first, stretch.last + 1)
-        ]
+        """Mean score of the slices that speak for the consensus."""
+        pairs = zip(self.captions, self.votes, strict=True)
+        scores = [caption.score for caption, vote in pairs if vote == self.consensus]
         return float(np.mean(scores)) if scores else math.nan
 
     def text_at(self, place: int) -> str:
@@ -378,13 +430,16 @@ class SliceComparison:
         """Return it in one line; ``slices`` are the numbers of the slices, from 0 by default."""
         numbers = list(slices) or list(range(len(self.captions)))
         total = counted(numbers, "slice")
-        if not self.changes:
+        if self.agreeing == len(numbers):
             return f"{total}: {self.consensus}"
-        parts = [
+        said = f"no majority: {self.division}"
+        if self.consensus:
+            said = f"mostly {self.consensus!r} ({self.agreeing} of {len(numbers)})"
+        spans = [
             f"{_span(numbers[item.first], numbers[item.last])}: {item.text}"
-            for item in self.stretches
+            for item in (self.stretches if self.changes else ())
         ]
-        return f"{total}, mostly {self.consensus!r}; {'; '.join(parts)}"
+        return "; ".join([f"{total}, {said}", *spans])
 
     def table(self, slices: Sequence[int] = ()) -> list[list[str]]:
         """Return it as a table of text with a header, a row for each slice."""
@@ -414,7 +469,7 @@ def compare_slices(captions: Sequence[Caption], vectors: Vectors) -> SliceCompar
     Slices are cut into stretches that differ more than neighbours do (optimal partitioning of the
     vectors with a penalty for each cut; Jackson et al. 2005). Each stretch says what most of its
     captions bear out, so that a single odd caption changes nothing; stretches that say the same
-    are one.
+    are one. There is a consensus where more than half of the slices speak for the same.
 
     Parameters
     ----------
@@ -434,14 +489,15 @@ def compare_slices(captions: Sequence[Caption], vectors: Vectors) -> SliceCompar
             stretches[-1] = Stretch(stretches[-1].first, end - 1, text)
         else:
             stretches.append(Stretch(first, end - 1, text))
-    lengths: Counter[str] = Counter()
+    votes = []
     for item in stretches:
-        lengths[item.text] += item.last - item.first + 1
+        own = frozenset(_said(item.text))
+        for place in range(item.first, item.last + 1):
+            text = captions[place].text
+            votes.append(item.text if words[place] & own else text)
     mean = unit_rows(units.mean(axis=0))
     likeness = tuple(float(value) for value in units @ mean)
-    return SliceComparison(
-        tuple(captions), lengths.most_common(1)[0][0], tuple(stretches), likeness
-    )
+    return SliceComparison(tuple(captions), tuple(stretches), tuple(votes), likeness)
 
 
 def _cuts(units: Vectors) -> list[int]:

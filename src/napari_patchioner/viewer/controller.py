@@ -131,6 +131,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.comparer = Comparer(image, self.encoder, self.queue, self.session, self)
         self.comparer.messaged.connect(self.show_message)
         self.comparer.changed.connect(self.changed)
+        self.changed.connect(self.comparer.follow)
         self.search.messaged.connect(self.show_message)
         self.search.changed.connect(self.changed)
         self.search.clicked.connect(self._on_proposal_clicked)
@@ -300,6 +301,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.queue.close()
         self.encoder.forget()
         self.why.forget()
+        self.comparer.forget()
         self.search.follow()
 
     def edit(self, uid: str, text: str) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TITLE = "Patch-ioner: differences"
 REGIONS_TIP = "Click a column to select its region."
 SLICES_TIP = "Click a row to go to that slice; bold rows begin something new."
+TAKE_TIP = "Let the region say what its slices agree on; Undo takes it back."
+AGAIN_TIP = "Compare the same regions as they are now."
+TOO_FEW_TIP = "Too few of these regions are left: select others, and press Compare."
 # Rows of a table that are not concepts: captions, and what is said of one only.
 _TEXTS = 2
 _WAIT_MS = 60
@@ -44,6 +47,11 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         self._comparer: Comparer | None = None
         self.sentence = Sentence(lines=3)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.outdated = Sentence()
+        strong = QFont(self.outdated.font())
+        strong.setBold(True)
+        self.outdated.setFont(strong)
+        self.again = button("Compare again", AGAIN_TIP, self._on_again)
         self.axis = qt.QComboBox(toolTip="Along which axis of the stack slices are compared.")
         self.axis.activated.connect(self._on_axis)
         self.progress = qt.QProgressBar(textVisible=True, minimumHeight=18)
@@ -54,11 +62,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         self.table.verticalHeader().hide()
         self.table.cellClicked.connect(self._on_cell)
         self.table.currentCellChanged.connect(self._on_current)
-        self.take = button(
-            "Use the consensus",
-            "Let the region say what its slices agree on; Undo takes it back.",
-            self._on_take,
-        )
+        self.take = button("Use the consensus", TAKE_TIP, self._on_take)
         self.copy = button("Copy", "Copy the sentence and the table as text.", self.copy_text)
         self.export = button("Export CSV…", "Save the table as a CSV file.", self._on_export)
         self.problem = Sentence()
@@ -66,11 +70,12 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         stack(
             self,
             (self.sentence, self.axis),
+            (self.outdated, self.again),
             (self.progress, self.stop),
             self.table,
             self.problem,
             (self.take, self.copy, self.export),
-            wide=[self.sentence, self.progress, self.table],
+            wide=[self.sentence, self.outdated, self.progress, self.table],
             margins=(8, 8, 8, 8),
         )
         self.resize(560, 380)
@@ -112,11 +117,18 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             self.progress.setValue(round(100 * at_work.fraction))
             self.progress.setFormat(at_work.message or "%p%")
         question, sliced, compared = comparer.question, comparer.sliced, comparer.compared
+        is_outdated = bool(comparer.outdated) and at_work is None
+        self.outdated.setText(f"Outdated: {comparer.outdated}." if is_outdated else "")
+        for part in (self.outdated, self.again):
+            part.setVisible(is_outdated)
+        self.again.setEnabled(bool(comparer.left))
+        self.again.setToolTip(AGAIN_TIP if comparer.left else TOO_FEW_TIP)
         self.axis.setVisible(question is not None and len(question.axes) > 1)
         if question is not None:
             self._show_axes(question.axes, question.axis)
         self.take.setVisible(question is not None)
-        self.take.setEnabled(sliced is not None)
+        self.take.setEnabled(not comparer.objection)
+        self.take.setToolTip(comparer.objection or TAKE_TIP)
         for part in (self.copy, self.export):
             part.setEnabled(sliced is not None or compared is not None)
         rows = self.rows()
@@ -147,7 +159,8 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
     def copy_text(self) -> None:
         """Put the sentence and the table on the clipboard."""
         lines = ["\t".join(row) for row in self.rows()]
-        QGuiApplication.clipboard().setText("\n".join([self.sentence.text(), "", *lines]))
+        said = filter(None, [self.sentence.text(), self.outdated.text()])
+        QGuiApplication.clipboard().setText("\n".join([*said, "", *lines]))
 
     def export_csv(self, path: Path) -> None:
         """Save the table; where that fails, say why."""
@@ -210,6 +223,10 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         comparer = self._comparer
         if comparer is not None and comparer.question is not None:
             comparer.start([comparer.question.uid], self.axis.currentData())
+
+    def _on_again(self) -> None:
+        if self._comparer is not None:
+            self._comparer.start_again()
 
     def _on_stop(self) -> None:
         if self._comparer is not None:

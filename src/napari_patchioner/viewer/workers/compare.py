@@ -49,6 +49,7 @@ SELECT = (
     "compare its slices."
 )
 START = "Press Start first: what is compared is read from the image."
+DELETED = "The region has been deleted; Undo brings it back."
 SEVERAL = "A shape whose corners lie on several planes cannot be compared; draw it anew on one."
 
 Outline: TypeAlias = Callable[[], Region]
@@ -76,6 +77,13 @@ class Sliced(NamedTuple):
 
     numbers: tuple[int, ...]
     result: SliceComparison
+
+
+class Asked(NamedTuple):
+    """What a region was when it was compared: its text, and the fingerprint of its geometry."""
+
+    caption: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,11 @@ class Comparer(QObject):  # type: ignore[misc]
         self.question: SliceQuestion | None = None
         self.slices: list[Slice] = []
         self.sliced: Sliced | None = None
+        # What was compared, as it was, and with which model; whether the image is another by now
+        self._asked: dict[str, Asked] = {}
+        self._model = ""
+        self._forgotten = False
+        self._shown = ("", "")
 
     @property
     def progress(self) -> JobProgress | None:
@@ -185,7 +198,11 @@ class Comparer(QObject):  # type: ignore[misc]
 
     def start(self, uids: Sequence[str], axis: int | None = None) -> bool:
         """Compare records, or one over slices along an axis; whether that has begun."""
-        records = [self._session.records[uid] for uid in uids if uid in self._session.records]
+        records = [
+            self._session.records[uid]
+            for uid in dict.fromkeys(uids)
+            if uid in self._session.records
+        ]
         if len(records) < 2 and not (records and self._other_axes(records[0])):
             self.messaged.emit(SELECT)
         elif not self._encoder.ready:
@@ -194,6 +211,8 @@ class Comparer(QObject):  # type: ignore[misc]
             self.messaged.emit(SEVERAL)
         else:
             self.close()
+            self._asked = {r.uid: Asked(r.caption, r.fingerprint) for r in records}
+            self._model, self._forgotten = self._encoder.model, False
             self.compared, self.question, self.sliced, self.slices = None, None, None, []
             if len(records) == 1:
                 self._start_slices(records[0], axis)
@@ -203,20 +222,87 @@ class Comparer(QObject):  # type: ignore[misc]
             return True
         return False
 
+    def start_again(self) -> None:
+        """Compare what is left of what was compared, as it is now."""
+        self.start(self.left, self.question.axis if self.question is not None else None)
+
+    @property
+    def left(self) -> list[str]:
+        """The uids of what was compared, as far as it is still there and can be again."""
+        left = [uid for uid in self._asked if uid in self._session.records]
+        return left if len(left) >= min(2, len(self._asked)) else []
+
+    @property
+    def outdated(self) -> str:
+        """What has changed since regions were compared, in a few words; empty where nothing has."""
+        if self.compared is None and self.sliced is None:
+            return ""
+        records = [self._session.records.get(uid) for uid in self._asked]
+        if gone := records.count(None):
+            are = "has" if gone == 1 else "have"
+            return f"{counted(range(gone), 'region')} {are} been deleted"
+        asked = list(zip([r for r in records if r is not None], self._asked.values(), strict=True))
+        if any(record.fingerprint != before.fingerprint for record, before in asked):
+            return "a region has another outline"
+        if self._forgotten or self._encoder.model not in ("", self._model):
+            return "the image or the model has changed"
+        if self.compared is not None:
+            # What had no caption was captioned on the way.
+            said = [caption.text for caption in self.compared.result.captions]
+            pairs = zip(asked, said, strict=True)
+            if any(r.caption not in (before.caption, text) for (r, before), text in pairs):
+                return "a caption has changed"
+        return ""
+
+    def follow(self) -> None:
+        """Announce it when what was compared is no longer what is there."""
+        shown = self.outdated, self.objection
+        if shown != self._shown:
+            self._shown = shown
+            self.changed.emit()
+
+    def forget(self) -> None:
+        """Know that the image or the model is another."""
+        self._forgotten = True
+        self.follow()
+
+    @property
+    def objection(self) -> str:
+        """Why the region cannot say what its slices agree on, in a sentence; empty if it can."""
+        question, sliced = self.question, self.sliced
+        if question is None or sliced is None:
+            return "There is no consensus before all slices are compared."
+        record = self._session.records.get(question.uid)
+        if record is None:
+            return DELETED
+        if outdated := self.outdated:
+            return f"It is outdated, since {outdated}: compare again first."
+        if not sliced.result.consensus:
+            return f"The slices agree on nothing: {sliced.result.division}."
+        if record.rejected:
+            return "You rejected what was said of this region: press Caption again first."
+        if record.protected:
+            return "What you wrote, accepted or locked stays as it is."
+        return ""
+
     def take_consensus(self) -> None:
         """Let the region say what its slices agree on, as one step."""
         question, sliced = self.question, self.sliced
-        if question is None or sliced is None or question.uid not in self._session.records:
+        if self.objection or question is None or sliced is None:
+            self.messaged.emit(self.objection)
             return
-        count, text = counted(sliced.numbers, "slice"), sliced.result.consensus
-        by = f"consensus of {count}"
-        changes = [sliced.numbers[place] for place in sliced.result.changes]
-        made = {"slices": [sliced.numbers[0], sliced.numbers[-1]], "changes": changes}
-        entry = (text, sliced.result.score, by, made)
-        if self._session.reword(by, {question.uid: entry}):
-            self.messaged.emit("What you wrote, accepted or locked stays as it is.")
-        else:
-            self.messaged.emit(f"The caption is the {by} now; Undo takes it back.")
+        result, total = sliced.result, counted(sliced.numbers, "slice")
+        is_whole = result.agreeing == len(sliced.numbers)
+        by = f"consensus of {total if is_whole else f'{result.agreeing} of {total}'}"
+        made = {
+            "slices": [sliced.numbers[0], sliced.numbers[-1]],
+            "changes": [sliced.numbers[place] for place in result.changes],
+            "compared": len(sliced.numbers),
+            "agreeing": result.agreeing,
+        }
+        entry = (result.consensus, result.score, by, made)
+        self._session.reword(by, {question.uid: entry})
+        self.messaged.emit(f"The caption is the {by} now; Undo takes it back.")
 
     def cancel(self) -> None:
         """Stop at the next step."""
