@@ -133,7 +133,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             part.setEnabled(sliced is not None or compared is not None)
         rows = self.rows()
         if compared is not None:
-            self.sentence.setText(compared.result.sentence(compared.names))
+            self.sentence.setText(compared.sentence)
         elif sliced is not None:
             self.sentence.setText(sliced.result.sentence(sliced.numbers))
         else:

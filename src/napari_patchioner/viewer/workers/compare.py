@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
-from napari_patchioner.errors import Cancelled, counted
+from napari_patchioner.errors import Cancelled, RegionError, counted
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.grounding.compare import (
     MOST_SLICES,
@@ -27,7 +26,7 @@ from napari_patchioner.grounding.compare import (
     places_called,
 )
 from napari_patchioner.progress import Progress, part
-from napari_patchioner.regions import Region
+from napari_patchioner.regions import Region, cover
 from napari_patchioner.viewer.layers.geometry import (
     full_shape,
     own_axes,
@@ -58,11 +57,22 @@ Ground: TypeAlias = FeatureGrid | PlaneSource
 
 
 class Compared(NamedTuple):
-    """Regions and how they compare; what to call each."""
+    """Regions and how they compare; what to call each, and why others are left out."""
 
     uids: tuple[str, ...]
     names: tuple[str, ...]
     result: Comparison
+    faults: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """How they compare, in one line."""
+        said = self.result.sentence(self.names)
+        if not self.faults:
+            return said
+        are = "is" if len(self.faults) == 1 else "are"
+        reasons = " ".join(dict.fromkeys(self.faults))
+        return f"{said}. {counted(self.faults, 'region')} {are} left out: {reasons}"
 
 
 class Slice(NamedTuple):
@@ -99,26 +109,40 @@ class SliceQuestion:
 def compare_places(
     registry: ModelRegistry,
     model: str,
-    places: Sequence[tuple[Outline, Ground, Caption | None]],
+    places: Mapping[str, tuple[Outline, Ground, Caption | None]],
     is_same_plane: bool,
     store: GridStore,
     options: Mapping[str, Any],
     progress: Progress,
-) -> tuple[tuple[str, ...], Comparison]:
-    """Compare regions; what has no caption yet is captioned."""
-    regions = [untangled(outline()) for outline, _, _ in places]
+) -> Compared:
+    """Compare regions, by uid; what has no caption yet is captioned, what lies nowhere left out."""
+    uids: list[str] = []
+    regions: list[Region] = []
     grids: list[FeatureGrid] = []
     captions: list[Caption] = []
+    faults: list[RegionError] = []
     with lent(registry, model, options, progress) as (captioner, rest):
-        for number, ((_, ground, caption), region) in enumerate(zip(places, regions, strict=True)):
+        for number, (uid, (outline, ground, caption)) in enumerate(places.items()):
             share = part(progress, 0.7 * number / len(places), 0.7 * (number + 1) / len(places))
-            grids.append(_grid(captioner, ground, store, share))
-            captions.append(caption or caption_at(captioner, grids[-1], region, rest, share))
+            try:
+                region = untangled(outline())
+                grid = _grid(captioner, ground, store, share)
+                cover(region, grid.transform)
+                captions.append(caption or caption_at(captioner, grid, region, rest, share))
+            except RegionError as error:
+                faults.append(error)
+                continue
+            uids.append(uid)
+            regions.append(region)
+            grids.append(grid)
+        if faults and len(uids) < 2:
+            raise faults[0]
         pairs = list(zip(grids, regions, strict=True))
         share = part(progress, 0.7, 1.0)
         result = compare_regions(captioner, pairs, captions=captions, progress=share)
     names = places_called(regions if is_same_plane else regions[:0])
-    return names or tuple(str(n) for n in range(1, len(regions) + 1)), result
+    names = names or tuple(str(n) for n in range(1, len(regions) + 1))
+    return Compared(tuple(uids), names, result, tuple(map(str, faults)))
 
 
 def compare_planes(
@@ -239,8 +263,10 @@ class Comparer(QObject):  # type: ignore[misc]
             return ""
         records = [self._session.records.get(uid) for uid in self._asked]
         if gone := records.count(None):
-            are = "has" if gone == 1 else "have"
-            return f"{counted(range(gone), 'region')} {are} been deleted"
+            if len(records) == 1:
+                return "the region has been deleted"
+            have = "has" if gone == 1 else "have"
+            return f"{counted(range(gone), 'region')} {have} been deleted"
         asked = list(zip([r for r in records if r is not None], self._asked.values(), strict=True))
         if any(record.fingerprint != before.fingerprint for record, before in asked):
             return "a region has another outline"
@@ -278,7 +304,7 @@ class Comparer(QObject):  # type: ignore[misc]
         if outdated := self.outdated:
             return f"It is outdated, since {outdated}: compare again first."
         if not sliced.result.consensus:
-            return f"The slices agree on nothing: {sliced.result.division}."
+            return f"No caption has more than half of the slices: {sliced.result.division}."
         if record.rejected:
             return "You rejected what was said of this region: press Caption again first."
         if record.protected:
@@ -324,17 +350,13 @@ class Comparer(QObject):  # type: ignore[misc]
         return [axis for axis in others if shape[axis] > 1] if axes is not None else []
 
     def _start_regions(self, records: Sequence[Record]) -> None:
-        places, planes = [], set()
+        places, planes = {}, set()
         for record in records:
             axes, ground = self._ground(record)
             outline = record_outline(record, self._session, axes)
             planes.add(record_plane(record, self._session, axes))
-            places.append((outline, ground, _said(record)))
-        self._run(
-            compare_places,
-            (places, len(planes) == 1),
-            partial(self._on_compared, tuple(record.uid for record in records)),
-        )
+            places[record.uid] = outline, ground, _said(record)
+        self._run(compare_places, (places, len(planes) == 1), self._on_compared)
 
     def _start_slices(self, record: Record, axis: int | None) -> None:
         others = self._other_axes(record)
@@ -386,10 +408,9 @@ class Comparer(QObject):  # type: ignore[misc]
         given = (encoder.registry, encoder.model, *own, current_store(encoder.keep), options)
         self._job = Job.run(work, *given, delivered=delivered, ended=self._on_ended, parent=self)
 
-    def _on_compared(
-        self, uids: tuple[str, ...], result: tuple[tuple[str, ...], Comparison]
-    ) -> None:
-        self.compared = Compared(uids, *result)
+    def _on_compared(self, compared: Compared) -> None:
+        self.compared = compared
+        self._asked = {uid: self._asked[uid] for uid in compared.uids}
         self.changed.emit()
 
     def _on_sliced(self, news: Slice | Sliced) -> None:
@@ -406,7 +427,7 @@ class Comparer(QObject):  # type: ignore[misc]
         elif error is not None:
             self.messaged.emit(error_message(error, "the regions could not be compared"))
         elif self.compared is not None:
-            self.messaged.emit(self.compared.result.sentence(self.compared.names))
+            self.messaged.emit(self.compared.sentence)
         elif self.sliced is not None:
             self.messaged.emit(self.sliced.result.sentence(self.sliced.numbers))
         self.changed.emit()
