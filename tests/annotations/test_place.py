@@ -213,6 +213,23 @@ def test_lengths_are_said_as_they_are_best_read(value, unit, words):
     assert length_words(value, unit) == words
 
 
+def test_what_lies_beyond_the_image_is_cut_off():
+    line = Trace(np.array([(50.0, -100.0), (50.0, 49.5)]))
+    things = [
+        Thing("a", Box(-9999, -0.5, 9999, 99.5), "a cat"),
+        Thing("b", Box(-5, 200, 20, 220), "a cat"),
+        Thing("c", Box(-0.5, -0.5, 99.5, 99.5), "a dog"),
+        Thing("l", line, "an axon"),
+        Thing("p", Point(-20, 3), "a bouton"),
+    ]
+    places = Places(things, shape=(100, 100))
+    assert places.place("a").text.startswith(f"{places.place('c').size}, ")
+    assert places.place("a").rank == ""
+    assert places.place("l").size == "50 pixels long"
+    assert places.layout.outside == {1, 4}
+    assert places.place("b") == places.place("p") == Place()
+
+
 def test_units_that_are_no_lengths_are_pixels():
     assert usual_sides(((2.0, "pixel"), (2.0, "pixel"))) == ((1.0, 1.0), "pixel")
     assert usual_sides(((2.0, "mm"), (2.0, "s"))) == ((1.0, 1.0), "pixel")

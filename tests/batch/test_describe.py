@@ -151,9 +151,28 @@ def test_what_a_person_said_of_the_whole_image_stays(photo, load):
 
 
 def test_a_paragraph_written_again_takes_the_place_of_the_old_one(photo, load):
-    caption(photo, load, "--paragraph")
-    rows = caption(photo, load, "--paragraph", regions="out.csv", out="2.csv")
+    first = caption(photo, load, "--paragraph", "--place")
+    rows = caption(photo, load, "--paragraph", "--place", regions="out.csv", out="2.csv")
     assert [uid for uid, item in rows.items() if item.kind == "image"] == ["whole"]
+    # No model has a part in it, though a whole image is what one may caption.
+    caption(photo, load, regions="out.csv", out="model.csv")
+    captioned = caption(photo, load, "--paragraph", regions="model.csv", out="3.csv")
+    for again in (rows["whole"], captioned["whole"]):
+        assert (again.caption, again.model) == (first["whole"].caption, "")
+        assert set(again.extra) == set(first["whole"].extra)
+        assert set(json.loads(again.extra["origin"])) == {"reworded"}
+
+
+def test_what_lies_outside_the_image_is_named_and_left_out(photo, load, capsys):
+    box = Box(500, 500, 520, 520)
+    rows = [region("a"), Annotation("far", "photo", box, "a dog", source="human")]
+    write_tidy_csv(photo.parent / "far.csv", rows)
+    options = ("--paragraph", "--place")
+    rows = caption(photo, load, *options, regions="far.csv", status=1)
+    assert "'far': The region lies outside the image" in capsys.readouterr().err
+    assert not rows["far"].extra["place"]
+    assert rows["whole"].caption.startswith("The image shows a nucleus.")
+    assert "dog" not in rows["whole"].caption
 
 
 def test_what_is_captioned_already_is_described_without_the_model(photo, load):

@@ -177,7 +177,7 @@ def paragraph_of(
     pixel : pair of (float, str), optional
         Height and width of a pixel, each with its unit; sizes are said where it is a length.
     shape : tuple of int, optional
-        Height and width of the image in pixels.
+        Height and width of the image in pixels; regions that lie outside are left out.
 
     Returns
     -------
@@ -196,6 +196,9 @@ def paragraph_of(
     kinds = ((thing, thing.region.kind) for thing in said)
     said = [t for t, kind in kinds if kind != "image" and (kind != "set" or t.uid in by_people)]
     places = Places(said, pixel=pixel, shape=shape)
+    if outside := places.layout.outside:
+        said = [thing for index, thing in enumerate(said) if index not in outside]
+        places = Places(said, pixel=pixel, shape=shape)
     return _Writer(places, by_people, is_sized=usual_sides(pixel)[1] != _PIXEL).paragraph()
 
 

@@ -175,7 +175,8 @@ class Places:
         pixels.
     shape : tuple of int, optional
         Height and width of the image in pixels; where it is not known, no region lies "in the
-        left half of the image".
+        left half of the image". What of a region lies beyond does not count, and a region that
+        does as a whole has no place.
 
     Examples
     --------
@@ -196,7 +197,7 @@ class Places:
         self.things = tuple(things)
         self.shape = shape
         sides, self._unit = usual_sides(pixel)
-        self.layout = Layout([thing.region for thing in self.things], sides=sides)
+        self.layout = Layout([thing.region for thing in self.things], sides=sides, shape=shape)
         self._pixel = math.sqrt(math.prod(sides))
         self._index = {thing.uid: index for index, thing in enumerate(self.things)}
         self._nouns = [

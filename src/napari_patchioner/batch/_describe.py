@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_patchioner.annotations import MACHINES, Annotation, other_axes
-from napari_patchioner.annotations.paragraph import FROM_REGIONS, Link, Paragraph, paragraph_of
+from napari_patchioner.annotations.paragraph import (
+    FROM_REGIONS,
+    Link,
+    Paragraph,
+    links_in,
+    paragraph_of,
+)
 from napari_patchioner.annotations.place import (
     WITH_PLACE,
     PixelSides,
@@ -19,6 +25,8 @@ from napari_patchioner.annotations.place import (
     is_doubtful,
     with_place,
 )
+from napari_patchioner.annotations.project.records import REWORDED
+from napari_patchioner.annotations.record import FAMILIARITY
 from napari_patchioner.annotations.texts import free_name
 from napari_patchioner.images import pixel_sides
 from napari_patchioner.regions import WholeImage
@@ -27,6 +35,7 @@ PARAGRAPH = "paragraph"
 """Extra that holds a paragraph where a person has said something else of the whole image."""
 
 _WHOLE = "whole"
+_OF_A_MODEL = ("problem", "model_caption", FAMILIARITY)
 _NAMES = ("place", "size")
 
 
@@ -53,8 +62,11 @@ def described(
     shape: tuple[int, int] | None,
     place: bool,
     paragraph: bool,
-) -> tuple[Annotation, ...]:
+) -> tuple[tuple[Annotation, ...], tuple[str, ...]]:
     """Return the regions of an image with their place and size, and what they say together.
+
+    Those that have a caption and lie outside the image, so that nothing is said of them, are named
+    as well, by their uids.
 
     Parameters
     ----------
@@ -84,9 +96,11 @@ def described(
         # How large pixels are in another view of a stack is not known.
         if other_axes(item) is None
     ]
+    places = Places(things, pixel=pixel, shape=shape)
+    beyond = [rows[int(things[index].uid)] for index in sorted(places.layout.outside)]
+    outside = tuple(item.uid for item in beyond if item.caption)
+    same = set(map(id, kept))
     if place:
-        same = set(map(id, kept))
-        places = Places(things, pixel=pixel, shape=shape)
         for thing in things:
             row = int(thing.uid)
             rows[row] = _placed(rows[row], places, thing.uid, stays=id(rows[row]) in same)
@@ -99,7 +113,7 @@ def described(
             composed = paragraph_of(members, people, pixel=pixel, shape=shape)
             if composed.text:
                 _say(rows, str(plane), composed)
-    return tuple(rows)
+    return tuple(rows), outside
 
 
 def _placed(annotation: Annotation, places: Places, uid: str, *, stays: bool) -> Annotation:
@@ -142,8 +156,16 @@ def _say(rows: list[Annotation], plane: str, composed: Paragraph) -> None:
     if whole.is_human or any(text.lower() not in ("", "false", "0", "no") for text in decided):
         rows[row] = replace(whole, extra={**whole.extra, PARAGRAPH: composed.text})
         return
-    extra = {**whole.extra, "origin": _with_origin(whole, made)}
-    rows[row] = replace(whole, caption=composed.text, score=None, source="model", extra=extra)
+    # Whatever a model made of its pixels says nothing of these words.
+    extra = {name: text for name, text in whole.extra.items() if name not in _OF_A_MODEL}
+    extra["origin"] = json.dumps({REWORDED: made}, sort_keys=True, ensure_ascii=False)
+    whole = replace(whole, caption=composed.text, score=None, source="model", model="")
+    rows[row] = replace(whole, extra=extra)
+
+
+def is_composed(annotation: Annotation) -> bool:
+    """Whether the caption of a whole image is a paragraph that was put together from regions."""
+    return annotation.kind == "image" and bool(links_in(annotation))
 
 
 def _with_origin(annotation: Annotation, made: dict[str, Any]) -> str:

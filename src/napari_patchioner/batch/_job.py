@@ -34,7 +34,7 @@ from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
 from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
 
-from ._describe import described, sides_of
+from ._describe import described, is_composed, sides_of
 from ._find import size_of
 from ._proposed import ProposedDrawing, outlined_of
 from ._reword import caption_in_words
@@ -49,6 +49,8 @@ PREVIOUS = "previous_caption"
 
 OWN = "model_caption"
 """Extra that holds a model's own caption where it is joined to a name that was taught."""
+
+_OUTSIDE = "The region lies outside the image, so nothing is said of it: draw it again."
 
 # Pixels of the shorter side of what can be captioned.
 _LEAST = 2
@@ -180,6 +182,9 @@ class Job:
         """Whether the model may caption a region."""
         if is_locked(annotation) or self.overwrite:
             return not is_locked(annotation)
+        if self.paragraph and is_composed(annotation):
+            # It is put together anew.
+            return False
         is_accepted = annotation.extra.get("reviewed", "").lower() in _ACCEPTED
         is_kept = annotation.caption and (is_accepted or self.only_empty)
         return not (annotation.is_human or is_kept)
@@ -330,7 +335,7 @@ def _described(job: Job, outcome: Outcome) -> Outcome:
     """Return an outcome with what else the job says of its regions."""
     if job.search is not None or not (job.place or job.paragraph):
         return outcome
-    annotations = described(
+    annotations, outside = described(
         outcome.annotations,
         job.regions,
         pixel=sides_of(job.path, job.options.get("pixel_size")),
@@ -338,7 +343,12 @@ def _described(job: Job, outcome: Outcome) -> Outcome:
         place=job.place,
         paragraph=job.paragraph,
     )
-    return replace(outcome, annotations=annotations)
+    faults = [f"region {uid!r}: {_OUTSIDE}" for uid in outside]
+    # Of those that it was to caption, the model has said so.
+    faults = [text for text in faults if text.partition(":")[0] not in outcome.why]
+    why = "; ".join(filter(None, (outcome.why, *faults)))
+    status: Status = "failed" if faults else outcome.status
+    return replace(outcome, annotations=annotations, why=why, status=status)
 
 
 def _measured(job: Job) -> Job:

@@ -66,6 +66,8 @@ class Layout:
         no geometry, such as an empty mask, have no size and no place.
     sides : tuple of float
         Height and width of a pixel, in any unit; all lengths are in it.
+    shape : tuple of int, optional
+        Height and width of the image in pixels; what lies beyond is cut off.
 
     Attributes
     ----------
@@ -75,6 +77,8 @@ class Layout:
         Of the circle of the same area; 0 of points and traces.
     lengths : ndarray of float, shape (n,)
         Of traces that are one line, along them; 0 of others.
+    outside : frozenset of int
+        The indices of regions that lie outside the image as a whole, and so have no place.
 
     Examples
     --------
@@ -86,10 +90,15 @@ class Layout:
     """
 
     def __init__(
-        self, regions: Sequence[Region], *, sides: tuple[float, float] = (1.0, 1.0)
+        self,
+        regions: Sequence[Region],
+        *,
+        sides: tuple[float, float] = (1.0, 1.0),
+        shape: tuple[int, int] | None = None,
     ) -> None:
         self.regions = tuple(regions)
         self.sides = sides
+        self.outside: frozenset[int] = frozenset()
         self._pixel = max(sides) * (1 + _EXACT)
         self._scale = np.array([*sides, *sides])
         self._geometries: dict[int, shapely.Geometry] = {}
@@ -121,7 +130,34 @@ class Layout:
         for index, area in self._polygon_areas(rings):
             areas[index] = area
         self.boxes *= self._scale
+        if shape is not None:
+            self._clip(areas, *shape)
         self.diameters = 2 * np.sqrt(areas * math.prod(sides) / math.pi)
+
+    def _clip(self, areas: FloatArray, height: int, width: int) -> None:
+        """Cut off what lies beyond an image; what lies there as a whole has no place."""
+        # The corner of the first pixel is half a pixel from its centre.
+        edges = (np.array([0.0, 0.0, height, width]) - 0.5) * self._scale
+        beyond = (self.boxes[:, :2] < edges[:2]) | (self.boxes[:, 2:] > edges[2:])
+        outside, image = set(), shapely.box(*edges[[1, 0, 3, 2]])
+        for index in np.flatnonzero(beyond.any(axis=1)).tolist():
+            if self.regions[index].kind == "image":
+                continue
+            try:
+                inner = shapely.intersection(self.geometry(index), image)
+            except (RegionError, shapely.errors.GEOSException):
+                continue
+            # Of what has an area, an edge that touches the image shows nothing of it.
+            if inner.is_empty or (areas[index] > 0 and inner.area == 0):
+                outside.add(index)
+                self.boxes[index], areas[index], self.lengths[index] = np.nan, 0.0, 0.0
+                continue
+            self._geometries[index] = inner
+            left, top, right, bottom = inner.bounds
+            self.boxes[index] = top, left, bottom, right
+            areas[index] = inner.area / math.prod(self.sides)
+            self.lengths[index] = inner.length if self.lengths[index] > 0 else 0.0
+        self.outside = frozenset(outside)
 
     def _polygon_areas(self, rings: dict[int, FloatArray]) -> Iterable[tuple[int, float]]:
         """Yield the area of each polygon in pixels; only those that cross themselves take long."""
