@@ -201,8 +201,8 @@ class Captioner:
         if options.max_tokens is None:
             options = replace(options, max_tokens=self.max_tokens)
         captions = self.decoder.decode(output.vectors, options=options, evidence=output.evidence)
-        if self.known is not None:
-            shares = self._familiarity(self.known, grid, regions, weights)
+        if (known := self._known_of_backbone()) is not None:
+            shares = self._familiarity(known, grid, regions, weights)
             pairs = zip(captions, shares, strict=True)
             captions = [replace(caption, familiarity=share) for caption, share in pairs]
         progress(1.0, "done")
@@ -292,10 +292,16 @@ class Captioner:
         where nobody has shown the model's backbone what it knows.
         """
         self._check(grid)
-        if self.known is None:
+        if (known := self._known_of_backbone()) is None:
             return None
         weights = self._cover(grid, regions)
-        return np.array(self._familiarity(self.known, grid, regions, weights), float)
+        return np.array(self._familiarity(known, grid, regions, weights), float)
+
+    def _known_of_backbone(self) -> Familiarity | None:
+        """Return what is known of this backbone's grids; of another one's nothing can be said."""
+        if self.known is None or self.known.is_of(self.backbone.name):
+            return self.known
+        return None
 
     def _familiarity(
         self,

@@ -224,10 +224,14 @@ class Familiarity:
                 f"{path} does not say what a model knows: it is missing or damaged; make it again."
             ) from error
 
+    def is_of(self, backbone: str) -> bool:
+        """Whether it reads the grids of a backbone of this name."""
+        return plain_name(backbone) == plain_name(self.backbone)
+
     def _image(self, grid: FeatureGrid) -> float:
         """Return how unlike an image as a whole is, in deviations; that of the last one is kept."""
         # Of a grid that names no backbone the captioner has checked all that can be.
-        is_other = bool(grid.backbone) and plain_name(grid.backbone) != plain_name(self.backbone)
+        is_other = bool(grid.backbone) and not self.is_of(grid.backbone)
         if is_other or grid.dim < self.learned:
             raise ModelError(
                 f"What is known belongs to {self.backbone}, but {grid.backbone or 'another one'} "

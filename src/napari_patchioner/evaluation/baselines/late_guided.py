@@ -63,8 +63,9 @@ class LateGuided:
     ) -> None:
         self.clip, self.writer = clip, writer
         self.name = writer.name
-        # No memory stands in for its own.
+        # No memory stands in for its own, and nothing else is known of where captions come from.
         self.memory: dict[str, Any] = {}
+        self.origin: dict[str, Any] = {}
         self._max_tokens, self._progress = max_tokens, progress
 
     def encode(self, image: npt.ArrayLike) -> Picture:
