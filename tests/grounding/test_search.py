@@ -13,18 +13,18 @@ from napari_patchioner.grounding import PhraseScorer, find_in_levels
 from napari_patchioner.images import Levels
 from napari_patchioner.regions import Box
 
-SIDE = 2400
-# A cat of a twelfth of the image's side, and a cup that fills a quarter of the image.
-CAT, CUP = Box(1800, 1500, 1949, 1724), Box(0, 0, 1199, 1799)
+SHAPE = (1024, 2400)
+# A cat of a tenth of the image's width, and a cup that fills more than half of the image.
+CAT, CUP = Box(700, 1950, 849, 2174), Box(0, 0, 1023, 1535)
 
 
 @pytest.fixture(scope="module")
 def large():
-    """A large picture of a cup, with a small cat in a corner that is empty."""
-    pixels = np.full((SIDE, SIDE, 3), 120, np.uint8)
+    """A large picture of a cup, with a small cat beside it where it is empty."""
+    pixels = np.full((*SHAPE, 3), 120, np.uint8)
     pixels += np.random.default_rng(0).integers(0, 9, pixels.shape, dtype=np.uint8)
-    pixels[:1200, :1800] = np.asarray(Image.fromarray(data.coffee()).resize((1800, 1200)))
-    pixels[1800:1950, 1500:1725] = np.asarray(Image.fromarray(data.cat()).resize((225, 150)))
+    pixels[:, :1536] = np.asarray(Image.fromarray(data.coffee()).resize((1536, 1024)))
+    pixels[700:850, 1950:2175] = np.asarray(Image.fromarray(data.cat()).resize((225, 150)))
     return Levels(pixels)
 
 
@@ -52,7 +52,7 @@ def test_what_is_small_is_found_in_a_part_and_what_is_large_on_the_whole(large, 
 
 def test_the_heat_map_covers_the_image_and_is_hottest_on_it(large, mini):
     heat = find_in_levels(mini, PhraseScorer(mini, "a cat"), large).heat
-    assert heat.shape == (SIDE / 16, SIDE / 16)
+    assert heat.shape == (SHAPE[0] / 16, SHAPE[1] / 16)
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     peak = Box(row * 16, column * 16, row * 16 + 16, column * 16 + 16)
     assert share_in(peak, CAT) > 0.5
