@@ -90,6 +90,13 @@ def test_guesses_are_guesses_and_no_neighbours():
     assert paragraph_of(things[1:2]).text == "One region may be a cup, a bowl or a vase."
 
 
+def test_scissors_take_the_verb_of_many():
+    things = [thing("s", 0, 0, 9, "scissors"), thing("c", 0, 60, 30, "a cup")]
+    text = paragraph_of(things, shape=(400, 400)).text
+    assert text.startswith("The image shows a cup and scissors.")
+    assert "The scissors are " in paragraph_of(things[:1], shape=(400, 400)).text
+
+
 def test_nothing_said_is_no_paragraph():
     assert paragraph_of([]) == Paragraph()
     assert paragraph_of([thing("a", 0, 0, 9, " ")]) == Paragraph()

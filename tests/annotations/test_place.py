@@ -257,6 +257,27 @@ def test_what_lies_in_another_of_its_noun_is_a_part_of_that():
     ]
 
 
+def test_a_compound_a_number_and_a_name_for_many_count_with_the_noun():
+    names = ("nucleus", "a cell nucleus", "Nuclei", "nucleus #3", "a group of nuclei")
+    things = [Thing(name, square(0, 90 * k, 60 - 9 * k), name) for k, name in enumerate(names)]
+    places = Places(things)
+    assert places.place("nucleus").rank == "the largest of four nuclei"
+    assert places.place("nucleus #3").rank == "the smallest of four nuclei"
+    assert places.place("a group of nuclei").rank == ""
+    assert Places(things[1:2]).noun(0) == "cell nucleus"
+    dogs = [Thing(name, square(0, 0, 9), name) for name in ("a hot dog", "a dog")]
+    assert Places(dogs).noun(0) == "hot dog"
+
+
+def test_between_two_of_what_has_one_name_only():
+    scissors = [Thing("l", square(0, 0, 30), "scissors")]
+    scissors += [Thing("r", square(0, 100, 30), "a pair of scissors")]
+    pen = Thing("p", square(5, 55, 20), "a pen")
+    assert Places([*scissors, pen]).place("p").relation == "between the two scissors"
+    grass = [Thing(k, square(0, at, 30), "grass") for k, at in (("l", 0), ("r", 100))]
+    assert Places([*grass, pen]).place("p").relation in ("left of the grass", "right of the grass")
+
+
 def test_what_is_not_counted_has_no_rank():
     sky = [Thing(str(k), square(0, 90 * k, 30 + 20 * k), "blue sky") for k in range(3)]
     plane = Thing("p", square(200, 0, 20), "a plane")

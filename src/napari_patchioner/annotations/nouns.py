@@ -25,16 +25,34 @@ _HEDGED = re.compile(
 # What follows is no part of the noun.
 _END = re.compile(r"[,;!?()\[\]—–]|\.(?!\d)|\s-\s")
 _ONE = _words("a an the this that its his her their my our your some one single another")
+_ARTICLES = _words("a an the its his her their my our your")
 _SEVERAL = _words(
     "several many few multiple numerous various both these those lots two three four five six "
     "seven eight nine ten eleven twelve dozens hundreds"
 )
-_BUNCHES = _words("group couple pair bunch number lot lots cluster pile row set crowd")
+_BUNCHES = _words(
+    "group groups couple pair pairs bunch bunches number lot lots cluster clusters pile piles row "
+    "rows set sets crowd crowds"
+)
 _ABOUT = ("about", "approximately", "around", "roughly", "nearly")
 _AFTER = _words(
     "on in at near under over of with without and or but by to from into onto for behind beside "
     "between above below around along across against inside outside upon through among amid "
-    "as while when where that which who whose is are was were has have looking next"
+    "as while when where that which who whose is are was were be been am has have had do does did "
+    "will would could should must cannot looking next here there now today again together"
+)
+# A caption with one of them claims that there is no such thing; "nucleus no. 4" has a number.
+_NEGATIONS = _words("no not none never neither nor nothing nobody cannot missing absent")
+_NEGATION = re.compile(r"n['’]t\Z")
+_NUMBERED = re.compile(
+    r"\s+(?:(?:no|nr|number|id)\b[.:]?\s*#?|[#№]\s*)\d+[a-z]?\W*\Z|(?<=[^\W\d_]{4})[_#-]\d+[a-z]?\W*\Z",
+    re.IGNORECASE,
+)
+# Behind a noun they are verbs.
+_VERBS = _words(
+    "run walk sit stand lie look eat play jump hold wear ride contain appear seem sleep swim "
+    "divide grow touch surround belong move come get make take carry hang lean wait read graze "
+    "climb smile glow bark chase follow catch throw kick push pull hug kiss talk speak laugh sing"
 )
 # Of these, what ends in -ing or -ed is a thing, or says which.
 _THINGS = _words(
@@ -45,6 +63,7 @@ _THINGS = _words(
 )
 # Names of their own, though they begin as a description does.
 _COMPOUNDS = (
+    *("teddy bear", "sea lion", "sea horse", "rubber duck", "guinea pig", "prairie dog"),
     *("hot dog", "hard drive", "hard hat", "hot air balloon", "hot tub", "red panda"),
     *("living room", "plastic bag", "red blood cell", "white blood cell", "open space"),
 )
@@ -62,7 +81,9 @@ _ADJECTIVES = _words(
 )
 _QUALIFYING = re.compile(r"(?:ish|ous|ful|less|shaped|colou?red|like|\w{4,}ed)$")
 _FROM_MANY = re.compile(r"\d[\d,.]*$")
-_PRONOUNS = _words("something anything everything nothing someone anyone nobody")
+_PRONOUNS = _words(
+    "something anything everything nothing someone anyone nobody it he she they we you what who"
+)
 # Beyond Latin and Greek letters there are other grammars.
 _LAST_LETTER = "\u03ff"
 # Words of a noun; a longer rest is a sentence that was not understood.
@@ -171,13 +192,19 @@ class _Parsed(NamedTuple):
 def _parsed(caption: str) -> _Parsed:
     if is_hedged(caption):
         return _Parsed()
-    text = _FRAME.sub("", " ".join(caption.split())).partition(":")[0]
+    text = _FRAME.sub("", _NUMBERED.sub("", " ".join(caption.split()))).partition(":")[0]
     words = _END.split(text, maxsplit=1)[0].split()
+    if any(map(_is_negation, words[: _denied_of(words)])):
+        return _Parsed()
     several, singular, before = False, False, 0
     while before < len(words):
         word, after = words[before].casefold(), words[before + 1 : before + 2]
         if word in _BUNCHES and [w.casefold() for w in after] == ["of"]:
-            several, before = True, before + 2
+            # A pair of scissors is one thing.
+            things = words[before + 2 :]
+            things = things[: _end_of(things)]
+            is_one = word == "pair" and bool(things) and is_plural_only(things[-1])
+            several, before = several or not is_one, before + 2
         elif word in _ABOUT and after and _FROM_MANY.match(after[0]):
             before += 1
         elif word in _SEVERAL or (_FROM_MANY.match(word) and word != "1"):
@@ -188,7 +215,10 @@ def _parsed(caption: str) -> _Parsed:
         else:
             break
     rest = words[before:]
-    rest = words[before : before + _end_of(rest)]
+    end = _end_of(rest)
+    # "A dog chases a cat": what comes before another article is a verb.
+    is_sentence = 1 < end < len(rest) and rest[end].casefold() in _ARTICLES
+    rest = _subject_of(rest[: end - is_sentence], singular=singular)
     noun = list(rest)
     while len(noun) > 1 and _is_adjective(noun[0]) and " ".join(noun).casefold() not in _COMPOUNDS:
         noun = noun[2:] if len(noun) > 2 and noun[1].casefold() == "and" else noun[1:]
@@ -200,6 +230,59 @@ def _parsed(caption: str) -> _Parsed:
     phrase = " ".join(_small(words[: before + len(rest)]))
     is_group = several or (not singular and _is_plural(noun[-1]))
     return _Parsed(f"group of {name}" if is_group else name, phrase, not before)
+
+
+def _is_negation(word: str) -> bool:
+    plain = word.casefold()
+    return plain in _NEGATIONS or _NEGATION.search(plain) is not None
+
+
+def _denied_of(words: Sequence[str]) -> int:
+    """Return how many words there are up to where a negation no longer speaks of the thing."""
+    for index, word in enumerate(words):
+        if word.casefold() in (
+            "that",
+            "which",
+            "who",
+            "whose",
+            "where",
+            "with",
+            "without",
+            "and",
+            "or",
+        ):
+            return index
+    return len(words)
+
+
+def _subject_of(words: list[str], *, singular: bool) -> list[str]:
+    """Return words without the verb behind them: "dog" of "dog runs"."""
+    for index, word in enumerate(words[1:], start=1):
+        plain = word.casefold()
+        if all(map(_is_adjective, words[:index])):
+            continue
+        many = _is_plural(words[index - 1])
+        stem = plain.removesuffix("s") if not many else plain
+        is_verb = stem in _VERBS or plain.removesuffix("es") in _VERBS
+        # "Stand" alone is a thing, as in "flower stand".
+        if is_verb and (many or plain.endswith("s")):
+            return words[:index]
+    # One thing has no plural: what ends in -s is a verb, unless it belongs to somebody.
+    is_owned = any(word.endswith(("'s", "’s", "s'")) for word in words)
+    is_named = not all(map(_is_adjective, words[:-1]))
+    if singular and is_named and _is_plural(words[-1]) and not is_owned:
+        return words[:-1]
+    return words
+
+
+def is_plural_only(noun: str) -> bool:
+    """Whether a noun is a plural though it names one thing: "scissors", "jeans".
+
+    >>> is_plural_only("scissors"), is_plural_only("series"), is_plural_only("a pair of glasses")
+    (True, False, True)
+    """
+    word = noun.split()[-1].casefold()
+    return word in _ALIKE and word.endswith("s") and word not in ("series", "species")
 
 
 def _small(words: Sequence[str]) -> list[str]:
@@ -231,7 +314,7 @@ def _end_of(words: Sequence[str]) -> int:
             # "a black and white cat"
             continue
         # "several spots 10 µm across"
-        if plain in _AFTER or (index and plain[0].isdigit()):
+        if plain in _AFTER or (index and plain in _ARTICLES) or (index and plain[0].isdigit()):
             return index
         is_verb = len(plain) > 4 and plain.endswith(("ing", "ed")) and plain not in _THINGS
         if index and is_verb and not all(map(_is_adjective, words[:index])):
@@ -296,6 +379,16 @@ def _is_wrong(word: str, form: str) -> bool:
     own = [other for other in plural_forms(word) if other.casefold() not in usual]
     own = [o for o in own if not any(o.casefold() == plain.removesuffix(e) + p for e, p in endings)]
     return bool(own) and form != own[0]
+
+
+def head_of(noun: str) -> str:
+    """Return what a noun of several words is one of, in small letters.
+
+    >>> head_of("cell nucleus"), head_of("hot dog"), head_of("slice of pizza"), head_of("Cat")
+    ('nucleus', 'hot dog', 'slice of pizza', 'cat')
+    """
+    plain = noun.casefold()
+    return plain if plain in _COMPOUNDS or " of " in plain else plain.split()[-1]
 
 
 def kin_of(noun: str) -> str:

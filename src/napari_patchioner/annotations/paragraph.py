@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .nouns import is_mass, number_words, phrase_of, plural_of
+from .nouns import is_mass, is_plural_only, number_words, phrase_of, plural_of
 from .place import PixelSides, Places, Thing, usual_sides, without_place
 from .record import Annotation
 
@@ -310,7 +310,7 @@ class _Writer:
     ) -> None:
         """Say where one thing is, and how large, be it the only one or the largest of those."""
         noun = self.places.noun(index)
-        subject, several = f"The {noun.removeprefix(_GROUP)}", noun.startswith(_GROUP)
+        subject, several = f"The {noun.removeprefix(_GROUP)}", _is_many(noun)
         if len(members) > 1:
             which, of = self.places.ranked(index)
             subject, several = f"{which} {of.replace('of ', 'of the ', 1)}", False
@@ -359,7 +359,7 @@ class _Writer:
         caption = without_place(thing.caption)
         if len(members) == 1:
             return phrase_of(caption) or caption.rstrip(".")
-        noun = thing.noun
+        noun = self.places.noun(members[0]) or thing.noun
         if not noun:
             return f"{caption} in {number_words(len(members))} places"
         if is_mass(noun):
@@ -426,6 +426,11 @@ class _Writer:
         # A quotation may end in a full stop of its own.
         if not last.removesuffix("”").endswith((".", "!", "?")):
             self._parts.append((".", ()))
+
+
+def _is_many(noun: str) -> bool:
+    """Whether a noun takes the verb of many."""
+    return noun.startswith(_GROUP) or is_plural_only(noun)
 
 
 def _joined(items: Sequence[Sequence[tuple[str, Sequence[int]]]]) -> list[tuple[str, Any]]:

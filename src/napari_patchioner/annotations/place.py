@@ -20,6 +20,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.regions import Layout, Region
 
 from .nouns import (
+    head_of,
     is_bare,
     is_hedged,
     is_mass,
@@ -204,8 +205,27 @@ class Places:
             thing.noun if thing.region.kind != "set" and self.layout.is_placed(index) else ""
             for index, thing in enumerate(self.things)
         ]
+        self._merge()
         self._ranks: dict[int, tuple[str, str]] | None = None
         self._foreign: dict[tuple[Hashable, str], IntArray] = {}
+
+    def _merge(self) -> None:
+        """Count "a cell nucleus" and "Nuclei" with the nuclei, where something is called that."""
+        known: dict[Hashable, dict[str, str]] = defaultdict(dict)
+        for thing, noun in zip(self.things, self._nouns, strict=True):
+            if noun and not noun.startswith(_GROUP):
+                known[thing.plane].setdefault(noun.casefold(), noun)
+        plurals = {
+            plane: {plural_of(noun).casefold(): noun for noun in nouns.values()}
+            for plane, nouns in known.items()
+        }
+        for index, (thing, noun) in enumerate(zip(self.things, self._nouns, strict=True)):
+            if noun.startswith(_GROUP):
+                # A name for many, written at one.
+                name = without_place(thing.caption).strip(" .").casefold()
+                self._nouns[index] = plurals.get(thing.plane, {}).get(name, noun)
+            elif noun and (head := head_of(noun)) in known[thing.plane]:
+                self._nouns[index] = known[thing.plane][head]
 
     @cached_property
     def alike(self) -> dict[tuple[Hashable, str], list[int]]:
@@ -367,9 +387,13 @@ class Places:
             if self.layout.relation(index, second) == opposite:
                 pair = other, second
                 first, last = (self._nouns[member] for member in pair)
-                if first.casefold() != last.casefold():
+                names = sorted(map(self.landmark, pair))
+                is_same = first.casefold() == last.casefold()
+                if is_mass(first) if is_same else names[0] == names[1]:
+                    # "Between the grass and the grass" says nothing.
+                    return None
+                if not is_same:
                     # The same sentence however the image is mirrored.
-                    names = sorted(map(self.landmark, pair))
                     return f"between {names[0]} and {names[1]}", pair
                 the = "the " if len(self.alike_with(other)) == 2 else ""
                 return f"between {the}two {plural_of(first)}", pair
