@@ -43,8 +43,20 @@ def growing(quiet, started):
     return started
 
 
-def test_clicks_begin_regions_and_escape_ends_one_and_then_the_tool(growing, hand, viewer, qtbot):
+def test_clicks_begin_regions_and_escape_ends_one_and_then_the_tool(
+    growing, hand, viewer, picture, qtbot
+):
     dock, bar = growing, growing.panel.draw.buttons
+    # On the layers of another image, another tool is taken up first.
+    viewer.layers.clear()
+    hand.image = viewer.add_image(picture, name="stripes")
+    viewer.reset_view()
+    qtbot.wait(100)
+    dock.panel.progress.button.click()
+    encoder = dock.controller.encoder
+    qtbot.waitUntil(lambda: encoder.ready and not encoder.active)
+    bar["Select"].click()
+    bar["Grow"].click()
     assert bar["Grow"].isChecked()
     hand.click(60, 30)
     [red] = until(dock, qtbot, RED)

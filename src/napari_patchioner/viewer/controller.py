@@ -437,7 +437,7 @@ class Controller(QObject):  # type: ignore[misc]
         active = self.viewer.layers.selection.active
         self.finish_drawing()
         layer = self.layer("regions")
-        layer.visible = True
+        image_layers.show(layer)
         placed = geometry.alignment(self.image, layer)
         vertices = [placed(search.vertices(item)) for item in items]
         outlined = search.options is not None
@@ -664,7 +664,7 @@ class Controller(QObject):  # type: ignore[misc]
             self.show_message("Finish the shape at hand first: let the button go.")
             return
         self.finish_drawing()
-        layer.visible = True
+        image_layers.show(layer)
         placed = geometry.alignment(self.image, layer)
         outline = placed(geometry.on_plane(grown.outline, growth.plane, self.image.ndim))
         known = subject.uid in records

@@ -303,7 +303,7 @@ class Images(QObject):  # type: ignore[misc]
     def _show(self, controller: Controller) -> None:
         """Have an image seen and its layers drawn on, whatever lay over it."""
         image = controller.image
-        image.visible = True
+        image_layers.show(image)
         if not view.is_shown(image):
             image.opacity = 1
         # First, as napari takes the tool away from a layer that is hidden.
@@ -382,7 +382,7 @@ class Images(QObject):  # type: ignore[misc]
                 for layer in (image, *bound, *_channels(image, self._viewer)):
                     if layer in self._hidden:
                         self._hidden.discard(layer)
-                        layer.visible = True
+                        image_layers.show(layer)
         self._adopt()
         self.changed.emit()
 

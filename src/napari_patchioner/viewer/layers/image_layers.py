@@ -214,9 +214,18 @@ def raise_above(viewer: ViewerModel, layer: Layer, image: Image) -> None:
         viewer.layers.move(index, over + 1)
 
 
+def show(layer: Layer) -> None:
+    """Make a layer visible, where it is not.
+
+    What is visible already would be put in the mode in which it was hidden last, if ever.
+    """
+    if not layer.visible:
+        layer.visible = True
+
+
 def uncover(viewer: ViewerModel, layer: Layer, image: Image) -> None:
     """Let a layer be seen on its image."""
-    layer.visible = True
+    show(layer)
     layer.opacity = layer.opacity or 1
     raise_above(viewer, layer, image)
 

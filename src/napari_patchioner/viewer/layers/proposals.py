@@ -106,7 +106,8 @@ class ProposalLayers:
     def show(self, on: bool) -> None:
         """Show both, or hide them."""
         for layer in self._followers:
-            layer.visible = on
+            if layer.visible != on:
+                layer.visible = on
 
     def close(self, *, later: bool = False) -> None:
         """Take both away; `later` where layers are just being removed, once that is done."""
