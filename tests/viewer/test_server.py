@@ -157,6 +157,42 @@ def test_it_is_stopped_at_once_by_its_button(started, hand, beside, qtbot):
     assert not started.ask.use.isEnabled()
 
 
+def test_escape_on_the_canvas_stops_what_is_most_recent_first(started, hand, beside, qtbot):
+    draw(started, hand, qtbot)
+    describing, grower = started.controller.describing, started.controller.grower
+    layers, regions = started.viewer.layers, started.controller.layer("regions")
+
+    def ask_slowly():
+        for happened in (beside.begun, beside.gone):
+            happened.clear()
+        ask(started)
+        assert beside.begun.wait(20)
+
+    beside.held = 1
+    grow = started.panel.draw.buttons["Grow"]
+    grow.click()
+    ask_slowly()
+    hand.key(Qt.Key.Key_Escape)
+    assert beside.gone.wait(20)
+    assert not describing.running
+    assert grower.on
+    hand.key(Qt.Key.Key_Escape)
+    assert not grower.on
+    ask_slowly()
+    grow.click()
+    hand.key(Qt.Key.Key_Escape)
+    assert not grower.on
+    assert describing.running
+    hand.key(Qt.Key.Key_Escape)
+    assert beside.gone.wait(20)
+    assert "Escape" not in map(str, [*regions.keymap, *started.viewer.keymap])
+    ask_slowly()
+    layers.selection.active = started.controller.image
+    hand.key(Qt.Key.Key_Escape)
+    assert beside.gone.wait(20)
+    assert not describing.running
+
+
 def test_another_selection_stops_it_and_takes_the_answer_away(started, hand, beside, qtbot):
     draw(started, hand, qtbot, ((20, 10), (60, 50)))
     draw(started, hand, qtbot, count=2)

@@ -26,6 +26,7 @@ from napari_patchioner.models.memories import MemoryChoice
 
 from .layers import geometry, image_layers, shapes, view
 from .layers.binding import LayerBinding, TableBinding, redo, undo
+from .layers.escape import EscapeKey
 from .layers.overlays import Overlays
 from .layers.selection import SharedSelection
 from .layers.sources import Sources
@@ -150,6 +151,9 @@ class Controller(QObject):  # type: ignore[misc]
         self.describing.messaged.connect(self.show_message)
         self.describing.changed.connect(self._show)
         self.changed.connect(self.describing.follow)
+        self._escape = EscapeKey(viewer, self.describing.stop)
+        for signal in (self.describing.changed, self.changed):
+            signal.connect(self._on_describing)
         self.why = Why(self.encoder, self.session, self.queue, self)
         self.why.messaged.connect(self.show_message)
         self.why.suggested.connect(self.show)
@@ -581,6 +585,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.grow(False)
         self.search.close()
         self.describing.close()
+        self._escape.leave()
         self.sharpener.close()
         self.comparer.close()
         self.describer.close()
@@ -735,6 +740,10 @@ class Controller(QObject):  # type: ignore[misc]
         else:
             self.grow(False)
             self.show_message("Growing has ended.")
+
+    def _on_describing(self) -> None:
+        """Let Escape stop the answer of a server while it comes."""
+        self._escape.follow(self.describing.running)
 
     def _on_growing(self) -> None:
         self.overlays.growth = self.grower.drawing()
