@@ -94,6 +94,8 @@ def test_scissors_take_the_verb_of_many():
     things = [thing("s", 0, 0, 9, "scissors"), thing("c", 0, 60, 30, "a cup")]
     text = paragraph_of(things, shape=(400, 400)).text
     assert text.startswith("The image shows a cup and scissors.")
+    spots = [thing("a", 0, 0, 9, "a spot"), thing("b", 0, 60, 30, "two spots")]
+    assert "The group of spots is in" in paragraph_of(spots, shape=(400, 400)).text
     assert "The scissors are " in paragraph_of(things[:1], shape=(400, 400)).text
 
 

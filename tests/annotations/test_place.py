@@ -265,6 +265,12 @@ def test_a_compound_a_number_and_a_name_for_many_count_with_the_noun():
     assert places.place("nucleus #3").rank == "the smallest of four nuclei"
     assert places.place("a group of nuclei").rank == ""
     assert Places(things[1:2]).noun(0) == "cell nucleus"
+    # A group of the same is no other thing to lie by, and another thing lies by the group.
+    assert places.place("nucleus").relation == ""
+    pen = Thing("p", square(0, 460, 20), "a pen")
+    beside = Places([things[0], things[4], pen]).place("p").relation
+    assert beside == "right of the group of nuclei"
+    assert Places([things[4], pen]).place("p").relation == "right of the nuclei"
     dogs = [Thing(name, square(0, 0, 9), name) for name in ("a hot dog", "a dog")]
     assert Places(dogs).noun(0) == "hot dog"
 

@@ -192,6 +192,9 @@ def test_a_paragraph_leads_to_its_regions_and_is_one_step(quiet, captioned, qtbo
     assert dock.controller.selected() == [uids(dock)[4]]
     panel.paragraph.follow("0")
     assert set(dock.controller.selected()) == set(uids(dock)[:3])
+    # The same again is no step.
+    assert write(dock, qtbot) is record
+    assert "Nothing has changed" in dock.controller.message
     dock.image_actions.undo()
     assert dock.controller.current_whole() is None
     assert not panel.paragraph.isVisibleTo(panel)
@@ -236,7 +239,7 @@ def test_place_that_may_be_another_by_now_is_outdated_until_it_is_added_again(
     outdated = "with place and size, outdated: the regions have changed"
     assert outdated in dock.panel.caption.verdict.text()
     lines = {line.uid: line for line in dock.region_list.regions.lines}
-    assert lines[vessel].author.endswith(outdated)
+    assert lines[vessel].author.startswith("outdated: the regions have changed; model, with ")
     assert "outdated" not in lines[guess].author
     add_places(dock, qtbot)
     assert not describer.moved()
@@ -283,6 +286,9 @@ def test_what_a_person_wrote_of_the_whole_image_is_kept(quiet, captioned, qtbot)
     assert record.alternatives[0].startswith("The image shows three nuclei")
     assert not dock.panel.paragraph.isVisibleTo(dock.panel)
     assert "kept" in dock.controller.message
+    assert write(dock, qtbot) is record
+    dock.image_actions.undo()
+    assert not dock.controller.current_whole().alternatives
 
 
 def test_people_are_quoted_first(quiet, captioned, qtbot):

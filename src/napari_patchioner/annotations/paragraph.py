@@ -309,8 +309,11 @@ class _Writer:
         self, index: int, members: Sequence[int], relation: str, about: tuple[int, ...]
     ) -> None:
         """Say where one thing is, and how large, be it the only one or the largest of those."""
-        noun = self.places.noun(index)
-        subject, several = f"The {noun.removeprefix(_GROUP)}", _is_many(noun)
+        called = self.places.called(index)
+        is_group = self.places.noun(index).startswith(_GROUP)
+        # "The cups are", but "the group of cups is".
+        several = not called.startswith(_GROUP) and (is_group or is_plural_only(called))
+        subject = f"The {called}"
         if len(members) > 1:
             which, of = self.places.ranked(index)
             subject, several = f"{which} {of.replace('of ', 'of the ', 1)}", False
@@ -426,11 +429,6 @@ class _Writer:
         # A quotation may end in a full stop of its own.
         if not last.removesuffix("”").endswith((".", "!", "?")):
             self._parts.append((".", ()))
-
-
-def _is_many(noun: str) -> bool:
-    """Whether a noun takes the verb of many."""
-    return noun.startswith(_GROUP) or is_plural_only(noun)
 
 
 def _joined(items: Sequence[Sequence[tuple[str, Sequence[int]]]]) -> list[tuple[str, Any]]:

@@ -365,7 +365,9 @@ class Places:
         key = self.things[index].plane, self._nouns[index].casefold()
         if key not in self._foreign:
             groups = [m for (plane, noun), m in self.alike.items() if plane == key[0]]
-            groups = [m for m in groups if self._nouns[m[0]].casefold() != key[1]]
+            # A group of the same is no other thing.
+            own = _many(self._nouns[index])
+            groups = [m for m in groups if _many(self._nouns[m[0]]) != own]
             members = sorted(itertools.chain.from_iterable(groups))
             self._foreign[key] = np.array(members, np.int64)
         others = self._foreign[key]
@@ -399,14 +401,34 @@ class Places:
                 return f"between {the}two {plural_of(first)}", pair
         return None
 
+    def called(self, index: int) -> str:
+        """Return what a thing is called after "the": "vessel", of several "cups".
+
+        Where one cup is there as well, they are a "group of cups".
+        """
+        noun, plane = self._nouns[index], self.things[index].plane
+        return noun if (plane, _many(noun)) in self._single else noun.removeprefix(_GROUP)
+
+    @cached_property
+    def _single(self) -> frozenset[tuple[Hashable, str]]:
+        """The nouns of single things on each plane, in the plural."""
+        nouns = (key for key in self.alike if not key[1].startswith(_GROUP))
+        return frozenset((plane, _many(noun)) for plane, noun in nouns)
+
     def landmark(self, index: int) -> str:
         """Return what a thing is called where another lies by it: "the vessel", "a vessel"."""
         noun, count = self._nouns[index], len(self.alike_with(index))
         if count == 1 or is_mass(noun):
-            return f"the {noun.removeprefix(_GROUP)}"
+            return f"the {self.called(index)}"
         which = self.ranked(index)[0]
         is_extreme = which.startswith("the ") and which.count(" ") == 1
         return f"{which} {noun}" if is_extreme else with_article(noun)
+
+
+def _many(noun: str) -> str:
+    """Return what many of a thing are called, in small letters; of a group, its things."""
+    many = noun.removeprefix(_GROUP)
+    return (many if many != noun else plural_of(noun)).casefold()
 
 
 class PlaceDigests:

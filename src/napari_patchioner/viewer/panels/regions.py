@@ -157,7 +157,8 @@ def line_of(record: Record, plane: str = "", *, outdated: bool = False) -> Line:
     if record.reworded_by:
         author = f"{author}, {record.reworded_by}"
     if outdated:
-        author = f"{author}, {OUTDATED}"
+        # First, as the column is narrow.
+        author = f"{OUTDATED}; {author}"
     known = math.nan if record.familiarity is None else record.familiarity
     line = Line._make((*same, kind, author, plane, known, math.nan))
     return line if record.score is not None else line._replace(score=math.nan)
