@@ -13,6 +13,7 @@ from chat_server import ChatServer, free_port, serving
 from PIL import Image
 
 from napari_patchioner.cli import main
+from napari_patchioner.describers import NOT_SAID
 from napari_patchioner.models.servers import KEY, read_settings, settings_file
 from napari_patchioner.models.store import HOME
 
@@ -147,6 +148,26 @@ def test_a_question_is_answered(run, chat, photo):
     assert (status, out) == (0, "Metaphase [31m.\n")
     assert "What stage?" in chat.prompts[0]
     assert chat.pictures[0].startswith("data:image/png;base64,")
+    chat.pieces = [" ", "\n"]
+    status, _, err = run("server", "ask", photo, "What stage?")
+    assert status == 2
+    assert NOT_SAID in err
+
+
+@pytest.mark.parametrize("options", [[], ["--zoom"]])
+def test_an_empty_answer_counts_as_failed(run, chat, photo, tmp_path, options):
+    run("server", "set", "--address", chat.url)
+    chat.pieces, table = [""], tmp_path / "out.csv"
+    words = ["caption", photo, "--regions", "whole", "--model", "server:", "--out", table, *options]
+    status, _, err = run(*words)
+    assert status == 1
+    assert "0 done, 0 skipped, 1 failed" in err
+    assert NOT_SAID in err
+    chat.pieces = ["A bus."]
+    status, _, err = run(*words, "--resume")
+    assert status == 0, err
+    with table.open(newline="") as file:
+        assert [row["caption"] for row in csv.DictReader(file)] == ["A bus."]
 
 
 def test_a_folder_is_captioned_by_a_model_beside(run, chat, photo, tmp_path):
@@ -164,6 +185,7 @@ def test_a_folder_is_captioned_by_a_model_beside(run, chat, photo, tmp_path):
     assert chat.prompts == ["What is 40 by 30 pixels large?"] * 4
     origin = json.loads(rows[0]["origin"])
     assert origin["server"]["host"] == chat.url[7:-3]
+    assert origin["server"]["prompt"] == "What is {size} large?"
     assert origin["options"]["prompt"] == "What is {size} large?"
 
 

@@ -8,7 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from napari_patchioner.describers import Describer, Endpoint, Server, ServerError, cleaned_answer
+from napari_patchioner.describers import (
+    NOT_SAID,
+    Describer,
+    Endpoint,
+    Server,
+    ServerError,
+    cleaned_answer,
+)
 from napari_patchioner.errors import Cancelled, ModelError, RegionError
 from napari_patchioner.images import read_picture
 from napari_patchioner.regions import Box, WholeImage
@@ -63,6 +70,8 @@ def test_options_that_make_sense_are_followed(chat, describer):
         grid, [box], prompt="{size}?", length="label", max_tokens=7, pixel_size="2 µm"
     )
     assert chat.prompts == ["100 by 80 µm? Answer with nothing but its name."]
+    prompt = "{size}? Answer with nothing but its name."
+    assert describer.origin["server"]["prompt"] == prompt
     assert chat.asked[0]["max_tokens"] == 7
     assert caption.text == "A red bus in a street"
     [caption] = describer.caption(grid, [box], must=["tram"])
@@ -82,7 +91,7 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_anything_is_sent(chat, d
 def test_an_empty_answer_is_no_caption(chat, describer):
     chat.pieces = ["<think>What is it?</think>\n"]
     [caption] = describer.caption(describer.encode(IMAGE), [WholeImage()])
-    assert (caption.text, caption.problem) == ("", "The answer of the server was empty.")
+    assert (caption.text, caption.problem) == ("", NOT_SAID)
 
 
 def test_it_can_be_cancelled_while_it_waits(chat, describer):

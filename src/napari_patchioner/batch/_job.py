@@ -21,6 +21,7 @@ from napari_patchioner.annotations.project.records import REWORDED, joined_capti
 from napari_patchioner.annotations.record import FAMILIARITY, familiarity_text
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
+from napari_patchioner.describers import NOT_SAID
 from napari_patchioner.errors import (
     FormatError,
     ImageError,
@@ -393,8 +394,9 @@ def caption_image(
     ``lexicon`` has a name for get that, and with ``join``, or where that is None and the image a
     photograph, the model's caption after it; the others get captions of the model. Where the image
     has been encoded already, ``grid`` is its grid. Returns the
-    annotations in the same order, regions at fault as they were, and what is wrong with those, each
-    named by its uid; empty if there are none. An ImageError or ModelError in one sentence.
+    annotations in the same order, regions at fault as they were or, where a server said nothing,
+    without a text, and what is wrong with those, each named by its uid; empty if there are none.
+    An ImageError or ModelError in one sentence.
     """
     options = options or {}
     if not annotations:
@@ -432,6 +434,8 @@ def caption_image(
             captioned[row] = _with_caption(
                 captioner, grid, annotations[row], caption, options, made=made
             )
+            if caption.problem == NOT_SAID:
+                faults[row] = f"region {annotations[row].uid!r}: {NOT_SAID}"
     return captioned, "; ".join(faults.values())
 
 
@@ -554,6 +558,8 @@ def _caption_stored(
                     made_from(plan, row),
                     made=made,
                 )
+                if caption.problem == NOT_SAID:
+                    faults[row] = ModelError(NOT_SAID)
     if annotations and len(unread) == len(annotations):
         raise unread[0]
     texts = [f"region {annotations[row].uid!r}: {faults[row]}" for row in sorted(faults)]

@@ -10,7 +10,14 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from napari_patchioner.describers import Endpoint, list_models, question
+from napari_patchioner.describers import (
+    NOT_SAID,
+    Endpoint,
+    ServerError,
+    cleaned_answer,
+    list_models,
+    question,
+)
 from napari_patchioner.errors import PatchionerError, shell_command
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.models import servers
@@ -155,15 +162,17 @@ def _ask(arguments: argparse.Namespace, _: object) -> None:
     region: Region = Box(*box) if box is not None else WholeImage()
     server.endpoint.check()
     picture = region_picture(read_image(arguments.image), region)
-    ended = "\n"
+    answer = ""
     with closing(server.named().stream(picture, question=arguments.question)) as pieces:
         for piece in pieces:
             if piece:
                 sys.stdout.write(_printable(piece))
                 sys.stdout.flush()
-                ended = piece[-1]
-    if ended != "\n":
+                answer += piece
+    if answer and not answer.endswith("\n"):
         print()
+    if not cleaned_answer(answer):
+        raise ServerError(NOT_SAID)
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ import lazy_loader
 from .client import Limits, ServerError, list_models, stream_chat
 from .endpoint import Endpoint, question
 from .prompt import ASK, DESCRIBE, FIELDS, check_template, fill
-from .server import Server, cleaned_answer
+from .server import NOT_SAID, Server, cleaned_answer
 
 if TYPE_CHECKING:
     from .describer import Describer, PictureBackbone, picture_on, size_in_words
@@ -23,6 +23,7 @@ __all__ = [
     "ASK",
     "DESCRIBE",
     "FIELDS",
+    "NOT_SAID",
     "Describer",
     "Endpoint",
     "Limits",

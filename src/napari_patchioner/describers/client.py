@@ -235,8 +235,8 @@ async def _chunks(
         if answer.is_redirect:
             target = httpx2.URL(answer.headers.get("Location", "")).netloc.decode()
             raise ServerError(
-                f"{endpoint.name} hands on to {target or 'another address'}, which is not followed; "
-                "give the address of the server itself."
+                f"{endpoint.name} hands on to {target or 'another address'}, which is not "
+                "followed; give the address of the server itself."
             )
         if not answer.is_success:
             raise _refused(endpoint, answer.status_code, await _error_text(answer, limits), model)

@@ -25,7 +25,7 @@ from napari_patchioner.regions import GridTransform, PatchWeights, Region, Whole
 
 from .picture import BACKBONE, RegionPicture, crop_window, draw_region
 from .prompt import check_template
-from .server import Server, cleaned_answer
+from .server import NOT_SAID, Server, cleaned_answer
 
 # Pixels of the long side of what is kept of an image to crop from.
 _KEPT = 2048
@@ -85,7 +85,7 @@ class Describer(Captioner):
 
     Its grids hold the picture in place of embeddings. The options that make sense for it are
     ``length``, ``max_tokens``, words that a caption must or may not hold, and ``prompt``, which
-    replaces that of the server.
+    replaces that of the server. ``origin`` says what was asked last.
 
     Parameters
     ----------
@@ -127,6 +127,8 @@ class Describer(Captioner):
         if options.prompt:
             server = replace(server, prompt=options.prompt)
         check_template(server.prompt)
+        server = replace(server, prompt=server.prompt + _LENGTHS.get(options.length or "", ""))
+        self.origin = server.origin()
         captions = []
         for index, region in enumerate(regions):
             message = f"asking {server.model}: {index + 1} of {len(regions)}"
@@ -149,16 +151,15 @@ class Describer(Captioner):
     ) -> Caption:
         """Return what the server says of one region."""
         size = size_in_words(region, grid.transform.image_shape, options.pixel_size)
-        asked = replace(server, prompt=server.prompt + _LENGTHS.get(options.length or "", ""))
         text, picture = "", picture_on(grid, region)
         most = options.max_tokens or _MOST_TOKENS
-        with closing(asked.stream(picture, {"size": size}, most_tokens=most)) as pieces:
+        with closing(server.stream(picture, {"size": size}, most_tokens=most)) as pieces:
             for piece in pieces:
                 text += piece
                 progress(min(len(text) / (4 * most), 0.99), "")
         said, problem = options.punctuated(cleaned_answer(text)), None
         if not said:
-            problem = "The answer of the server was empty."
+            problem = NOT_SAID
         elif missing := options.missing(said):
             problem = f"The answer of the server lacks {listed(missing)}."
         elif options.excludes(said):

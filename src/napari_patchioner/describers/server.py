@@ -13,6 +13,8 @@ from .endpoint import Endpoint
 from .picture import RegionPicture
 from .prompt import ASK, DESCRIBE, fill
 
+NOT_SAID = "The server said nothing of it."
+"""What is said of an answer that is empty."""
 # What some models think before they answer.
 _THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 

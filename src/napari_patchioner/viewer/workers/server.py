@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.describers import (
+    NOT_SAID,
     Server,
     cleaned_answer,
     crop_window,
@@ -44,7 +45,6 @@ from .plane import PlaneSource, all_sizes, channels
 NO_REGION = "Select a region to ask about first: press S, then click it."
 NO_QUESTION = 'Type a question first, such as "what is the mitotic stage?".'
 OFF_PLANE = "A region lies on no single plane and cannot be shown to a server; draw it on one."
-NOT_SAID = "The server said nothing of it."
 
 
 @dataclass(frozen=True, eq=False, slots=True)
