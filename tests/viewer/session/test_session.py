@@ -368,3 +368,28 @@ def test_shapes_that_are_not_ours_are_not_undone_but_their_captions_are():
     assert session.records[uid].caption == ""
     session.redo()
     assert session.records[uid].caption == "mine"
+
+
+def test_what_is_asked_anew_while_it_is_written_is_one_step():
+    session, [first, second] = answered(0, 40)
+    before = [record.caption for record in session.records.values()]
+    assert all(before)
+    session.again([first, second])
+    requests = ask_all(session)
+    session.deliver(requests[0], Caption("a dog", 0.5))
+    # Other options, before the second is written
+    session.again([first, second])
+    assert session.undo() == "writing of 2 captions"
+    assert [record.caption for record in session.records.values()] == before
+    assert session.redo() == "writing of 2 captions"
+    for request in ask_all(session):
+        session.deliver(request, Caption("a cow", 0.5))
+    assert {record.caption for record in session.records.values()} == {"a cow"}
+    # Once it is written, asking again is a step of its own.
+    session.again([first])
+    [request] = ask_all(session)
+    session.deliver(request, Caption("a hen", 0.5))
+    session.undo()
+    assert session.records[first].caption == "a cow"
+    session.undo()
+    assert [record.caption for record in session.records.values()] == before

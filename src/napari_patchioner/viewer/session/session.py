@@ -139,6 +139,9 @@ class Session:
         self._observed: dict[str, tuple[Record, Seen, Row | Record]] = {}
         # What the models are at, by uid
         self._requests: dict[str, Request] = {}
+        # What was asked of them last, by the key of that step
+        self._asked: set[str] = set()
+        self._asking: object = None
         self._order: dict[str, list[str]] = {}
         self._stepping = False
         self._together = False
@@ -674,8 +677,17 @@ class Session:
                 self._put(record)
 
     def _ask(self, records: Collection[Record]) -> None:
-        """Want texts; they and the answers, whenever they come, are this step and no earlier."""
-        with self.step(f"writing of {counted(records, 'caption')}"):
+        """Want texts; they and the answers, whenever they come, are this step and no earlier.
+
+        What is asked anew before it was answered, because of other options for instance, is the
+        same step: between the two there is nothing that anybody would want back.
+        """
+        uids = {record.uid for record in records}
+        is_open = any(self.records[uid].wanted for uid in uids & self._asked)
+        if not is_open:
+            self._asking, self._asked = object(), set()
+        self._asked |= uids
+        with self.step(f"writing of {counted(records, 'caption')}", self._asking):
             self.history.answered({record.uid for record in records})
             for record in records:
                 self._requests.pop(record.uid, None)
