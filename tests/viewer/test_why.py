@@ -208,6 +208,7 @@ def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, 
     QTest.mouseClick(wordings.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert session.records[cat].caption == "A cat looks at me"
     assert session.records[cat].source == "edited"
+    assert session.records[cat].suggested_by == "check of the sentence"
     assert "A dog looks at me" in session.records[cat].alternatives
     dock.panel.buttons["undo"].click()
     assert session.records[cat].caption == "A dog looks at me"

@@ -14,7 +14,7 @@ from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import Region
 
-from .sentence import Word, is_mass, kind_of, plural_of, read_words
+from .sentence import Word, ends_in_denial, is_mass, kind_of, plural_of, read_words
 from .words import GroundedWord, WordGrounder
 
 if TYPE_CHECKING:
@@ -38,7 +38,26 @@ _LONGEST_NAME = 3
 _NO_NAMES = ("a", "an", "the", "some", "one", "two", "three", "several", "many")
 _RELATION = re.compile(r"^ (?:and|with|on|in|at|near|under|over|in front of|of)\b")
 _END = re.compile(r"[\s.,;!?]*$")
-_DETERMINER = re.compile(r"\b(an?|the|one|my|our|this|that)(\s+)$", re.IGNORECASE)
+_OWNERS = "my|our|your|his|her|its|their"
+_DETERMINER = re.compile(rf"\b(an?|the|one|{_OWNERS}|this|that)(\s+)$", re.IGNORECASE)
+# What a name begins with that needs no other article
+_OWN = re.compile(rf"an?|the|{_OWNERS}|this|that|[^\W_]+['’]s", re.IGNORECASE)
+# "a brown", "the very small", before a noun
+_PHRASE = re.compile(
+    rf"\b(an?|the|{_OWNERS}|this)\s+((?!(?:of|and|or|in|on|at|with|to|for|is|are|was|has)\b)[\w-]+"
+    rf"(?:\s+(?!(?:of|and|or|in|on|at|with|to|for|is|are|was|has|an?|the|{_OWNERS})\b)[\w-]+)"
+    r"{0,2})\s+$",
+    re.IGNORECASE,
+)
+_QUANTIFIER = re.compile(r"\b(?:such|what|many|quite|half|all|both|of all)\s+$", re.IGNORECASE)
+# A noun without an article may stand after these, and so may a name.
+_BARE = re.compile(
+    r"(?:[,;:.!?]|\b(?:and|or|with|of|by|near|beside|for|at|on|to|from|like|is|about))\s+$",
+    re.IGNORECASE,
+)
+_NAMED_ALREADY = re.compile(r",?\s+(?:named|called|nicknamed)\b", re.IGNORECASE)
+# After these an owner goes on, as in "my brown cat's ears".
+_MARKS = ("'", "’", "‘", "`", "´")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +183,8 @@ class Realigner:
         edits, replaced = self._replaced(text, words, shown, said)
         result, done = _edited(text, edits), [change for *_, change in edits]
         known = said | {name for new in replaced for name in self._meant(new)}
-        if add and (edits or any(word.verdict == "borne out" for word in words)):
+        is_affirmed = bool(edits) or any(word.verdict == "borne out" for word in words)
+        if add and is_affirmed and not ends_in_denial(text):
             missing = self._missing(shown, known, _kinds_in_doubt(words, edits))
             for candidate in missing[:_MOST_ADDED]:
                 result, change = _with_addition(result, candidate)
@@ -280,7 +300,10 @@ class Realigner:
         if word is None:
             return text, []
         why = f"What you call {name!r} is where the model sees {word.text!r}."
-        start, new = _name_in_place(text, word, name)
+        placed = _name_in_place(text, word, name)
+        if placed is None:
+            return text, []
+        start, new = placed
         edit = start, word.end, new, Change("named", text[start : word.end], new, why)
         return _edited(text, [edit]), [edit[3]]
 
@@ -332,28 +355,44 @@ def _article_before(text: str, word: Word, name: str, spelt: str) -> tuple[int, 
     ) + determiner[2]
 
 
-def _name_in_place(text: str, word: Word, name: str) -> tuple[int, str]:
+def _name_in_place(text: str, word: Word, name: str) -> tuple[int, str] | None:
     """Return from where on a name replaces a word, and what stands there instead.
 
-    A proper name needs no article; before "a brown dog" it stands beside it.
+    A proper name, or one with an article of its own, takes the place of the article too; before "a
+    brown dog" it stands beside it. None where nothing that is surely grammatical is known.
     """
-    determiner = _DETERMINER.search(text[: word.start])
-    if not name[0].isupper():
+    first, *others = name.split()
+    brings_own = bool(others) and _OWN.fullmatch(first) is not None
+    named = [other for other in read_words(name) if other.kind == "thing"]
+    is_uncountable = bool(named) and (_is_plural(named[-1]) or is_mass(named[-1].name))
+    if _NAMED_ALREADY.match(text, word.end) or (is_uncountable and not brings_own):
+        return None
+    if brings_own:
+        name = " ".join((first.lower(), *others))
+    ahead = text[: word.start]
+    determiner = _DETERMINER.search(ahead)
+    if not brings_own and not name[0].isupper():
         if determiner is not None and determiner[1].casefold() in ("a", "an"):
             own = article(name)
             own = own.capitalize() if determiner[1][0].isupper() else own
             return determiner.start(), f"{own}{determiner[2]}{name}"
         return word.start, name
     if determiner is not None:
+        if _QUANTIFIER.search(ahead[: determiner.start()]):
+            return None
         return determiner.start(), name
-    before = re.search(r"\b(an?|the|my|our)\s+[^,.;]*$", text[: word.start], re.IGNORECASE)
-    between = text[before.start() : word.start] if before is not None else ""
-    is_one_phrase = before is not None and all(w.kind in ("look", "") for w in read_words(between))
-    if before is None or not is_one_phrase or len(between.split()) > 4:
+    if not ahead.strip() or _BARE.search(ahead):
         return word.start, name
+    rest = text[word.end :]
+    before = _PHRASE.search(ahead)
+    if before is None or _QUANTIFIER.search(ahead[: before.start()]) or rest[:1] in _MARKS:
+        return None
+    between = before[2]
+    if not all(other.kind in ("look", "") for other in read_words(between)):
+        return None
     phrase = text[before.start() : word.end]
     phrase = phrase[0].lower() + phrase[1:]
-    comma = "," if text[word.end :].strip(" .!?") else ""
+    comma = "," if rest.strip(" .!?") and rest[:1] not in ",;:" else ""
     return before.start(), f"{name}, {phrase}{comma}"
 
 

@@ -6,18 +6,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER
 
+from .negation import denied
 from .phrase import ADJECTIVES, SINGULAR
 
 Kind: TypeAlias = Literal["thing", "part", "look", ""]
 LONGEST_SENTENCE = 2000
 """Letters of a sentence that are read."""
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['’‘`´-][^\W_]+)*")
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘`´\u02bc", "'"))
 _DETERMINERS = frozenset(
     re.findall(
         r"\w+", "a an the his her its their my your our this that these those some two three four"
@@ -44,7 +47,10 @@ _NOT_THINGS = frozenset(
 )
 # Who looks there looks at the photographer.
 _INTO_THE_LENS = [[word, "the"] for word in ("at", "for", "to", "toward", "towards", "into")]
-_ABSENT = frozenset(re.findall(r"\w+", "no without not never"))
+_OWNING = re.compile(r"^['’‘`´\u02bc]s\b|\s+", re.IGNORECASE)
+# A name of a person or an animal follows.
+_NAMING = frozenset(re.findall(r"\w+", "named called nicknamed mr mrs ms miss dr sir saint st"))
+_COUNTED = frozenset(re.findall(r"\w+", "a an some any no every each two three four"))
 _MOST_WORDS = 4
 
 
@@ -64,7 +70,9 @@ class Word:
     name : str
         What is looked for: in lower case, singular where that is known.
     absent : bool
-        Whether the sentence says that it is not there ("without a hat").
+        Whether the sentence says, or may say, that it is not there ("without a hat").
+    is_name : bool
+        Whether it would name a thing or a colour, but is what somebody is called: "Mr Bush".
     """
 
     text: str
@@ -73,6 +81,7 @@ class Word:
     kind: Kind = ""
     name: str = ""
     absent: bool = False
+    is_name: bool = False
 
 
 def read_words(sentence: str) -> tuple[Word, ...]:
@@ -88,23 +97,45 @@ def read_words(sentence: str) -> tuple[Word, ...]:
     ['dog', 'orange']
     """
     spelt = list(_WORD.finditer(sentence[:LONGEST_SENTENCE]))
-    plain = [match.group().casefold().replace("’", "'").removesuffix("'s") for match in spelt]
-    words: list[Word] = []
-    place, absent = 0, False
+    said = [match.group().casefold().translate(_APOSTROPHES) for match in spelt]
+    plain = [word.removesuffix("'s") for word in said]
+    names = _own_names(sentence, spelt, plain)
+    found: list[tuple[int, int, Kind, str]] = []
+    place = 0
     while place < len(spelt):
         count, name = _named(plain, place)
-        start, end = spelt[place].start(), spelt[place + count - 1].end()
-        text = sentence[start:end]
         kind: Kind = "thing" if name else ""
         if not name and plain[place] in ADJECTIVES:
             kind, name = "look", ADJECTIVES[plain[place]]
-        if plain[place] in _ABSENT:
-            absent = True
-        words.append(Word(text, start, end, kind, name, absent and bool(name)))
-        if kind == "thing":
-            absent = False
+        found.append((place, count, kind, name))
         place += count
+    gaps = [sentence[a.end() : b.start()] for a, b in pairwise(spelt)] + [""]
+    nouns = {p + n for p, count, kind, _ in found if kind == "thing" for n in range(count)}
+    absent = denied(said, gaps, nouns)
+    words: list[Word] = []
+    for place, count, kind, name in found:
+        last = place + count - 1
+        start, end = spelt[place].start(), spelt[last].end()
+        if kind and said[last] != plain[last]:
+            # "The cat's ears": the noun is the cat.
+            end -= 2
+        text = sentence[start:end]
+        if kind and last in names:
+            words.append(Word(text, start, end, is_name=True))
+        else:
+            words.append(Word(text, start, end, kind, name, bool(kind) and place in absent))
     return tuple(_parted(words, sentence))
+
+
+def ends_in_denial(sentence: str) -> bool:
+    """Whether what is added to a sentence might be said not to be there.
+
+    >>> ends_in_denial("a cat, and no bus."), ends_in_denial("a cat")
+    (True, False)
+    """
+    last = re.split(r"[.!?]\s", sentence.strip())[-1]
+    words = read_words(f"{last.rstrip(' .!?')} with a cat")
+    return any(word.absent for word in [word for word in words if word.kind == "thing"][-2:])
 
 
 def things_named() -> tuple[str, ...]:
@@ -143,6 +174,26 @@ def is_mass(name: str) -> bool:
     return name in _masses()
 
 
+def _own_names(sentence: str, spelt: Sequence[re.Match[str]], plain: Sequence[str]) -> set[int]:
+    """Return the places of the words that are written as what somebody is called."""
+    capital = [match.group()[0].isupper() for match in spelt]
+    # In a headline all words have capitals.
+    is_headline = sum(capital) > len(capital) / 2 and len(capital) > 2
+    found: set[int] = set()
+    for place in range(1, len(spelt)):
+        before = place - 1
+        gap = sentence[spelt[before].end() : spelt[place].start()]
+        is_first = bool(re.search(r"[.:!?\n]", gap)) and plain[before] not in _NAMING
+        after_name = before in found and not gap.strip()
+        if plain[before] in _NAMING and plain[place] not in _DETERMINERS:
+            found.add(place)
+        elif not capital[place] or (spelt[place].group().isupper() and sum(capital) > 1):
+            continue
+        elif after_name or not (is_first or is_headline or plain[before] in _COUNTED):
+            found.add(place)
+    return found
+
+
 def _named(plain: Sequence[str], place: int) -> tuple[int, str]:
     """Return how many words from here on name one thing, and its name; (1, "") where none does."""
     names = _names()
@@ -176,7 +227,7 @@ def _parted(words: Sequence[Word], sentence: str) -> Iterator[Word]:
     """Take names that only say of which kind the next one is for parts of it."""
     for number, word in enumerate(words):
         after = words[number + 1] if number + 1 < len(words) else None
-        adjacent = after is not None and not sentence[word.end : after.start].strip()
+        adjacent = after is not None and not _OWNING.sub("", sentence[word.end : after.start])
         if word.kind == "thing" and after is not None and adjacent and after.kind == "thing":
             yield Word(word.text, word.start, word.end, "part", word.name, word.absent)
         else:

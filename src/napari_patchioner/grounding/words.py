@@ -131,7 +131,7 @@ class WordGrounder:
         for word in words:
             if word.kind == "thing" and not word.absent:
                 judged.append(self._judged(grid, word, supports[word.name]))
-            elif word.kind == "look" and word.name in colours:
+            elif word.kind == "look" and word.name in colours and not word.absent:
                 judged.append(_judged_colour(word, colours[word.name]))
             else:
                 judged.append(GroundedWord(word, why=_unjudged(word)))
@@ -325,7 +325,9 @@ def _judged_colour(word: Word, strength: float) -> GroundedWord:
 def _unjudged(word: Word) -> str:
     """Return why nothing is said of a word."""
     if word.absent:
-        return "The sentence says that it is not there; that is not judged."
+        return "The sentence says, or may say, that it is not there; that is not judged."
+    if word.is_name:
+        return "It is written as a name; names are not judged."
     if word.kind == "part":
         return "It says of which kind the next word is; the two are judged together."
     if word.kind == "look":

@@ -123,6 +123,10 @@ def test_what_the_model_said_first_can_be_had_back(box):
             model_record(source="edited", reviewed=True, locked=True),
             "Edited by you, accepted, locked",
         ),
+        (
+            model_record(source="edited").suggested(["cat"], "a check").chosen(0),
+            "Edited by you, from a checked sentence, accepted",
+        ),
         (Record("a", locked=True), "Locked"),
     ],
 )

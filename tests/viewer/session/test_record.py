@@ -284,6 +284,11 @@ def test_a_person_takes_a_suggestion_and_gets_their_own_words_back(source):
     )
     assert taken.chosen(0).caption == "my tom"
     assert taken.chosen(0).is_human
+    assert taken.suggested_by == ""
+    checked = theirs.suggested(["a tom"], "a check").suggested(["my black tom"], "a check")
+    assert checked.suggested_by == ""
+    assert [checked.chosen(n).suggested_by for n in (0, 1)] == ["a check"] * 2
+    assert checked.chosen(0).with_text("a cat").suggested_by == ""
 
 
 def test_rewording_and_suggesting_are_each_one_step():

@@ -174,6 +174,9 @@ FOUND_BY = "found_by"
 REWORDED = "reworded"
 """Where the ``origin`` of a record says how a machine's text was put in other words."""
 
+SUGGESTED = "suggested"
+"""Where the ``origin`` of a record says which texts were offered to a person, and by what."""
+
 
 OUTLINED, PROPOSED = "outlined", "proposed"
 CLICKS, NEGATIVE, SIZE = "clicks", "negative", "size"
@@ -488,14 +491,33 @@ class Record(Annotation):
         """
         return bool(self.server_host) and "grid" not in self.origin
 
-    def suggested(self, texts: Sequence[str]) -> Record:
-        """Return it with texts to choose from before all others; what it says stays."""
+    def suggested(self, texts: Sequence[str], by: str = "") -> Record:
+        """Return it with texts to choose from before all others; what it says stays.
+
+        ``by`` says what they come from, as in "check of the sentence", and is kept with them.
+        """
+        if by and texts:
+            known = self.origin.get(SUGGESTED)
+            earlier = known.get("texts", ()) if isinstance(known, Mapping) else ()
+            offered = list(dict.fromkeys((*earlier, *texts)))
+            noted = {**self.origin, SUGGESTED: {"by": by, "texts": offered}}
+            return replace(self, origin=noted).suggested(texts)
         details = self.details or Caption("", math.nan)
-        known = dict.fromkeys((*texts, *details.alternatives))
-        others = tuple(text for text in known if text and text != self.caption)
+        all_texts = dict.fromkeys((*texts, *details.alternatives))
+        others = tuple(text for text in all_texts if text and text != self.caption)
         if others == details.alternatives:
             return self
         return replace(self, details=replace(details, alternatives=others))
+
+    @property
+    def suggested_by(self) -> str:
+        """What the words that it has were suggested by, if they were."""
+        made = self.origin.get(SUGGESTED)
+        texts = made.get("texts") if isinstance(made, Mapping) else None
+        if not isinstance(made, Mapping) or not isinstance(texts, list | tuple):
+            return ""
+        by = made.get("by")
+        return by if isinstance(by, str) and self.caption in texts else ""
 
     def unnamed(self) -> Record:
         """Return it without the name that examples gave it: with what the model says, or asked."""

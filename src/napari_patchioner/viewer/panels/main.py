@@ -219,6 +219,7 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
         line = f"Found by {record.found_by!r}, score {record.score or 0:.2f}"
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
+        line += ", from a checked sentence" if record.suggested_by else ""
     elif details and details.verdict == "appearance":
         line = f"By the model{reworded}: appearance only, no object named"
         if is_unlike(record):

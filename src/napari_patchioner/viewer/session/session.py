@@ -532,11 +532,14 @@ class Session:
                 self._put(record.described(text, model, origin, accepted=accepted))
         return left
 
-    def suggest(self, label: str, texts: Mapping[str, Sequence[str]]) -> None:
-        """Offer texts before all other alternatives, as one step called ``label``."""
+    def suggest(self, label: str, texts: Mapping[str, Sequence[str]], by: str = "") -> None:
+        """Offer texts before all other alternatives, as one step called ``label``.
+
+        ``by`` says what they come from, for `Record.suggested`.
+        """
         with self.step(label):
             for record in self._chosen(texts):
-                self._put(record.suggested(texts[record.uid]))
+                self._put(record.suggested(texts[record.uid], by))
 
     def outline(self, uid: str, made: Mapping[str, Any]) -> None:
         """Note how a machine had a part in the outline of a region; no step of its own."""

@@ -38,6 +38,7 @@ Outline = Callable[[], Region]
 REST_MS = 150
 # Regions judged between two looks whether the job is cancelled; a caption may want the model.
 BATCH = 32
+CHECKED = "check of the sentence"
 NOT_READ = "Press Start first: a sentence can be checked once the image has been read."
 
 
@@ -441,7 +442,8 @@ class Why(QObject):  # type: ignore[misc]
         for uid, result in better.items():
             self.reasons[uid, result.text] = result.changes
         label = f"suggestion for {counted(better, 'sentence')}"
-        self._session.suggest(label, {uid: [result.text] for uid, result in better.items()})
+        texts = {uid: [result.text] for uid, result in better.items()}
+        self._session.suggest(label, texts, by=CHECKED)
         self.messaged.emit(suggestion_sentence(list(better.values()), len(tasks)))
         self.suggested.emit()
 
