@@ -52,26 +52,26 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
     >>> sorted(denied(["no", "bus", "a", "cat"], [" ", ", ", " ", "."], {1, 3}))
     [0, 1]
     """
-    found: set[int] = set()
+    places: set[int] = set()
     for place, word in enumerate(plain):
         after = plain[place + 1] if place + 1 < len(plain) else ""
         before = plain[place - 1] if place else ""
         if word in _LISTED or f"{word} {after}" in _LISTED:
-            found.update(range(place, _end_of_list(plain, gaps, nouns, place)))
+            places.update(range(place, _end_of_list(plain, gaps, nouns, place)))
         elif word in _GONE or f"{word} {after}" in _GONE:
             start = _start(plain, gaps, nouns, place)
-            found.update(range(start, _end(plain, gaps, place)))
+            places.update(range(start, _end(plain, gaps, place)))
         elif _NOT.fullmatch(word) and after not in _STILL:
             # "A no entry sign" is a thing.
             if word == "no" and before in ("a", "an", "the"):
                 continue
             if word == "no" and before in _BEFORE_A_LIST:
-                found.update(range(place, _end_of_list(plain, gaps, nouns, place)))
+                places.update(range(place, _end_of_list(plain, gaps, nouns, place)))
                 continue
             is_said_of_all = word != "no" and not _opens_clause(gaps, place)
             start = _start(plain, gaps, nouns, place) if is_said_of_all else place
-            found.update(range(start, _end(plain, gaps, place)))
-    return found
+            places.update(range(start, _end(plain, gaps, place)))
+    return places
 
 
 def _opens_clause(gaps: Sequence[str], place: int) -> bool:

@@ -100,20 +100,20 @@ def read_words(sentence: str) -> tuple[Word, ...]:
     said = [match.group().casefold().translate(_APOSTROPHES) for match in spelt]
     plain = [word.removesuffix("'s") for word in said]
     names = _own_names(sentence, spelt, plain)
-    found: list[tuple[int, int, Kind, str]] = []
+    places: list[tuple[int, int, Kind, str]] = []
     place = 0
     while place < len(spelt):
         count, name = _named(plain, place)
         kind: Kind = "thing" if name else ""
         if not name and plain[place] in ADJECTIVES:
             kind, name = "look", ADJECTIVES[plain[place]]
-        found.append((place, count, kind, name))
+        places.append((place, count, kind, name))
         place += count
     gaps = [sentence[a.end() : b.start()] for a, b in pairwise(spelt)] + [""]
-    nouns = {p + n for p, count, kind, _ in found if kind == "thing" for n in range(count)}
+    nouns = {p + n for p, count, kind, _ in places if kind == "thing" for n in range(count)}
     absent = denied(said, gaps, nouns)
     words: list[Word] = []
-    for place, count, kind, name in found:
+    for place, count, kind, name in places:
         last = place + count - 1
         start, end = spelt[place].start(), spelt[last].end()
         if kind and said[last] != plain[last]:
@@ -179,19 +179,19 @@ def _own_names(sentence: str, spelt: Sequence[re.Match[str]], plain: Sequence[st
     capital = [match.group()[0].isupper() for match in spelt]
     # In a headline all words have capitals.
     is_headline = sum(capital) > len(capital) / 2 and len(capital) > 2
-    found: set[int] = set()
+    places: set[int] = set()
     for place in range(1, len(spelt)):
         before = place - 1
         gap = sentence[spelt[before].end() : spelt[place].start()]
         is_first = bool(re.search(r"[.:!?\n]", gap)) and plain[before] not in _NAMING
-        after_name = before in found and not gap.strip()
+        after_name = before in places and not gap.strip()
         if plain[before] in _NAMING and plain[place] not in _DETERMINERS:
-            found.add(place)
+            places.add(place)
         elif not capital[place] or (spelt[place].group().isupper() and sum(capital) > 1):
             continue
         elif after_name or not (is_first or is_headline or plain[before] in _COUNTED):
-            found.add(place)
-    return found
+            places.add(place)
+    return places
 
 
 def _named(plain: Sequence[str], place: int) -> tuple[int, str]:

@@ -442,8 +442,8 @@ class Why(QObject):  # type: ignore[misc]
         for uid, result in better.items():
             self.reasons[uid, result.text] = result.changes
         label = f"suggestion for {counted(better, 'sentence')}"
-        texts = {uid: [result.text] for uid, result in better.items()}
-        self._session.suggest(label, texts, by=CHECKED)
+        offered = {uid: [result.text] for uid, result in better.items()}
+        self._session.suggest(label, offered, by=CHECKED)
         self.messaged.emit(suggestion_sentence(list(better.values()), len(tasks)))
         self.suggested.emit()
 
