@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 import shapely
 from embedded_dock import read
@@ -93,6 +95,14 @@ def test_a_click_grows_a_region_and_further_ones_change_it(growing, hand, qtbot)
     assert (again.uid, again.outlined_by) == (record.uid, "grown from 1 click")
 
 
+def numbers_shown(search):
+    return [item.number for item in search.proposals.shown()]
+
+
+def boxes_shown(search):
+    return [astuple(item.box) for item in search.proposals.shown()]
+
+
 def until_proposed(dock, qtbot):
     search = dock.controller.search
     qtbot.waitUntil(
@@ -125,10 +135,27 @@ def test_proposed_regions_are_judged_by_keys_and_clicks(quiet, dock, hand, qtbot
     assert panel.list.numbers() == [left[0].number]
     QTest.keyClick(panel.list, Qt.Key.Key_N)
     assert len(session.records) == 1
-    assert left[0].number not in [item.number for item in search.proposals.shown()]
-    dock.panel.buttons["undo"].click()
+    # Each is a step, in their order.
+    undo, redo = (dock.panel.buttons[name] for name in ("undo", "redo"))
+    for button, back in ((undo, True), (redo, False), (undo, True)):
+        assert (left[0].number in numbers_shown(search)) is not back
+        button.click()
+        assert (left[0].number in numbers_shown(search)) is back
+        assert "1 proposal" in dock.controller.message
+    assert len(session.records) == 1
+    redo.click()
+    # So is bringing it back, whatever was proposed meanwhile.
+    panel.buttons["find_again"].click()
+    search = until_proposed(dock, qtbot)
+    assert astuple(left[0].box) not in boxes_shown(search)
+    panel.buttons["restore_found"].click()
+    assert astuple(left[0].box) in boxes_shown(search)
+    for _ in range(2):
+        undo.click()
+    assert astuple(left[0].box) in boxes_shown(search)
+    undo.click()
     assert not session.records
-    assert items[0].number in [item.number for item in search.proposals.shown()]
+    assert astuple(items[0].box) in boxes_shown(search)
     # From the canvas: where one lies that holds no smaller one
     item = min(search.proposals.shown(), key=lambda item: item.area)
     inside = shapely.Polygon(item.outline).representative_point()

@@ -497,8 +497,11 @@ class Controller(QObject):  # type: ignore[misc]
     def reject_found(self, numbers: Iterable[int]) -> None:
         """Leave proposals out, now and whenever more of the same is searched for."""
         if count := self.search.reject(numbers):
-            they = "it" if count == 1 else "they"
-            self.show_message(f"{counted(count, 'proposal')} rejected: {they} will not come back.")
+            they = "it does" if count == 1 else "they do"
+            self.show_message(
+                f"{counted(count, 'proposal')} rejected: {they} not come back, except by Undo or "
+                "Bring back."
+            )
 
     def undo(self) -> None:
         """Take back the newest step: shapes and captions."""

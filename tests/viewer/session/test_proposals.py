@@ -34,13 +34,13 @@ def test_the_threshold_shows_and_hides():
 
 def test_what_is_rejected_stays_away_until_it_is_brought_back():
     made = proposals()
-    assert made.reject([2, 2, 9]) == 1
-    assert made.reject([2]) == 0
+    assert made.leave_out([2, 2, 9], NOTHING)
+    assert not made.leave_out([2], NOTHING)
     assert numbers(made.open()) == [1, 3, 4]
     # In the next search of the same it is left out from the start, though it moved a little.
     after = proposals(rejected=made.rejected + 1.0)
     assert numbers(after.open()) == [1, 3, 4]
-    assert after.restore() == 1
+    assert after.leave_out([], NOTHING)
     assert numbers(after.open()) == [1, 2, 3, 4]
 
 
@@ -99,7 +99,7 @@ def test_what_is_shown_is_open_and_scores_enough(scores, least, rejected):
     of = [Proposal(Box(0, 20 * i, 10, 20 * i + 10), s) for i, s in enumerate(scores)]
     made = Proposals(Plane(), ["a"], "", of, NOTHING, NOTHING)
     made.threshold = least
-    assert made.reject(rejected) == len(rejected & set(range(1, len(of) + 1)))
+    assert made.leave_out(rejected, NOTHING) == bool(rejected & set(range(1, len(of) + 1)))
     shown, left = made.shown(), made.open()
     assert set(numbers(shown)) <= set(numbers(left))
     assert set(numbers(left)) == set(range(1, len(of) + 1)) - rejected

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 BUTTONS = (
     ("Accept", "accept_found", "Make a region of the selected proposals (keys Y, Enter)."),
     ("Accept all", "accept_all_found", "Make regions of all that are shown (key A)."),
-    ("Reject", "reject_found", "Take the selected away: they do not come back (keys N, Delete)."),
+    (
+        "Reject",
+        "reject_found",
+        "Take the selected away, until Undo or Bring back (keys N, Delete).",
+    ),
     ("Find again", "find_again", "Find more, with what you accepted as further examples (key F)."),
     ("Bring back", "restore_found", "Let what you rejected be proposed again."),
     ("End", "end_find", "Take all proposals away; accepted ones are regions (key Esc)."),

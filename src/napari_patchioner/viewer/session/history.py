@@ -20,17 +20,20 @@ class Snapshot:
     order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # What captions are made with, and a person has chosen; of any type that can be compared
     vocabulary: object = None
+    # What a person has put aside, of any type that can be compared
+    aside: tuple[object, ...] = ()
 
     def taken(
         self,
         records: Iterable[Record],
         order: Mapping[str, Iterable[str]],
         vocabulary: object = None,
+        aside: tuple[object, ...] = (),
     ) -> Snapshot:
         """Return a snapshot of the records there are now; this one where it says the same."""
         uids = {layer: tuple(uids) for layer, uids in order.items()}
         shared = {k: self.order[k] if self.order.get(k) == v else v for k, v in uids.items()}
-        made = Snapshot(tuple(records), shared, vocabulary)
+        made = Snapshot(tuple(records), shared, vocabulary, aside)
         return self if self.same(made) else made
 
     def same(self, other: Snapshot) -> bool:
@@ -39,6 +42,7 @@ class Snapshot:
             len(self.records) == len(other.records)
             and self.order == other.order
             and self.vocabulary == other.vocabulary
+            and self.aside == other.aside
             and (
                 all(map(operator.is_, self.records, other.records))
                 or all(map(Record.same, self.records, other.records))
@@ -51,6 +55,7 @@ class Snapshot:
             len(self.records) == len(other.records)
             and self.order == other.order
             and self.vocabulary == other.vocabulary
+            and self.aside == other.aside
         ):
             return False
         own = {record.uid: record for record in self.records}

@@ -179,18 +179,18 @@ class Proposals:
     @property
     def rejected(self) -> Boxes:
         """Corners of what was rejected, shape (n, 4)."""
-        return self._corners[[number - 1 for number in sorted(self._rejected)]]
+        return self.corners(self._rejected)
 
-    def reject(self, numbers: Iterable[int]) -> int:
-        """Leave these out from now on; return how many of them were open."""
-        chosen = {item.number for item in self.chosen(numbers)}
-        self._rejected |= chosen
-        return len(chosen)
+    def corners(self, numbers: Iterable[int]) -> Boxes:
+        """Return the corners of some proposals, by their numbers, shape (n, 4)."""
+        return self._corners[[number - 1 for number in sorted(numbers)]]
 
-    def restore(self) -> int:
-        """Let all that was rejected come back; return how many that are."""
-        count, self._rejected = len(self._rejected), set()
-        return count
+    def leave_out(self, numbers: Iterable[int], boxes: Boxes) -> bool:
+        """Let just these be rejected, and what shows the same as boxes; whether that is new."""
+        known = set(self._numbers.values())
+        rejected = self._covered_by(boxes).union(known & set(numbers))
+        changed, self._rejected = rejected != self._rejected, rejected
+        return changed
 
     def meet(self, regions: Boxes, uids: Collection[str]) -> bool:
         """Take note of the regions there are, by corners and uids; whether that changes anything.
@@ -217,6 +217,29 @@ class Proposals:
             if common_areas(corners, boxes[alike]).sum() > same * area:
                 covered.add(number)
         return covered
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rejection:
+    """What a person has left out of proposals: no other example of what they were asked for."""
+
+    proposals: Proposals
+    numbers: frozenset[int]
+    # Whether regions were proposed, and no examples or phrase looked for
+    proposed: bool = False
+
+    @property
+    def corners(self) -> Boxes:
+        """Corners of what it is about, shape (n, 4)."""
+        return self.proposals.corners(self.numbers)
+
+    def is_about(self, plane: Plane, name: str, examples: Iterable[str], *, proposed: bool) -> bool:
+        """Whether a search on a plane is for the same thing as the one it was made in."""
+        before = self.proposals
+        if plane != before.plane or proposed or self.proposed:
+            return plane == before.plane and proposed and self.proposed
+        same_name = bool(name) and name == before.name
+        return same_name or not {*before.examples, *before.accepted}.isdisjoint(examples)
 
 
 def _proposed(number: int, proposal: Proposal) -> Proposed:

@@ -123,6 +123,8 @@ class Session:
         self.history = History()
         # The memory that captions are made with, if one was chosen; see `choose_vocabulary`
         self.vocabulary: object = None
+        # Proposals that are not wanted, as `put_aside` has left it
+        self.aside: tuple[object, ...] = ()
         self.changed: list[Callable[[], None]] = []
         # Asked about every region that is new on a layer of other people's making
         self.pending = PendingCaptions()
@@ -196,6 +198,11 @@ class Session:
             self.vocabulary = choice
             self.again(outdated)
 
+    def put_aside(self, things: Iterable[object], label: str) -> None:
+        """Have just these things put aside, as a step."""
+        with self.step(label):
+            self.aside = tuple(things)
+
     def open_vocabulary(self, choice: object) -> None:
         """Go on with the memory that was chosen when the work was saved; that is no step."""
         self.vocabulary = choice
@@ -213,7 +220,8 @@ class Session:
                 listener()
 
     def _state(self) -> Snapshot:
-        return self.history.now.taken(self.records.values(), self._order, self.vocabulary)
+        records = self.records.values()
+        return self.history.now.taken(records, self._order, self.vocabulary, self.aside)
 
     def _walk(self, go: Callable[[], str]) -> str:
         """Go to the next state that differs from how things are; return the step between."""
@@ -230,7 +238,7 @@ class Session:
     def _restore(self) -> None:
         """Take over the newest state of the history, except for what is so already."""
         state, live = self.history.now, self.records
-        self.vocabulary = state.vocabulary
+        self.vocabulary, self.aside = state.vocabulary, state.aside
         self.records = {}
         back = self._away & state.order.keys()
         away = (self._foreign & self._order.keys()) - state.order.keys()

@@ -46,6 +46,7 @@ from napari_patchioner.viewer.session.proposals import (
     Outlined,
     Proposals,
     Proposed,
+    Rejection,
     bounds_of,
     corners_of,
     is_area,
@@ -273,17 +274,6 @@ class _Question:
     phrase: str = ""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Rejection:
-    """What was rejected as no other example of something: boxes on a plane, shape (n, 4)."""
-
-    plane: Plane
-    examples: frozenset[str]
-    name: str
-    corners: Boxes
-    proposed: bool = False
-
-
 class Search(QObject):  # type: ignore[misc]
     """Finds more of what regions of one image show, and shows it until it is accepted or closed.
 
@@ -320,7 +310,8 @@ class Search(QObject):  # type: ignore[misc]
         # Grows with each question; answers to earlier ones are dropped.
         self._generation = 0
         self._measures: dict[Plane, tuple[tuple[PlaneSource, ...], ImageMeasures]] = {}
-        self._rejections: list[_Rejection] = []
+        # What is put aside, as it was when it was last looked at
+        self._aside: tuple[object, ...] = ()
         self._following = False
         self._drawn: tuple[object, ...] = ()
         self._soon = throttled(self.draw, PACE_MS, self)
@@ -491,8 +482,10 @@ class Search(QObject):  # type: ignore[misc]
         if self._encoder.grids.get(question.plane) is not question.grid:
             self.messaged.emit("The image has changed meanwhile; find again.")
             return
-        self._keep_rejections()
-        rejected = self._rejected(question)
+        asked = question.plane, question.name, question.examples
+        found_before = self._rejections(*asked, proposed=question.options is not None)
+        rejected = _corners_of_all(found_before)
+        self._aside = self._session.aside
         layers, before = self._layers, self.proposals
         if layers is not None and before is not None and before.plane != question.plane:
             self._take_down()
@@ -582,22 +575,25 @@ class Search(QObject):  # type: ignore[misc]
         self._draw_heat()
 
     def reject(self, numbers: Iterable[int]) -> int:
-        """Leave these out, now and whenever more of the same is searched for."""
-        count = self.proposals.reject(numbers) if self.proposals is not None else 0
+        """Leave these out, now and whenever more of the same is searched for, as a step."""
+        chosen = self.proposals.chosen(numbers) if self.proposals is not None else []
+        if self.proposals is not None and chosen:
+            left_out = frozenset(item.number for item in chosen)
+            rejection = Rejection(self.proposals, left_out, self.options is not None)
+            label = f"rejection of {counted(chosen, 'proposal')}"
+            self._session.put_aside((*self._session.aside, rejection), label)
+            self._meet()
         self._refresh()
-        return count
+        return len(chosen)
 
     def restore(self) -> int:
-        """Let what was rejected come back; return how many that are."""
+        """Let what was rejected come back, as a step; return how many that are."""
         if self.proposals is None:
             return 0
-        plane, name, examples = self.proposals.plane, self.proposals.name, self.proposals.examples
-        self._rejections = [
-            r
-            for r in self._rejections
-            if not (r.plane == plane and _alike(r, name, examples, self.options is not None))
-        ]
-        count = self.proposals.restore()
+        count, gone = len(self.proposals.rejected), self._rejections_here()
+        kept = (thing for thing in self._session.aside if thing not in gone)
+        self._session.put_aside(kept, f"return of {counted(count, 'rejected proposal')}")
+        self._meet()
         self._refresh()
         return count
 
@@ -656,7 +652,6 @@ class Search(QObject):  # type: ignore[misc]
         """Take away everything that was found, and stop; `later` as in `ProposalLayers.close`."""
         self._generation += 1
         self._drop_job()
-        self._keep_rejections()
         self._take_down(later=later)
         self.proposals = self._heat = self._grid = None
         self.phrase, self._matches, self.options = "", {}, None
@@ -691,10 +686,17 @@ class Search(QObject):  # type: ignore[misc]
         self.changed.emit()
 
     def _meet(self) -> bool:
-        """Compare with the regions that lie on the plane."""
-        assert self.proposals is not None
-        regions = self._regions(self.proposals.plane)
-        return self.proposals.meet(regions, self._session.records.keys())
+        """Compare with the regions that lie on the plane, and with what is put aside by now."""
+        proposals, aside = self.proposals, self._session.aside
+        assert proposals is not None
+        changed = False
+        if aside != self._aside:
+            self._aside, rejections = aside, self._rejections_here()
+            own = [r.numbers for r in rejections if r.proposals is proposals]
+            others = _corners_of_all(r for r in rejections if r.proposals is not proposals)
+            changed = proposals.leave_out(frozenset().union(*own), others)
+        regions = self._regions(proposals.plane)
+        return proposals.meet(regions, self._session.records.keys()) or changed
 
     def _regions(self, plane: Plane) -> Boxes:
         """Return the corners of the boxes around all regions on a plane, shape (n, 4)."""
@@ -762,24 +764,19 @@ class Search(QObject):  # type: ignore[misc]
             self._layers.draw_heat(self._heat if self.with_heat else None)
             self._layers.show(self._following)
 
-    def _keep_rejections(self) -> None:
-        """Remember what was rejected, for the next search of the same."""
-        before = self.proposals
-        if before is not None and len(before.rejected):
-            examples = frozenset((*before.examples, *before.accepted))
-            proposed = self.options is not None
-            rejection = _Rejection(before.plane, examples, before.name, before.rejected, proposed)
-            self._rejections.append(rejection)
+    def _rejections(
+        self, plane: Plane, name: str, examples: Iterable[str], *, proposed: bool
+    ) -> list[Rejection]:
+        """Return what was rejected on a plane in the place of the same thing."""
+        put_aside = (thing for thing in self._session.aside if isinstance(thing, Rejection))
+        return [r for r in put_aside if r.is_about(plane, name, examples, proposed=proposed)]
 
-    def _rejected(self, question: _Question) -> Boxes:
-        """Return the corners of what was rejected before in the place of the same thing."""
-        boxes = [
-            rejection.corners
-            for rejection in self._rejections
-            if rejection.plane == question.plane
-            and _alike(rejection, question.name, question.examples, question.options is not None)
-        ]
-        return np.concatenate([corners_of(()), *boxes])
+    def _rejections_here(self) -> list[Rejection]:
+        """Return what counts as rejected of the proposals there are."""
+        now = self.proposals
+        assert now is not None
+        proposed = self.options is not None
+        return self._rejections(now.plane, now.name, now.examples, proposed=proposed)
 
     def _on_edited(self) -> None:
         """Draw anew what somebody has changed with napari's own tools."""
@@ -825,12 +822,9 @@ class Search(QObject):  # type: ignore[misc]
             self.clicked.emit(number, "Shift" in event.modifiers)
 
 
-def _alike(rejection: _Rejection, name: str, examples: Iterable[str], proposed: bool) -> bool:
-    """Whether a search is for the same thing as the one in which something was rejected."""
-    if proposed or rejection.proposed:
-        return proposed and rejection.proposed
-    same_name = bool(name) and name == rejection.name
-    return same_name or not rejection.examples.isdisjoint(examples)
+def _corners_of_all(rejections: Iterable[Rejection]) -> Boxes:
+    """Return the corners of what was rejected, shape (n, 4)."""
+    return np.concatenate([corners_of(()), *(rejection.corners for rejection in rejections)])
 
 
 def name_of(records: Iterable[Record]) -> str:
