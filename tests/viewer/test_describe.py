@@ -214,7 +214,8 @@ def test_a_phrase_is_clicked_with_the_mouse_and_pointed_at(quiet, captioned, qtb
     spot = QPoint(x, view.fontMetrics().height() // 2)
 
     def is_pointed():
-        # A cursor that was there already does not move.
+        # What is above may have grown, and a cursor that was there already does not move.
+        dock.ensureWidgetVisible(view)
         QTest.mouseMove(view, QPoint(1, 1))
         QTest.mouseMove(view, spot)
         return dock.controller.overlays.pointed == set(uids(dock)[:3])
