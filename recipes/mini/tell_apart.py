@@ -158,7 +158,7 @@ def ask(
 
 def check_claims(told: DistinctCaption, seen: Seen, claims: Counter[tuple[str, bool]]) -> None:
     """Count which colours that a caption says are in the mask."""
-    if told.way == "looks":
+    if told.way in ("looks", "partly"):
         for word in _colours(told.text):
             claims["colour", bool(seen.shares[COLOURS.index(word)] >= HAS)] += 1
 
@@ -315,7 +315,7 @@ def report(rows: Sequence[Row], claims: Counter[tuple[str, bool]], seconds: list
     print(f"{len(rows)} regions in {groups} groups\n\n{table(rows)}")
     sure = [row for row in rows if row.sure]
     print(f"\nOf the {len(sure)} that the model is sure of\n\n{table(sure)}")
-    told = [row for row in sure if row.way == "looks"]
+    told = [row for row in sure if row.way in ("looks", "partly")]
     if told:
         print(f"\nOf the {len(told)} told apart by looks\n\n{table(told)}")
     print("\nhow: ", Counter(row.way or "not" for row in rows))
@@ -338,7 +338,7 @@ def _percent(values: Sequence[float]) -> str:
 
 def draw_failures(rows: Sequence[Row], images: dict[str, LabelledImage], path: Path) -> None:
     """Draw some regions whose caption by looks leads elsewhere."""
-    missed = [row for row in rows if row.way == "looks" and row.hits[2] == 0]
+    missed = [row for row in rows if row.way in ("looks", "partly") and row.hits[2] == 0]
     missed = missed[:: max(1, len(missed) // 12)][:12]
     sheet = Image.new("RGB", (4 * 300, 3 * 250), "white")
     for place, row in enumerate(missed):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari_patchioner.regions import Region
 
 Scores: TypeAlias = npt.NDArray[np.float64]
-Way: TypeAlias = Literal["", "as it was", "looks", "place"]
+Way: TypeAlias = Literal["", "as it was", "looks", "place", "partly"]
 
 # A caption tells its region apart that fits it so many times better than any other.
 CLEARLY = 1.5
@@ -66,9 +66,10 @@ class DistinctCaption:
     score : float or None
         How far to trust that it is right and leads back to its region, 0 to 1; None where nobody
         knows.
-    way : {"", "as it was", "looks", "place"}
+    way : {"", "as it was", "looks", "place", "partly"}
         By what it is told apart: the caption did so before, by what the region shows, or by where
-        it is and how large; nothing where it is not told apart.
+        it is and how large; from some of the others only, by what it shows; nothing where it is
+        not told apart.
     others : int
         From how many other regions.
     """
@@ -85,9 +86,11 @@ class DistinctCaption:
         >>> DistinctCaption("the left cup", 0.8, "place", 3).by
         'told apart from 3 others by place'
         """
+        others = counted(self.others, "other")
+        if self.way == "partly":
+            return f"told apart from some of {others}"
         if self.way not in ("looks", "place"):
             return ""
-        others = counted(self.others, "other")
         return f"told apart from {others}{' by place' if self.way == 'place' else ''}"
 
 
@@ -179,6 +182,12 @@ def distinct_captions(
         else _chosen(row, caption, pool, shown, options, place=place)
         for row, (caption, pool) in enumerate(zip(captions, pools, strict=True))
     ]
+    # What was seen in several of them tells none of these from the others.
+    texts = Counter(item.text for item in distinct)
+    distinct = [
+        replace(item, way="partly") if item.way == "looks" and texts[item.text] > 1 else item
+        for item in distinct
+    ]
     progress(1.0, "done")
     return distinct
 
@@ -220,7 +229,7 @@ def _chosen(
     usual = next((wording for wording in pool if wording.text == caption.text), best)
     if clear or _lead(best.fits)[row] > _lead(usual.fits)[row]:
         sure = score and score * math.exp(_lead(best.fits)[row])
-        return DistinctCaption(best.text, sure, "looks", others)
+        return DistinctCaption(best.text, sure, "looks" if clear else "partly", others)
     return DistinctCaption(caption.text, score, "", others)
 
 

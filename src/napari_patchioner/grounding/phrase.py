@@ -11,11 +11,12 @@ from napari_patchioner.decoders.grounded.vocabulary import COLOURS, LIGHT, TEXTU
 LONGEST = 500
 """Letters of a phrase that are read."""
 
-# What begins the part that is not wanted, in words, or a dash before a word; "a no entry sign" is
-# a thing.
+# What begins the part that is not wanted, in words, or a dash before one; "a no entry sign" is a
+# thing.
 _NOT = re.compile(
     r"(?<!\ba)(?<!\ban)(?<!\bthe)(?:^|[\s,;(]+)(?:(?:but|and|or|with)\s+)?"
-    r"(?:(?:not|no|without|except(?:\s+for)?|excluding|minus)\b(?!\.)\s*|[-\u2212](?=\w))",
+    r"(?:(?:not|no|never|neither|nor|without|w/o|except(?:\s+for)?|excluding|minus|instead\s+of|"
+    r"rather\s+than|other\s+than)\b(?!\.)\s*|[-\u2212]\s?(?=\w))",
     re.IGNORECASE,
 )
 # What is wanted after all, after what is not.
@@ -108,9 +109,9 @@ def split_negative(text: str) -> tuple[str, tuple[str, ...]]:
     ('a T-shirt', ())
     """
     first, *rest = (part.strip(" ,;()\t\n") for part in _NOT.split(text[:LONGEST]))
-    if not first and rest:
+    if rest:
         rest[-1], *wanted = _BUT.split(rest[-1], maxsplit=1)
-        first = "".join(wanted)
+        first = " with ".join(filter(None, (first, *wanted)))
     unwanted = (word.strip() for part in rest for word in re.split(r"\s*[,;]\s*|\s+or\s+", part))
     return " ".join(first.split()), tuple(" ".join(word.split()) for word in unwanted if word)
 

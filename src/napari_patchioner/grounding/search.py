@@ -33,6 +33,8 @@ FINEST = 8192
 _THING = 128.0
 # Of two that are much the same box that of the whole image, which is looser, counts so much.
 _LOOSE = 0.8
+# A part shows a thing without what is around it, and is taken for more than it is.
+_CLOSE = 0.8
 # Side of a cell of a heat map, in pixels of what is searched part by part.
 _CELL = 16
 
@@ -132,15 +134,15 @@ def find_in_levels(
         own = replace(own, measures={**own.measures, **_kind_of(photograph)})
         lay_heat(heat, scorer.heat(own), part, fine.shape)
         scored += [
-            (enlarge(part.moved(proposal.box)), proposal.score)
-            for proposal in scorer.proposals(own, least=least)
+            (enlarge(part.moved(proposal.box)), _CLOSE * proposal.score)
+            for proposal in scorer.proposals(own, least=least / _CLOSE)
             if not part.cuts(proposal.box, fine.shape)
         ]
     progress(1.0, "done")
     if not parts:
         return PhraseFound([Proposal(*row) for row in scored], heat, photograph)
     ranked = [
-        (box, str(row), score if row >= of_whole else score * _LOOSE)
+        (box, str(row), score / _CLOSE if row >= of_whole else score * _LOOSE)
         for row, (box, score) in enumerate(scored)
     ]
     kept = sorted((int(row) for _, row, _ in distinct(ranked, ())), key=lambda row: -scored[row][1])

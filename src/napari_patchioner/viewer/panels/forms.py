@@ -9,6 +9,7 @@ from typing import Any
 from magicgui import widgets as gui
 from napari.layers import Image
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSlider
 
 from napari_patchioner.viewer.layers.captions import CROWD, LINES, TEMPLATE
 
@@ -60,6 +61,9 @@ def options_form() -> gui.Container[Any]:
     layer_names = gui.CheckBox(name="layer_names", text="Names of layers, too", value=False)
     layer_names.tooltip = "The names of the image and of other layers belong to the context."
     specificity = gui.FloatSlider(name="specificity", max=3, step=0.1, readout=False)
+    # A click beside the handle goes so far.
+    slider = specificity.native.findChild(QAbstractSlider)
+    slider.setPageStep(5 * slider.singleStep())
     _say_value(specificity, specificity.value)
     specificity.changed.connect(partial(_say_value, specificity))
     specificity.tooltip = (

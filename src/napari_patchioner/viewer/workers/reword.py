@@ -300,10 +300,14 @@ def _distinct_message(ways: Mapping[str, int], kept: int, still_alike: int) -> s
     total = sum(ways.values())
     parts = []
     if total:
-        hows = [f"{number} by {way}" for way, number in ways.items()]
+        hows = [
+            f"{number} from some only" if way == "partly" else f"{number} by {way}"
+            for way, number in ways.items()
+        ]
         parts.append(f"{counted(total, 'caption')} told apart: {', '.join(hows)}")
     else:
-        parts.append("every caption here leads to its region already" if not still_alike else "")
+        leads = "every caption here leads to its region already"
+        parts.append("" if still_alike or kept else leads)
     if kept:
         parts.append(f"{counted(kept, 'caption')} of yours kept")
     if still_alike:
