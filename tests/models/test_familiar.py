@@ -45,14 +45,24 @@ def mini() -> Captioner:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Parts of a stained section, small ones."""
+    return write_parts(tmp_path / "scans", 160)
+
+
+@pytest.fixture
+def strips(tmp_path: Path) -> Path:
+    """Parts so narrow that few patches are to be encoded."""
+    return write_parts(tmp_path / "strips", 40)
+
+
+def write_parts(folder: Path, width: int) -> Path:
     whole = skimage.data.immunohistochemistry()
     random = np.random.default_rng(0)
-    (tmp_path / "scans").mkdir()
+    folder.mkdir()
     for number in range(COUNT):
         top, left = random.integers(0, 512 - 160, 2)
-        part = Image.fromarray(whole[top : top + 160, left : left + 160])
-        part.save(tmp_path / "scans" / f"{number:02}.png")
-    return tmp_path / "scans"
+        part = Image.fromarray(whole[top : top + 160, left : left + width])
+        part.save(folder / f"{number:02}.png")
+    return folder
 
 
 def whole_share(captioner: Captioner, image: object) -> float:
@@ -84,10 +94,10 @@ def test_a_captioner_with_another_memory_knows_the_same(mini, tmp_path, monkeypa
 
 
 def test_what_a_person_shows_a_model_counts_and_can_be_forgotten(
-    folder, tmp_path, monkeypatch, capsys
+    strips, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
-    assert main(["models", "familiar", "mini", str(folder)]) == 0
+    assert main(["models", "familiar", "mini", str(strips)]) == 0
     assert f"mini knows {COUNT} images" in capsys.readouterr().err
     tissue = skimage.data.immunohistochemistry()[100:260, 200:360]
     own, shipped = load_model("mini"), load_model("mini-zeroshot")
@@ -101,10 +111,10 @@ def test_what_a_person_shows_a_model_counts_and_can_be_forgotten(
         forget_familiarity("mini")
 
 
-def test_files_that_cannot_be_read_are_left_out(mini, folder, tmp_path, monkeypatch):
+def test_files_that_cannot_be_read_are_left_out(mini, strips, tmp_path, monkeypatch):
     monkeypatch.setenv("NAPARI_PATCHIONER_HOME", str(tmp_path / "store"))
-    (folder / "00.png").write_bytes(b"no picture")
-    paths = sorted(folder.glob("*.png"))
+    (strips / "00.png").write_bytes(b"no picture")
+    paths = sorted(strips.glob("*.png"))
     before = mini.known
     with pytest.raises(ModelError, match="19 images could be read"):
         learn_familiarity(mini, paths)
