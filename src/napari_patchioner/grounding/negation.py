@@ -8,21 +8,31 @@ from collections.abc import Collection, Sequence
 # "isn't", and as many write it, "isnt"
 _NOT = re.compile(
     r"(?:is|are|was|were|do|does|did|ca|can|could|wo|would|should|has|have|had|must|need|might|ai)"
-    r"(?:n't|nt)|not|cannot|never|nor|neither|none|nobody|nothing|no-one|nowhere|no"
+    r"(?:n't|nt)|not|cannot|never|nor|neither|none|nobody|nothing|no-one|nowhere|no|zero|0"
     r"|(?:hard|bare|scarce|rare)ly|lack(?:s|ed|ing)?|fail(?:s|ed)?|unable|hides|concealed"
 )
 # After "with" and the like, and here, only the nouns that are listed next are not there.
-_LISTED = frozenset(re.findall(r"[\w]+", "without excluding minus except sans")) | frozenset(
-    ("instead of", "rather than", "other than", "apart from", "devoid of", "free of")
+_LISTED = frozenset(
+    re.findall(r"\w+", "without excluding minus except sans unlike than too wish wishes imagine")
+) | frozenset(
+    (
+        *("instead of", "rather than", "other than", "apart from", "devoid of", "free of"),
+        *("anything but", "all but", "far from", "opposed to", "place of", "if only"),
+    )
 )
 # Whatever a clause with one of these speaks of may be what is not there.
 _GONE = frozenset(
     re.findall(
         r"[\w]+",
         "missing absent absence gone hidden invisible unseen nowhere vanished disappeared removed "
-        "lost",
+        "lost away",
     )
-) | frozenset(("no longer", "no more", "used to", "out of"))
+) | frozenset(
+    (
+        *("no longer", "no more", "used to", "out of", "has left", "have left", "just left"),
+        *("where is", "where are", "where's"),
+    )
+)
 _BEFORE_A_LIST = ("with", "and", "but", "of", "has", "have", "having")
 # "not only a cat"; "no doubt a cat"
 _STILL = ("only", "just", "merely", "simply", "doubt")
@@ -56,9 +66,12 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
     for place, word in enumerate(plain):
         after = plain[place + 1] if place + 1 < len(plain) else ""
         before = plain[place - 1] if place else ""
-        if word in _LISTED or f"{word} {after}" in _LISTED:
-            places.update(range(place, _end_of_list(plain, gaps, nouns, place)))
-        elif word in _GONE or f"{word} {after}" in _GONE:
+        both = f"{word} {after}"
+        if word in _LISTED or both in _LISTED:
+            # "But" may be one of the two.
+            last = place + (both in _LISTED)
+            places.update(range(place, _end_of_list(plain, gaps, nouns, last)))
+        elif word in _GONE or both in _GONE:
             start = _start(plain, gaps, nouns, place)
             places.update(range(start, _end(plain, gaps, place)))
         elif _NOT.fullmatch(word) and after not in _STILL:

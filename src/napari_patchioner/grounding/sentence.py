@@ -187,7 +187,7 @@ def _own_names(sentence: str, spelt: Sequence[re.Match[str]], plain: Sequence[st
         after_name = before in places and not gap.strip()
         if plain[before] in _NAMING and plain[place] not in _DETERMINERS:
             places.add(place)
-        elif not capital[place] or (spelt[place].group().isupper() and sum(capital) > 1):
+        elif not capital[place] or (len(plain[place]) > 1 and spelt[place].group().isupper()):
             continue
         elif after_name or not (is_first or is_headline or plain[before] in _COUNTED):
             places.add(place)
