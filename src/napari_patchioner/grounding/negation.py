@@ -25,14 +25,25 @@ _GONE = frozenset(
     re.findall(
         r"[\w]+",
         "missing absent absence gone hidden invisible unseen nowhere vanished disappeared removed "
-        "lost away",
+        "lost",
     )
 ) | frozenset(
     (
-        *("no longer", "no more", "used to", "out of", "has left", "have left", "just left"),
+        *(
+            "no longer",
+            "no more",
+            "used to",
+            "has left",
+            "have left",
+            "just left",
+            "drove away",
+            "went away",
+            "taken away",
+        ),
         *("where is", "where are", "where's"),
     )
 )
+_OUT = re.compile(r"out of (?:the |our )?(?:sight|view|frame|picture|image|photo|shot)\b")
 _BEFORE_A_LIST = ("with", "and", "but", "of", "has", "have", "having")
 # "not only a cat"; "no doubt a cat"
 _STILL = ("only", "just", "merely", "simply", "doubt")
@@ -71,7 +82,7 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
             # "But" may be one of the two.
             last = place + (both in _LISTED)
             places.update(range(place, _end_of_list(plain, gaps, nouns, last)))
-        elif word in _GONE or both in _GONE:
+        elif word in _GONE or both in _GONE or _OUT.match(" ".join(plain[place : place + 4])):
             start = _start(plain, gaps, nouns, place)
             places.update(range(start, _end(plain, gaps, place)))
         elif _NOT.fullmatch(word) and after not in _STILL:
