@@ -69,3 +69,13 @@ def test_a_model_without_a_text_tower_says_so():
     captioner = Captioner(Backbone(), NormalizeBridge(), QuoteDecoder(), name="mute")
     with pytest.raises(ModelError, match="mute cannot compare its wordings with a context"):
         captions_in_context(captioner, grid, [Box(0, 0, 9, 9)], [SAID], "a kitchen")
+
+
+@pytest.mark.parametrize("context", ["!!!", "dog", "not a cup", "kitchen"])
+def test_what_speaks_of_none_of_them_settles_no_doubt(mini, context):
+    grid, region = mini.encode(data.coffee()), Box(50, 150, 300, 430)
+    captions = mini.caption(grid, [region])
+    assert captions[0].text == "cup or coffee?"
+    assert captions_in_context(mini, grid, [region], captions, context)[0].text == captions[0].text
+    [said] = captions_in_context(mini, grid, [region], captions, "a hot drink, coffee")
+    assert said.text == "coffee"

@@ -18,7 +18,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.progress import Progress, no_progress
 
-from .phrase import read_phrase
+from .phrase import read_phrase, split_negative
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -33,6 +33,8 @@ LONGEST = 500
 _CLOSENESS = 8.0
 # What a wording loses for each that the model prefers.
 _RANK = 0.3
+# So much nearer to the context than the model's own wording another one has to be, to come first.
+_NEARER = 0.05
 _PARTS = re.compile(r"[,;\n]+")
 _LEAST = 1e-6
 
@@ -40,11 +42,16 @@ _LEAST = 1e-6
 def context_parts(context: str) -> tuple[str, ...]:
     """Return the tags or sentences of a context, each once; underscores of names count as spaces.
 
+    What is said not to be there is no context, nor is what has no letters.
+
     >>> context_parts("blood smear, malaria_stage-2 ,, blood smear")
     ('blood smear', 'malaria stage-2')
+    >>> context_parts("!!!, 3, not a cup")
+    ()
     """
-    parts = (" ".join(part.replace("_", " ").split()) for part in _PARTS.split(context[:LONGEST]))
-    return tuple(dict.fromkeys(part for part in parts if part))
+    given = (part.replace("_", " ") for part in _PARTS.split(context[:LONGEST]))
+    parts = (split_negative(part)[0] for part in given)
+    return tuple(dict.fromkeys(part for part in parts if any(map(str.isalpha, part))))
 
 
 def captions_in_context(
@@ -110,7 +117,17 @@ def captions_in_context(
             rates = likely[row, places]
         best = np.nanmax(rates) if np.isfinite(rates).any() else 0.0
         rates = np.where(np.isnan(rates), best, rates)
-        merits = rates - _RANK * np.arange(len(rates)) + _CLOSENESS * closeness[places]
+        near = closeness[places]
+        merits = rates - _RANK * np.arange(len(rates)) + _CLOSENESS * near
+        # A context that speaks of none of them decides nothing, nor does it settle a doubt.
+        guesses = [
+            nearness
+            for nearness, text in zip(near[1:], wordings[1:], strict=True)
+            if caption.text.endswith("?") and read_phrase(text).thing in caption.text
+        ]
+        usual = float(np.mean(guesses)) if guesses else near[0]
+        behind = merits[0] - _RANK * np.arange(len(merits))
+        merits = np.where(near < usual + _NEARER, np.minimum(merits, behind), merits)
         order = np.argsort(-merits, kind="stable")
         text, *others = (wordings[place] for place in order)
         # Another wording is never trusted more than the one that came first.
