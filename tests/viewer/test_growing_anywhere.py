@@ -91,6 +91,18 @@ def test_what_is_dragged_over_is_added_and_the_image_stays(growing, hand, viewer
     hand.drag([(60, 30), (60, 150)])
     [record] = until(growing, qtbot, shapely.union_all([RED, GREEN, BLUE]))
     assert len(record.clicks[0]) >= 3
+    # Dragged from within the region at hand, from elsewhere, and not dragged
+    growing.panel.buttons["undo"].click()
+    hand.click(60, 30)
+    [red] = until(growing, qtbot, RED)
+    hand.drag([(60, 30), (60, 90)])
+    [more] = until(growing, qtbot, RED.union(GREEN))
+    assert more.uid == red.uid
+    growing.panel.buttons["undo"].click()
+    hand.drag([(60, 90), (60, 150)])
+    until(growing, qtbot, RED, GREEN.union(BLUE))
+    hand.click(30, 90)
+    until(growing, qtbot, RED, GREEN.union(BLUE), GREEN)
     assert tuple(viewer.scene.camera.center) == centre
 
 
@@ -220,9 +232,14 @@ def test_on_a_stack_it_is_the_plane_on_display(quiet, dock, viewer, hand, pictur
     viewer.dims.set_point(0, 0)
     hand.click(60, 30)
     assert any("is being read" in message for message in said)
-    qtbot.waitUntil(lambda: not controller.encoder.active)
-    hand.click(60, 30)
     qtbot.waitUntil(lambda: len(controller.session.records) == 2, timeout=10_000)
+    [_, other] = controller.session.records.values()
+    assert record_plane(other, controller.session, (1, 2)).index == (0,)
+    # A click beside the image changes nothing.
+    hand.click(-9, 30)
+    assert "Click on the image itself" in controller.message
+    hand.click(60, 150, ALT)
+    qtbot.waitUntil(lambda: controller.session.records[other.uid].clicks[1] != [], timeout=5000)
     # Another image is not grown on by clicks meant for this one.
     dock.panel.image.value = viewer.layers["stripes"]
     assert not controller.grower.on

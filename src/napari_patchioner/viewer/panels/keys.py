@@ -64,7 +64,8 @@ NAPARI = (
 )
 GROWING = (
     ("Click", "Grow a region from what is clicked"),
-    ("Shift+click, drag", "Add to it what is clicked, or dragged over"),
+    ("Shift+click", "Add to it what is clicked, or dragged over"),
+    ("Drag", "Add what is passed, from within it; from elsewhere, grow another of it all"),
     ("Alt+click", "Take away what is clicked"),
     ("[, ]", "A smaller, a larger region"),
     ("Esc", "Begin another region; again to stop"),

@@ -55,8 +55,8 @@ TOOLS = (
         "regions",
         GROW,
         "Click on something: what is like it around there becomes a region (key Shift+G).\n"
-        "Shift+click or drag adds, Alt+click takes away, [ and ] make it smaller and larger;\n"
-        "a click elsewhere begins another.",
+        "Shift+click, or a drag from within it, adds; Alt+click takes away; [ and ] make it\n"
+        "smaller and larger; a click without keys begins another.",
     ),
     Tool("Trace", "traces", "add_path", "Draw along or over something with the button held."),
     Tool("Select", "regions", "select", "Click a shape to see its caption, drag to move (key S)."),

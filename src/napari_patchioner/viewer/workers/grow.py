@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, Signal
 
@@ -18,7 +19,14 @@ from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.images import Levels, as_rgb
 from napari_patchioner.models.segmenters import installed_segmenter, load_segmenter
 from napari_patchioner.progress import Progress
-from napari_patchioner.viewer.layers.geometry import record_plane, shown_plane, world_to_image
+from napari_patchioner.regions import Polygon, Region
+from napari_patchioner.viewer.layers.geometry import (
+    full_shape,
+    record_plane,
+    record_region,
+    shown_plane,
+    world_to_image,
+)
 from napari_patchioner.viewer.session.session import Session
 
 from .encode import Encoder
@@ -37,11 +45,12 @@ Sizes: TypeAlias = tuple[PlaneSource, ...]
 # A picture that regions are grown on has less than twice as many pixels along its long side.
 SIDE = 512
 NOT_READ = "Press Start first: a region can be grown once the image has been read."
-READING = "This plane is being read: click again once it is ready."
+READING = "This plane is being read: what is clicked is grown once it is ready."
 BESIDE = "Click on the image itself to grow a region."
 NOTHING = "Click on something first; then Shift+click adds to it, and Alt+click takes away."
 HOW = (
-    "Grow: click. Shift+click or drag adds, Alt+click takes away, [ ] change its size, Esc ends it."
+    "Grow: click. Shift+click, or a drag from within, adds; Alt+click takes away, [ ] change its "
+    "size, Esc ends it."
 )
 
 
@@ -190,6 +199,8 @@ class Grower(QObject):  # type: ignore[misc]
         self._job: Job | None = None
         # What no worker is at yet, and whether it is to be kept
         self._open: list[tuple[Growth, bool]] = []
+        # Clicks on planes that are being read, with the keys that were held
+        self._unread: list[tuple[Plane, Place, frozenset[str]]] = []
         self._last: Grown | None = None
         self._picture: Picture | None = None
 
@@ -263,19 +274,33 @@ class Grower(QObject):  # type: ignore[misc]
 
     def end(self) -> bool:
         """Let the next click begin another region; whether there was one at hand."""
-        had = self._hand is not None or self.asked is not None
+        had = self._hand is not None or self.asked is not None or bool(self._unread)
         if self._job is not None:
             self._job.drop()
         self._job = self._hand = self._last = None
         self._open.clear()
+        self._unread.clear()
         self._show(None)
         return had
 
     def forget(self) -> None:
-        """Go on from nothing: the grid or the image is not what it was."""
+        """Go on from nothing where the grid or the image is not what it was.
+
+        What was clicked on a plane while it was being read is grown now.
+        """
         self._picture = None
+        unread, self._unread = self._unread, []
         if self._hand is not None and not self._is_here(self._hand):
             self.end()
+        for plane, place, held in unread:
+            grid = self._encoder.grids.get(plane)
+            if grid is None:
+                if self._encoder.active:
+                    self._unread.append((plane, place, held))
+                continue
+            growth = self._begun(self._at_hand(plane, grid), plane, grid, held)
+            if growth is not None:
+                self._ask(growth.clicked([place], removes="Alt" in held), keep=True)
 
     # details
 
@@ -284,38 +309,78 @@ class Grower(QObject):  # type: ignore[misc]
         held = set(event.modifiers)
         if event.button != 1 or "Control" in held or not self._in_hand():
             return
+        plane = shown_plane(self._encoder.viewer, self._encoder.image)
+        place = self._place(plane, event) if plane is not None else None
+        if plane is None or place is None:
+            self.messaged.emit(NOT_READ if plane is None else BESIDE)
+            return
         here = self._encoder.here()
-        place = self._place(*here, event) if here is not None else None
-        if here is None or place is None:
-            reading = here is None and self._encoder.read_on()
-            self.messaged.emit(READING if reading else NOT_READ if here is None else BESIDE)
+        if here is None:
+            reading = self._encoder.read_on()
+            if reading:
+                self._unread.append((plane, place, frozenset(held)))
+            self.messaged.emit(READING if reading else NOT_READ)
             return
         removes = "Alt" in held
-        growth = self._at_hand(*here) if held & {"Shift", "Alt"} else None
-        if growth is None and removes:
-            self.messaged.emit(NOTHING)
+        hand = self._at_hand(*here)
+        growth = self._begun(hand, *here, held)
+        if growth is None:
             return
-        growth = growth or Growth(Subject(), *here)
-        places, cells = [place], {_cell(growth.grid, place)}
-        growth = self._ask(growth.clicked(places, removes=removes), keep=False)
+        # What is dragged from within the region at hand is added to it; a click begins another.
+        within = hand if not growth.is_of(hand) and self._covers(hand, place) else None
+        pressed, cells = place, {_cell(growth.grid, place)}
+        growth = self._ask(growth.clicked([place], removes=removes), keep=False)
         yield
-        while event.type == "mouse_move":
-            place = self._place(*here, event)
-            if event.is_dragging and place is not None:
+        # Where it is let go counts, too: not every move is told of.
+        while event.type in ("mouse_move", "mouse_release"):
+            place, let_go = self._place(plane, event), event.type == "mouse_release"
+            if (let_go or event.is_dragging) and place is not None and growth.is_of(self.asked):
                 cell = _cell(growth.grid, place)
                 if cell not in cells:
                     cells.add(cell)
-                    places.append(place)
+                    if within is not None:
+                        begun = growth
+                        self._open = [item for item in self._open if not item[0].is_of(begun)]
+                        growth, within = within.clicked([pressed], removes=False), None
                     growth = self._ask(growth.clicked([place], removes=removes), keep=False)
+            if let_go:
+                break
             yield
         if growth.is_of(self.asked):
             self._ask(growth, keep=True)
 
-    def _place(self, plane: Plane, grid: FeatureGrid, event: Event) -> Place | None:
+    def _begun(
+        self, hand: Growth | None, plane: Plane, grid: FeatureGrid, held: Collection[str]
+    ) -> Growth | None:
+        """Return what a click is about: the region at hand, or another; say so where neither."""
+        if hand is not None and not {"Shift", "Alt"}.isdisjoint(held):
+            return hand
+        if "Alt" in held:
+            self.messaged.emit(NOTHING)
+            return None
+        return Growth(Subject(), plane, grid)
+
+    def _covers(self, growth: Growth | None, place: Place) -> bool:
+        """Whether a pixel lies in a region that is grown, as it is drawn."""
+        if growth is None:
+            return False
+        record = self._session.records.get(growth.subject.uid)
+        region: Region
+        if growth.is_of(self.asked) and self.outline is not None:
+            region = Polygon(self.outline)
+        elif record is not None:
+            region = record_region(record, self._session, growth.plane.axes)
+        else:
+            return False
+        inside = region.inside()
+        return inside is not None and bool(inside.covers(shapely.Point(place[::-1])))
+
+    def _place(self, plane: Plane, event: Event) -> Place | None:
         """Return the pixel of the plane under the cursor; None beside the image."""
         viewer, image = self._encoder.viewer, self._encoder.image
         row, column = world_to_image(viewer, image, event.position)[list(plane.axes)]
-        height, width = grid.transform.image_shape
+        shape = full_shape(image)
+        height, width = (shape[axis] for axis in plane.axes)
         if not (-0.5 <= row <= height - 0.5 and -0.5 <= column <= width - 0.5):
             return None
         return float(row), float(column)
