@@ -41,6 +41,8 @@ def explained(dock, qtbot):
     why = dock.controller.why
     qtbot.waitUntil(lambda: why.explained is not None, timeout=30_000)
     dock.refresh()
+    # Wherever the mouse of an earlier test may be
+    dock.panel.caption.why.words.setCurrentRow(-1)
     return why
 
 

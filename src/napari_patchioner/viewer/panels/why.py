@@ -47,6 +47,9 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         self.itemEntered.connect(lambda item: self.setCurrentItem(item))
         self.currentRowChanged.connect(self.chosen)
         self._shown: tuple[GroundedWord, ...] = ()
+        # Goes with the list, where it is closed before.
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._fit)
 
     def show_words(self, words: tuple[GroundedWord, ...]) -> None:
         """List words, unless they are listed already."""
@@ -80,7 +83,7 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Be as high as the words need in this width."""
         super().resizeEvent(event)
-        QTimer.singleShot(0, self._fit)
+        self._soon.start()
 
     def leaveEvent(self, event: QEvent) -> None:
         """Choose no word once the mouse has gone, unless the keys are at work here."""
