@@ -167,6 +167,9 @@ def test_escape_on_the_canvas_stops_what_is_most_recent_first(started, hand, bes
             happened.clear()
         ask(started)
         assert beside.begun.wait(20)
+        # The window takes in what has begun.
+        qtbot.waitUntil(lambda: describing.running, timeout=5000)
+        qtbot.wait(20)
 
     beside.held = 1
     grow = started.panel.draw.buttons["Grow"]
