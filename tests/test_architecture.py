@@ -222,10 +222,11 @@ VIEWER_FLOORS = {
     "teaching": 5,
     "panels": 6,
     "images": 7,
-    "dock": 8,
-    "folder": 9,
-    "plugin": 10,
-    "__init__": 10,
+    "actions": 8,
+    "dock": 9,
+    "folder": 10,
+    "plugin": 11,
+    "__init__": 11,
 }
 
 

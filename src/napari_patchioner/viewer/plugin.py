@@ -12,22 +12,22 @@ from napari.utils.notifications import show_info
 
 from napari_patchioner.annotations import Annotation, shape_from_region
 
-from .dock import CAPTIONS, FOLDER
 from .layers.image_layers import KEYS, ensure_layer, images_of
 from .layers.table import annotation_columns
 from .layers.upright import turn_all
+from .preferences import CAPTION_DOCK, FOLDER_DOCK
 
 
 def open_dock() -> None:
     """Show the dock, from *Layers > Annotate*."""
     if viewer := napari.current_viewer():
-        viewer.window.add_plugin_dock_widget(*CAPTIONS)
+        viewer.window.add_plugin_dock_widget(*CAPTION_DOCK)
 
 
 def open_folder() -> None:
     """Show the list of a folder's images, from *Layers > Annotate*."""
     if viewer := napari.current_viewer():
-        viewer.window.add_plugin_dock_widget(*FOLDER)
+        viewer.window.add_plugin_dock_widget(*FOLDER_DOCK)
 
 
 def new_layers() -> None:
@@ -102,7 +102,7 @@ def show_demo(
     from qtpy.QtWidgets import QApplication
 
     load(viewer, images, annotations)
-    viewer.window.add_plugin_dock_widget(*CAPTIONS)
+    viewer.window.add_plugin_dock_widget(*CAPTION_DOCK)
     # The dock takes its room from the canvas only when Qt lays the window out, and that of its
     # scroll bar when it does so again.
     for _ in range(3):

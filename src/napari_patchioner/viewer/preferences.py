@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 NAME = "napari-patchioner"
+# The plugin and the names of its docks, which napari opens.
+CAPTION_DOCK = (NAME, "Patch-ioner: caption regions")
+FOLDER_DOCK = (NAME, "Patch-ioner: folder of images")
 # As in the manifest; for when napari knows nothing of the plugin, as in a script.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "models": {"first": "", "device": "cpu", "engine": "auto"},

@@ -10,7 +10,7 @@ from napari.layers import Shapes
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 
-from napari_patchioner.viewer.dock import Actions
+from napari_patchioner.viewer.actions import Actions
 from napari_patchioner.viewer.panels import keys
 from napari_patchioner.viewer.panels.keys import canvas_keys, documentation, help_text
 

@@ -18,11 +18,11 @@ from superqt import QElidingLabel
 
 from napari_patchioner.errors import FormatError, PatchionerError, as_sentence, counted
 from napari_patchioner.teaching import is_lexicon
-from napari_patchioner.viewer.dock import CAPTIONS, CaptionDock
+from napari_patchioner.viewer.dock import CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
 from napari_patchioner.viewer.panels.find import PhraseField
 from napari_patchioner.viewer.panels.keys import FOLDER, bind
-from napari_patchioner.viewer.preferences import preference
+from napari_patchioner.viewer.preferences import CAPTION_DOCK, preference
 from napari_patchioner.viewer.widgets import (
     DockBase,
     MenuButton,
@@ -739,10 +739,10 @@ class FolderDock(DockBase):
             if isinstance(widget, CaptionDock) and not widget.closed:
                 return widget
         if self._registry is None:
-            added: CaptionDock = window.add_plugin_dock_widget(*CAPTIONS)[1]
+            added: CaptionDock = window.add_plugin_dock_widget(*CAPTION_DOCK)[1]
             return added
         made = CaptionDock(self.viewer, registry=self._registry)
-        window.add_dock_widget(made, name=CAPTIONS[1], area="right")
+        window.add_dock_widget(made, name=CAPTION_DOCK[1], area="right")
         return made
 
     def showEvent(self, event: QEvent) -> None:
