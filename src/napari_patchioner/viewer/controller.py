@@ -36,12 +36,12 @@ from .workers.caption import CaptionQueue
 from .workers.compare import Comparer, SliceQuestion
 from .workers.describe import Describer
 from .workers.encode import Encoder
-from .workers.find import Search
 from .workers.grow import Grower, Grown
 from .workers.inspect import Inspector
 from .workers.job import JobProgress
 from .workers.models import ModelRegistry
 from .workers.reword import Rewriter
+from .workers.search import Search
 from .workers.server import Describing
 from .workers.sharpen import Sharpened, Sharpener
 from .workers.why import Why
