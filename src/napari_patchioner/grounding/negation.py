@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Sequence
 
@@ -13,34 +14,36 @@ _NOT = re.compile(
 )
 # After "with" and the like, and here, only the nouns that are listed next are not there.
 _LISTED = frozenset(
-    re.findall(r"\w+", "without excluding minus except sans unlike than too wish wishes imagine")
+    re.findall(r"\w+", "without excluding minus except sans unlike than too imagine")
 ) | frozenset(
     (
         *("instead of", "rather than", "other than", "apart from", "devoid of", "free of"),
         *("anything but", "all but", "far from", "opposed to", "place of", "if only"),
+        *("similar to", "shaped like", "statue of", "sculpture of"),
     )
 )
+# Who waits for something, or dreams of it, has it not; who is dressed as something is none.
+_THOUGHT = re.compile(
+    r"(?:wish(?:es|ed|ing)?|want(?:s|ed|ing)?|need(?:s|ed|ing)|await(?:s|ed|ing)?"
+    r"|expect(?:s|ed|ing)?|pretend(?:s|ed|ing)?|remember(?:s|ed|ing)?|remind(?:s|ed|ing)?"
+    r"|resembl(?:es?|ed|ing)) \w*"
+    r"|(?:dream(?:s|t|ed|ing)?|think(?:s|ing)?|thought) (?:of|about)"
+    r"|(?:wait|look|search|ask|beg|long)(?:s|ed|ing)? for|hop(?:es?|ed|ing) for"
+    r"|(?:dress|disguis)ed (?:as|like|up)"
+)
+# What such a word stands right before is none.
+_NOT_REAL = frozenset(re.findall(r"\w+", "toy stuffed plush fake inflatable miniature lego"))
 # Whatever a clause with one of these speaks of may be what is not there.
 _GONE = frozenset(
     re.findall(
-        r"[\w]+",
+        r"\w+",
         "missing absent absence gone hidden invisible unseen nowhere vanished disappeared removed "
         "lost",
     )
 ) | frozenset(
     (
-        *(
-            "no longer",
-            "no more",
-            "used to",
-            "has left",
-            "have left",
-            "just left",
-            "drove away",
-            "went away",
-            "taken away",
-        ),
-        *("where is", "where are", "where's"),
+        *("no longer", "no more", "used to", "has left", "have left", "just left"),
+        *("drove away", "went away", "taken away", "where is", "where are", "where's"),
     )
 )
 _OUT = re.compile(r"out of (?:the |our )?(?:sight|view|frame|picture|image|photo|shot)\b")
@@ -78,7 +81,9 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
         after = plain[place + 1] if place + 1 < len(plain) else ""
         before = plain[place - 1] if place else ""
         both = f"{word} {after}"
-        if word in _LISTED or both in _LISTED:
+        if word in _NOT_REAL:
+            places.update(itertools.takewhile(nouns.__contains__, range(place + 1, len(plain))))
+        if word in _LISTED or both in _LISTED or _THOUGHT.fullmatch(both):
             # "But" may be one of the two.
             last = place + (both in _LISTED)
             places.update(range(place, _end_of_list(plain, gaps, nouns, last)))

@@ -30,7 +30,7 @@ _GONE, _SURE = 0.2, 0.9
 # What a sentence speaks of first may also be another kind of thing, of which one has to be surer.
 _GONE_FIRST, _SURER = 0.1, 0.97
 # What is added has as much support.
-_MISSING = 0.99
+_MISSING = 0.985
 # Of these people say one or another: what stands in a field stands in grass.
 _SURROUNDINGS = ("scene", "stuff", "building", "plant", "")
 _MOST_ADDED = 1
