@@ -41,7 +41,7 @@ def ask(place, qtbot, phrase):
     QTest.mouseClick(field, Qt.MouseButton.LeftButton)
     QTest.keyClicks(field, phrase)
     QTest.keyClick(field, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: not place.panel.browser.looking, timeout=60_000)
+    qtbot.waitUntil(lambda: not place.panel.browser.ranking.active, timeout=60_000)
 
 
 def test_images_that_show_it_are_listed_and_can_be_gone_through(quiet, browser, place, qtbot):
@@ -52,6 +52,7 @@ def test_images_that_show_it_are_listed_and_can_be_gone_through(quiet, browser, 
     assert float(listed(place, STATUS)[0]) > 0.5
     assert "'an animal': 1 image of 3" in place.panel.message.text()
     assert "1 image could not be searched" in place.panel.message.text()
+    assert "c.png is no photograph" in place.panel.message.toolTip()
     ask(place, qtbot, "a cup, not a cat")
     assert listed(place)[0] == "a.png"
     place.panel.phrase.clear()
@@ -69,10 +70,10 @@ def test_a_word_that_no_image_can_show_is_said(quiet, browser, place, qtbot):
 def test_it_can_be_stopped(quiet, browser, place, qtbot):
     QTest.keyClicks(place.panel.phrase, "a cat")
     place.panel.find.click()
-    assert browser.looking
+    assert browser.ranking.active
     qtbot.waitUntil(lambda: place.panel.find.text() == "Stop", timeout=5000)
     place.panel.find.click()
-    assert not browser.looking
+    assert not browser.ranking.active
     assert place.panel.find.text() == "Find"
 
 
@@ -80,13 +81,13 @@ def test_enter_looks_for_another_phrase_in_place_of_the_first(quiet, browser, pl
     field = place.panel.phrase
     QTest.keyClicks(field, "a cup")
     QTest.keyClick(field, Qt.Key.Key_Return)
-    assert browser.looking
+    assert browser.ranking.active
     field.clear()
     QTest.keyClicks(field, "an animal")
     QTest.keyClick(field, Qt.Key.Key_Return)
-    assert browser.looking
-    assert browser.phrase == "an animal"
-    qtbot.waitUntil(lambda: not browser.looking, timeout=60_000)
+    assert browser.ranking.active
+    assert browser.ranking.phrase == "an animal"
+    qtbot.waitUntil(lambda: not browser.ranking.active, timeout=60_000)
     assert listed(place) == ["b.png"]
 
 

@@ -179,3 +179,26 @@ def test_a_job_shows_its_notices_in_the_window_but_not_each_time(qtbot, monkeypa
         ("notice 2", get_ident()),
     ]
     assert results == ["done"] * 2
+
+
+def test_a_job_that_is_stopped_gives_back_what_it_has_borrowed(qtbot):
+    begun, go, returned = threading.Event(), threading.Event(), threading.Event()
+
+    def work(progress):
+        try:
+            yield "first"
+            begun.set()
+            go.wait(60)
+            yield "second"
+        finally:
+            returned.set()
+
+    job, errors = Job(work), []
+    job.ended.connect(errors.append)
+    job.start()
+    assert begun.wait(60)
+    job.cancel()
+    go.set()
+    job.wait()
+    assert returned.is_set()
+    assert [type(error) for error in errors] == [Cancelled]

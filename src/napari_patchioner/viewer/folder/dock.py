@@ -16,7 +16,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QFont, QKeyEvent, QKeySequence
 from superqt import QElidingLabel
 
-from napari_patchioner.errors import FormatError, PatchionerError, as_sentence, counted
+from napari_patchioner.errors import FormatError, PatchionerError, as_sentence
 from napari_patchioner.teaching import is_lexicon
 from napari_patchioner.viewer.dock import CaptionDock
 from napari_patchioner.viewer.layers.image_layers import KEYS, find_layer, images_of
@@ -32,18 +32,15 @@ from napari_patchioner.viewer.widgets import (
     throttled,
 )
 from napari_patchioner.viewer.workers import prefetch
-from napari_patchioner.viewer.workers.encode import current_store
-from napari_patchioner.viewer.workers.find import find_images_by_phrase
-from napari_patchioner.viewer.workers.job import Job, error_message
+from napari_patchioner.viewer.workers.job import Job
 from napari_patchioner.viewer.workers.models import ModelRegistry
 from napari_patchioner.viewer.workers.prefetch import ImageFile, Loaded
 
 from .files import ONLY, Listing, choose_lexicon, chosen_lexicon, last, remember
+from .phrase import PhraseRanking
 
 # So long a person who draws may rest between two captions.
 IDLE_MS = 400
-# Images that show a phrase less likely than this are not listed for it.
-LEAST_MATCH = 0.1
 
 
 @dataclass(eq=False)
@@ -98,6 +95,7 @@ class Browser(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Viewer, dock: Callable[[], CaptionDock], parent: QObject) -> None:
         super().__init__(parent)
         self.listing = Listing(self)
+        self.ranking = PhraseRanking(self.listing, dock, self)
         self.opened: OpenedImage | None = None
         # The image that is being opened, and from where the next and the previous one are counted.
         self.wanted: ImageFile | None = None
@@ -106,9 +104,6 @@ class Browser(QObject):  # type: ignore[misc]
         self.prefetcher = prefetch.Prefetcher(self)
         self._viewer, self._dock = viewer, dock
         self._job: Job | None = None
-        self._looking: Job | None = None
-        # What images are ranked by; empty where all are listed in their order
-        self.phrase = ""
         self._by, self._stepping = 1, False
         self._failed: list[str] = []
         self._at, self._open_it = "", False
@@ -118,7 +113,9 @@ class Browser(QObject):  # type: ignore[misc]
         self._given: tuple[CaptionDock, Path] | None = None
         self._idle = throttled(self._prefetch, IDLE_MS, self)
         self.listing.listed.connect(self._on_listed)
-        self.listing.messaged.connect(self.messaged)
+        for part in (self.listing, self.ranking):
+            part.messaged.connect(self.messaged)
+        self.ranking.changed.connect(self.changed)
         self.prefetcher.changed.connect(self.changed)
         self.prefetcher.prefetched.connect(self._on_prefetched)
         self._viewer.layers.events.removed.connect(self._on_removed)
@@ -126,9 +123,9 @@ class Browser(QObject):  # type: ignore[misc]
     def open_folder(self, folder: Path, at: str = "", *, open_it: bool = False) -> None:
         """List a folder; `at` names the image to go on with, which is opened if `open_it`."""
         if folder == self.listing.folder:
-            self.stop_looking()
+            self.ranking.stop()
         else:
-            self.list_all()
+            self.ranking.clear()
         self.position, self._at, self._open_it = None, at, open_it
         self.lexicon = chosen_lexicon(folder)
         self.listing.open(folder)
@@ -189,62 +186,6 @@ class Browser(QObject):  # type: ignore[misc]
         """Return the next image of the list (1) or the one before (-1) that can be opened."""
         return self.listing.neighbour(self.position, by)
 
-    @property
-    def looking(self) -> bool:
-        """Whether a phrase is being looked for."""
-        return self._looking is not None
-
-    def find_phrase(self, phrase: str) -> None:
-        """Rank the images of the folder by how likely they show a phrase, as they are read."""
-        self.stop_looking()
-        self.phrase = " ".join(phrase.split())
-        dock, files = self._dock(), list(self.listing.files)
-        store = current_store(bool(preference("cache", "on_disk")))
-        matches: dict[str, float] = {}
-        problems: list[str] = []
-
-        def delivered(result: tuple[str, float, str]) -> None:
-            name, score, problem = result
-            problems.extend([problem] if problem else [])
-            if score >= LEAST_MATCH:
-                matches[name] = score
-            self.listing.rank(matches)
-            at = f"{len(matches)} of {counted(files, 'image')} so far show it…"
-            self.messaged.emit(f"looking for {phrase!r}: {at}")
-
-        def ended(error: Exception | None) -> None:
-            self._looking = None
-            if error is not None:
-                self.messaged.emit(error_message(error, "the images could not be searched"))
-            elif problems and not matches:
-                others = f"; {len(problems) - 1} others alike" if len(problems) > 1 else ""
-                self.messaged.emit(f"{phrase!r} was found on no image: {problems[0]}{others}")
-            else:
-                some = f"; {counted(problems, 'image')} could not be searched" if problems else ""
-                shown = f"{counted(matches, 'image')} of {len(files)}"
-                self.messaged.emit(f"{phrase!r}: {shown}, the likeliest first{some}")
-            self.changed.emit()
-
-        work = find_images_by_phrase, dock.registry, dock.models.choice.value, phrase, files, store
-        self._looking = Job.run(
-            *work, delivered=delivered, ended=ended, background=True, parent=self
-        )
-        self.listing.rank(matches)
-
-    def list_all(self) -> None:
-        """List all images again, in their order."""
-        self.stop_looking()
-        self.phrase = ""
-        self.listing.rank(None)
-
-    def stop_looking(self) -> None:
-        """Look for a phrase no further; what was found stays listed."""
-        job, self._looking = self._looking, None
-        if job is not None:
-            job.drop()
-            self.messaged.emit("stopped: the images that were read so far are listed")
-            self.changed.emit()
-
     def close(self) -> None:
         """Stop everything; the image in the window stays there."""
         self._idle.cancel()
@@ -252,9 +193,9 @@ class Browser(QObject):  # type: ignore[misc]
             self._note(self.opened)
         self.listing.close()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        for job in (self._job, self._looking):
-            if job is not None:
-                job.drop()
+        self.ranking.close()
+        if self._job is not None:
+            self._job.drop()
         self.prefetcher.drop()
 
     @property
@@ -334,9 +275,9 @@ class Browser(QObject):  # type: ignore[misc]
         self._viewer.reset_view()
         self.wanted, self._noted = None, None
         opened = self.opened = OpenedImage(dock, file, layers, image, kept=kept)
-        if self.phrase:
+        if self.ranking.phrase:
             # Enter in the other dock then shows where it is on the image.
-            dock.phrase.text.setText(self.phrase)
+            dock.phrase.text.setText(self.ranking.phrase)
         opened.project_file.messaged.connect(self._show_message)
         for part in (opened.project_file, opened.controller, opened.controller.encoder):
             part.changed.connect(self._on_changed)
@@ -607,9 +548,9 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         return QSize(300, 420)
 
     def show_message(self, message: str) -> None:
-        """Show a sentence."""
+        """Show a sentence; lines below the first are in the tooltip."""
         message = as_sentence(message)
-        self.message.setText(message)
+        self.message.setText(message.partition("\n")[0])
         self.message.setToolTip(message)
 
     def refresh(self) -> None:
@@ -624,7 +565,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
             table.show_here(here)
         self.folder.setText(str(listing.folder or ""))
         self.folder.setToolTip(str(listing.folder or ""))
-        self.find.setText("Stop" if browser.looking else "Find")
+        self.find.setText("Stop" if browser.ranking.active else "Find")
         for part in (self.again, self.lexicon, self.phrase, self.find):
             part.setEnabled(listing.folder is not None)
         named = f"The images are named by {browser.lexicon}." if browser.lexicon else ""
@@ -663,21 +604,22 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
 
     def _on_find(self) -> None:
         """Look for the phrase on all images, or stop."""
-        if self.browser.looking:
-            self.browser.stop_looking()
+        if self.browser.ranking.active:
+            self.browser.ranking.stop()
         else:
             self._on_enter()
 
     def _on_enter(self) -> None:
         """Look for the phrase on all images, in place of another one that is being looked for."""
         typed = " ".join(self.phrase.text().split())
-        if typed and not (self.browser.looking and typed == self.browser.phrase):
-            self.browser.find_phrase(typed)
+        ranking = self.browser.ranking
+        if typed and not (ranking.active and typed == ranking.phrase):
+            ranking.start(typed)
 
     def _on_phrase(self, text: str) -> None:
         """List all images again once the phrase is gone."""
         if not text.strip():
-            self.browser.list_all()
+            self.browser.ranking.clear()
 
     def _on_filter(self, *_: object) -> None:
         self.browser.listing.filter(self.search.text(), self.only.currentText())

@@ -125,7 +125,7 @@ def caption_tasks(
             message = f"captioning: {done} of {len(tasks)}"
             first, last = done / len(tasks), (done + len(batch)) / len(tasks)
             progress(first, message)
-            # Never across a yield: a worker that is stopped there keeps the model.
+            # Between two batches the model may be exchanged or removed.
             with lent(registry, model, options, progress) as (captioner, rest):
                 inner = part(progress, first, last, message)
                 answers = _caption_batch(captioner, batch, rest, inner)

@@ -158,17 +158,16 @@ def compare_planes(
     region = untangled(outline())
     captions: list[Caption] = []
     vectors: list[npt.NDArray[np.float32]] = []
-    for place, (number, ground) in enumerate(sources):
-        first, last = place / len(sources), (place + 1) / len(sources)
-        message = f"slice {place + 1} of {len(sources)}"
-        progress(first, message)
-        # Never across a yield: a worker that is stopped there keeps the model.
-        with lent(registry, model, options, progress) as (captioner, rest):
+    with lent(registry, model, options, progress) as (captioner, rest):
+        for place, (number, ground) in enumerate(sources):
+            first, last = place / len(sources), (place + 1) / len(sources)
+            message = f"slice {place + 1} of {len(sources)}"
+            progress(first, message)
             share = part(progress, first, last, message)
             grid = _grid(captioner, ground, store, share)
             captions.append(caption_at(captioner, grid, region, rest, share))
             vectors.append(learned_part(captioner, captioner.embed(grid, [region]))[0])
-        yield Slice(number, captions[-1])
+            yield Slice(number, captions[-1])
     numbers = tuple(number for number, _ in sources)
     yield Sliced(numbers, compare_slices(captions, np.array(vectors, np.float32)))
 

@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,10 +215,12 @@ def _run(
         # napari shows every warning to the person; deprecations in libraries do not concern them.
         with ignored_warnings(), noticed(notice), spared_cores(hand.spared):
             results = function(*arguments, progress)
-            for result in results if isinstance(results, Iterator) else (results,):
-                mailbox.results.append(result)
-                mailbox.notifier.announce()
-                progress(progress.fraction, progress.message)
+            # One that is stopped gives back what it has borrowed, such as a model.
+            with closing(results) if isinstance(results, Generator) else nullcontext():
+                for result in results if isinstance(results, Iterator) else (results,):
+                    mailbox.results.append(result)
+                    mailbox.notifier.announce()
+                    progress(progress.fraction, progress.message)
     except Exception as raised:
         error = raised
     resume_gc()

@@ -95,14 +95,13 @@ def agree(
     registry: ModelRegistry, model: str, tasks: Sequence[Task], progress: Progress
 ) -> Iterator[dict[str, float]]:
     """Yield how well captions agree with their regions, by uid, some at a time."""
-    for start in range(0, len(tasks), BATCH):
-        progress(start / len(tasks), "comparing captions with their regions")
-        agreements = {}
-        # Never across a yield: a worker that is stopped there keeps the model.
-        with registry.using(model, progress) as captioner:
-            from napari_patchioner.grounding import WordGrounder
+    with registry.using(model, progress) as captioner:
+        from napari_patchioner.grounding import WordGrounder
 
-            grounder = WordGrounder(captioner)
+        grounder = WordGrounder(captioner)
+        for start in range(0, len(tasks), BATCH):
+            progress(start / len(tasks), "comparing captions with their regions")
+            agreements = {}
             for task in tasks[start : start + BATCH]:
                 agreements[task.uid] = math.nan
                 with suppress(RegionError):
@@ -110,7 +109,7 @@ def agree(
                     near = _near(captioner, task.grid, region)
                     text = without_place(task.text)
                     agreements[task.uid] = float(grounder.agreement(near, [region], [text])[0])
-        yield agreements
+            yield agreements
 
 
 def check(
