@@ -29,8 +29,9 @@ Edit: TypeAlias = "tuple[int, int, str, Change]"
 _GONE, _SURE = 0.2, 0.9
 # What a sentence speaks of first may also be another kind of thing, of which one has to be surer.
 _GONE_FIRST, _SURER = 0.1, 0.97
-# What is added has as much support.
-_MISSING = 0.985
+# What is added has as much support, or if the sentence has another thing of its kind, such as a truck
+# where the model sees a car, as much as the other.
+_MISSING, _MISSING_TOO = 0.985, 0.99
 # Of these people say one or another: what stands in a field stands in grass.
 _SURROUNDINGS = ("scene", "stuff", "building", "plant", "")
 _MOST_ADDED = 1
@@ -185,7 +186,8 @@ class Realigner:
         known = said | {name for new in replaced for name in self._meant(new)}
         is_affirmed = bool(edits) or any(word.verdict == "borne out" for word in words)
         if add and is_affirmed and not ends_in_denial(text):
-            missing = self._missing(shown, known, _kinds_in_doubt(words, edits))
+            kinds = {kind_of(name) for name in known}
+            missing = self._missing(shown, known, kinds, _kinds_in_doubt(words, edits))
             for candidate in missing[:_MOST_ADDED]:
                 result, change = _with_addition(result, candidate)
                 done.append(change)
@@ -267,13 +269,13 @@ class Realigner:
         return edits, used
 
     def _missing(
-        self, shown: Iterable[_Candidate], known: set[str], doubtful: set[str]
+        self, shown: Iterable[_Candidate], known: set[str], kinds: set[str], doubtful: set[str]
     ) -> list[_Candidate]:
         """Return what is plain to see but not said, unless it may be what the sentence means."""
         return [
             candidate
             for candidate in shown
-            if candidate.support >= _MISSING
+            if candidate.support >= (_MISSING_TOO if kind_of(candidate.name) in kinds else _MISSING)
             and candidate.is_thing
             and kind_of(candidate.name) not in doubtful
             and not self._meant(candidate.name) & known
