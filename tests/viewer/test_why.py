@@ -272,3 +272,78 @@ def test_place_and_size_behind_a_caption_change_no_agreement(quiet, dock, qtbot)
     qtbot.waitUntil(lambda: not math.isnan(agreement()), timeout=30_000)
     assert agreement() == pytest.approx(before, abs=1e-3)
     dock.image_actions.toggle_list()
+
+
+def check(dock, uid):
+    """Check a sentence by the menu."""
+    dock.controller.select([uid])
+    dock.refresh()
+    menu = dock.panel.reword.menu()
+    next(a for a in menu.actions() if a.text() == "Check my sentence").trigger()
+
+
+def checked(dock, qtbot, uid):
+    """Check a sentence and wait for the end; return what is said then."""
+    check(dock, uid)
+    qtbot.waitUntil(lambda: dock.controller.why.progress is None, timeout=30_000)
+    return dock.controller.message
+
+
+def test_once_a_sentence_is_checked_nothing_is_shown_as_going_on(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    row = dock.panel.progress
+    for text in ("a cat", "A dog looks at me"):
+        dock.controller.edit(cat, text)
+        check(dock, cat)
+        assert row.button.text() == "Cancel"
+        qtbot.waitUntil(lambda: row.button.text() == "Start", timeout=30_000)
+        assert dock.controller.why.progress is None
+
+
+def test_a_check_is_cancelled(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    session, row = dock.controller.session, dock.panel.progress
+    dock.controller.edit(cat, "A dog looks at me")
+    before = session.records[cat].alternatives
+    check(dock, cat)
+    row.button.click()
+    assert "cancelled" in dock.controller.message
+    assert row.button.text() == "Start"
+    qtbot.wait(300)
+    assert session.records[cat].alternatives == before
+
+
+def test_a_sentence_that_is_rewritten_meanwhile_is_said_to_have_changed(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    dock.controller.edit(cat, "A dog on a bus")
+    check(dock, cat)
+    dock.controller.edit(cat, "A dog on a bus,")
+    qtbot.waitUntil(lambda: dock.controller.why.progress is None, timeout=30_000)
+    assert "has changed meanwhile" in dock.controller.message
+    assert dock.controller.session.records[cat].suggested_by == ""
+
+
+def test_the_newest_suggestion_takes_the_place_of_those_that_nobody_took(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    controller, session = dock.controller, dock.controller.session
+    others = session.records[cat].alternatives
+
+    def offered():
+        return [text for text in session.records[cat].alternatives if text not in others]
+
+    for said, better in (("A dog looks up", "A cat looks up"), ("My dog sleeps", "My cat sleeps")):
+        controller.edit(cat, said)
+        checked(dock, qtbot, cat)
+        assert offered() == [better]
+    dock.panel.buttons["undo"].click()
+    assert offered() == ["A cat looks up"]
+    controller.redo()
+    assert offered() == ["My cat sleeps"]
+    # Of what needs no mending, nothing older is offered either.
+    controller.edit(cat, "my cat")
+    checked(dock, qtbot, cat)
+    assert offered() == []

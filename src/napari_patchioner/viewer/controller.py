@@ -288,7 +288,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.encoder.start(model)
 
     def cancel(self) -> None:
-        """Stop what takes long: encoding the image, or many captions."""
+        """Stop what takes long and is shown, such as encoding the image, or many captions."""
         if self.encoder.active:
             self.encoder.cancel()
         elif self.search.progress is not None:
@@ -297,6 +297,8 @@ class Controller(QObject):  # type: ignore[misc]
             self.sharpener.cancel()
         elif self.comparer.progress is not None:
             self.comparer.cancel()
+        elif self.sources.progress is None and self.why.progress is not None:
+            self.why.cancel()
         else:
             self.queue.cancel()
 

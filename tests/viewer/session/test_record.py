@@ -285,10 +285,32 @@ def test_a_person_takes_a_suggestion_and_gets_their_own_words_back(source):
     assert taken.chosen(0).caption == "my tom"
     assert taken.chosen(0).is_human
     assert taken.suggested_by == ""
-    checked = theirs.suggested(["a tom"], "a check").suggested(["my black tom"], "a check")
+    checked = theirs.suggested(["a tom", "my black tom"], "a check")
     assert checked.suggested_by == ""
     assert [checked.chosen(n).suggested_by for n in (0, 1)] == ["a check"] * 2
     assert checked.chosen(0).with_text("a cat").suggested_by == ""
+
+
+def test_what_is_suggested_anew_replaces_what_nobody_took():
+    theirs = replace(captioned(), caption="my tom", source="edited", score=None)
+    others = theirs.alternatives
+    first = theirs.suggested(["a tom", others[0]], "a check")
+    assert first.alternatives == ("a tom", *others)
+    second = first.suggested(["my black tom"], "a check")
+    # What the model offers as well is still there.
+    assert second.alternatives == ("my black tom", *others)
+    assert second.suggested([], "a check").alternatives == others
+    assert second.suggested([], "a check").suggested_by == ""
+    taken = second.chosen(0)
+    again = taken.suggested(["a fine tom"], "a check")
+    assert again.alternatives == ("a fine tom", "my tom", *others)
+    assert again.suggested_by == "a check"
+    # What was taken once is not thrown away when something else is taken.
+    assert again.chosen(0).suggested(["a tom"], "a check").alternatives[:2] == (
+        *("a tom", "my black tom"),
+    )
+    assert theirs.suggested([], "a check") is theirs
+    assert first.suggested(["a black cat"], "").alternatives == ("a black cat", "a tom", *others)
 
 
 def test_rewording_and_suggesting_are_each_one_step():

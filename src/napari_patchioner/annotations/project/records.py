@@ -494,20 +494,40 @@ class Record(Annotation):
     def suggested(self, texts: Sequence[str], by: str = "") -> Record:
         """Return it with texts to choose from before all others; what it says stays.
 
-        ``by`` says what they come from, as in "check of the sentence", and is kept with them.
+        ``by`` says what they come from, as in "check of the sentence", and is kept with them. They
+        take the place of those of the same origin that nobody has taken.
         """
-        if by and texts:
-            known = self.origin.get(SUGGESTED)
-            earlier = known.get("texts", ()) if isinstance(known, Mapping) else ()
-            offered = list(dict.fromkeys((*earlier, *texts)))
-            noted = {**self.origin, SUGGESTED: {"by": by, "texts": offered}}
-            return replace(self, origin=noted).suggested(texts)
+        if by:
+            return self._suggested_anew(texts, by)
         details = self.details or Caption("", math.nan)
         all_texts = dict.fromkeys((*texts, *details.alternatives))
         others = tuple(text for text in all_texts if text and text != self.caption)
         if others == details.alternatives:
             return self
         return replace(self, details=replace(details, alternatives=others))
+
+    def _suggested_anew(self, texts: Sequence[str], by: str) -> Record:
+        """Return it with texts of one origin in the place of earlier ones of that origin."""
+        known = self.origin.get(SUGGESTED)
+        made = known if isinstance(known, Mapping) and known.get("by") == by else {}
+        earlier, open_before = made.get("texts"), made.get("open")
+        earlier = earlier if isinstance(earlier, list | tuple) else ()
+        open_before = open_before if isinstance(open_before, list | tuple) else earlier
+        # What it says now was taken, and stays to be chosen after it is changed for another.
+        stale = {text for text in open_before if text != self.caption}
+        if not texts and not stale:
+            return self
+        details = self.details or Caption("", math.nan)
+        left = tuple(text for text in details.alternatives if text not in stale)
+        taken = [text for text in earlier if text not in stale and text not in texts]
+        # What others offer as well stays when these are replaced.
+        fresh = [text for text in texts if text not in left and text != self.caption]
+        noted = {"by": by, "texts": [*taken, *texts], "open": fresh}
+        origin = {name: value for name, value in self.origin.items() if name != SUGGESTED}
+        if noted["texts"]:
+            origin[SUGGESTED] = noted
+        kept = replace(self, origin=origin, details=replace(details, alternatives=left))
+        return kept.suggested(texts)
 
     @property
     def suggested_by(self) -> str:

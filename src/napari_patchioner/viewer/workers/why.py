@@ -39,6 +39,9 @@ REST_MS = 150
 # Regions judged between two looks whether the job is cancelled; a caption may want the model.
 BATCH = 32
 CHECKED = "check of the sentence"
+CHANGED = "The sentence has changed meanwhile, so nothing is suggested: check it again."
+NOT_CHECKED = "Nothing could be checked: the region lies outside the image."
+CANCELLED = "The check was cancelled; nothing is suggested."
 NOT_READ = "Press Start first: a sentence can be checked once the image has been read."
 
 
@@ -122,7 +125,7 @@ def check(
 ) -> dict[str, Realigned]:
     """Check sentences, by uid; ``names`` are people's, with the uid of the region of each.
 
-    A name counts where its region lies within that of the sentence.
+    A name counts where its region lies within that of the sentence, and is another.
     """
     checked = {}
     progress(0.0, "loading the model")
@@ -140,7 +143,7 @@ def check(
                 inside = [
                     (name, own)
                     for name, uid, make in names
-                    if lies_in(own := untangled(make()), region) or uid == task.uid
+                    if uid != task.uid and lies_in(own := untangled(make()), region)
                 ]
                 # Place and size, which were measured, stay behind what is suggested.
                 said = without_place(task.text)
@@ -272,14 +275,24 @@ class Why(QObject):  # type: ignore[misc]
             return
         if self._checking is not None:
             self._checking.drop()
+        about = {task.uid: self._state(self._session.records[task.uid]) for task in tasks}
         options = self._queue.options_for(task.grid for task in tasks)
         encoder = self._encoder
         work = check, encoder.registry, encoder.model, tasks, self._names(tasks), options
-        delivered = partial(self._on_checked, tasks)
+        delivered = partial(self._on_checked, about)
         self._checking = Job.run(
             *work, delivered=delivered, ended=self._on_check_ended, parent=self
         )
         self.messaged.emit(f"checking {counted(tasks, 'sentence')}…")
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop checking; nothing is suggested."""
+        if self._checking is not None:
+            self._checking.drop()
+            self._checking = None
+            self.messaged.emit(CANCELLED)
+            self.changed.emit()
 
     def reason(self, uid: str, text: str) -> str:
         """Return why a text was suggested for a record; empty where it was not."""
@@ -319,8 +332,13 @@ class Why(QObject):  # type: ignore[misc]
         place = self._encoder.plane_and_grid(record, self._session) if record else None
         if record is None or place is None or not record.caption:
             return ()
-        members = tuple(self._session.records[uid].fingerprint for uid in record.members)
-        return record.uid, record.caption, record.fingerprint, members, id(place[1])
+        return *self._state(record), id(place[1])
+
+    def _state(self, record: Record) -> tuple[Any, ...]:
+        """Return what a record says, and of what shapes."""
+        known = self._session.records
+        members = tuple(known[uid].fingerprint for uid in record.members if uid in known)
+        return record.uid, record.caption, record.fingerprint, members
 
     def _task(self, record: Record) -> Task | None:
         """Return what there is to judge of a record, if its plane has been read."""
@@ -426,30 +444,40 @@ class Why(QObject):  # type: ignore[misc]
                 names.append((name, record.uid, outline))
         return names
 
-    def _on_checked(self, tasks: Sequence[Task], checked: Mapping[str, Realigned]) -> None:
-        texts = {task.uid: task.text for task in tasks}
-        # What has been rewritten meanwhile is another sentence.
+    def _on_checked(
+        self, about: Mapping[str, tuple[Any, ...]], checked: Mapping[str, Realigned]
+    ) -> None:
+        # What has been rewritten or moved meanwhile is another sentence.
         records = self._session.records
-        better = {
+        current = {
             uid: result
             for uid, result in checked.items()
-            if result.changes and uid in records and records[uid].caption == texts[uid]
+            if uid in records and self._state(records[uid]) == about[uid]
         }
-        if not better:
-            self.messaged.emit(nothing_better(list(checked.values())))
+        if not current:
+            self.messaged.emit(CHANGED if checked else NOT_CHECKED)
             return
+        better = {uid: result for uid, result in current.items() if result.changes}
         for uid, result in better.items():
             self.reasons[uid, result.text] = result.changes
-        label = f"suggestion for {counted(better, 'sentence')}"
-        offered = {uid: [result.text] for uid, result in better.items()}
+        label = f"check of {counted(current, 'sentence')}"
+        # Where there is none now, what was suggested of an earlier sentence goes as well.
+        offered = {uid: [result.text] if result.changes else [] for uid, result in current.items()}
         self._session.suggest(label, offered, by=CHECKED)
-        self.messaged.emit(suggestion_sentence(list(better.values()), len(tasks)))
+        results = list(current.values())
+        said = suggestion_sentence(results) if better else nothing_better(results)
+        if len(current) < len(checked):
+            changed = counted(len(checked) - len(current), "sentence")
+            said = f"{said} {changed} changed meanwhile: check again."
+        self.messaged.emit(said)
         self.suggested.emit()
 
     def _on_check_ended(self, error: Exception | None) -> None:
         self._checking = None
         if error is not None and not isinstance(error, Cancelled):
             self.messaged.emit(error_message(error, "the sentence could not be checked"))
+        # After the message of what was found: else this check would be shown as going on.
+        self.changed.emit()
 
 
 def nothing_better(results: Sequence[Realigned]) -> str:
@@ -471,11 +499,12 @@ def nothing_better(results: Sequence[Realigned]) -> str:
     return "Nothing here contradicts it, and nothing that is plain to see is missing."
 
 
-def suggestion_sentence(results: Sequence[Realigned], asked: int) -> str:
+def suggestion_sentence(results: Sequence[Realigned]) -> str:
     """Return what was suggested, in words; one sentence with what has changed and why."""
-    if asked > 1:
+    if len(results) > 1:
+        better = sum(bool(result.changes) for result in results)
         return (
-            f"{len(results)} of {asked} sentences have a suggestion, first among their other "
+            f"{better} of {len(results)} sentences have a suggestion, first among their other "
             "wordings: select one, and click it to take it."
         )
     [result] = results
