@@ -11,7 +11,7 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_patchioner.annotations import Notes
-from napari_patchioner.errors import FormatError, ModelError
+from napari_patchioner.errors import FormatError, ModelError, counted
 from napari_patchioner.models.servers import read_settings
 
 from .controller import Controller
@@ -183,11 +183,21 @@ class Actions:
 
     @on_image
     def apply_options(self) -> None:
-        """Let new options show at the selected shapes, except where a person has the say."""
+        """Let new options show at the selected shapes, except where a person has the say.
+
+        What somebody had put in other words, such as told apart, stays: it is not of these options.
+        """
         if self.controller.encoder.ready:
             records = self.controller.session.records
             uids = [u for u in self.chosen() if u in records and not records[u].protected]
-            if uids:
+            kept = [uid for uid in uids if records[uid].reworded_by]
+            if kept:
+                others = "; the others are made anew" if len(kept) < len(uids) else ""
+                self._say(
+                    f"{counted(kept, 'caption')} in other words, such as told apart, kept{others}. "
+                    "Caption again (Q) makes them anew with these options."
+                )
+            if uids := [uid for uid in uids if uid not in kept]:
                 self.controller.again(uids)
 
     @on_image

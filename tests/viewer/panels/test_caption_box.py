@@ -115,6 +115,8 @@ def test_what_the_model_said_first_can_be_had_back(box):
         (model_record(source="edited"), "Edited by you"),
         (model_record(source="human"), "Written by you"),
         (Record("a", wanted=True), "wait"),
+        (model_record(wanted=True), "wait. This is the old caption."),
+        (model_record(problem="it is outside"), "It is outside. This is the old caption."),
         (Record("a", problem="it is outside"), "It is outside"),
         (Record("a"), ""),
         (model_record(model="mini"), "By the model mini, score 0.60"),

@@ -80,6 +80,22 @@ def test_captions_of_unknown_origin_are_kept_until_rewriting_is_meant():
     assert [request.uid for request in ask_all(session)] == ["a"]
 
 
+def test_an_old_caption_stays_until_the_new_one_is_there_and_a_start_asks_for_it_still():
+    session, [uid] = answered(0)
+    before = session.records[uid].caption
+    session.again([uid])
+    [request] = ask_all(session)
+    assert session.records[uid].caption == before
+    session.give_back([request])
+    session.restart()
+    [request] = ask_all(session)
+    assert session.stop([request], "cancelled") == (1, 0)
+    now = session.records[uid]
+    assert (now.caption, now.problem, now.wanted) == (before, "", False)
+    session.restart()
+    assert ask_all(session) == []
+
+
 def test_human_text_survives_everything():
     session = drawn(0)
     [request] = ask_all(session)

@@ -197,6 +197,10 @@ class ReviewBar(qt.QWidget):  # type: ignore[misc]
             self.position.setText(f"Review: {review.position}")
 
 
+OLD_CAPTION = "This is the old caption."
+"""What is said of a caption while a new one is waited for, or where none could be had."""
+
+
 def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -> str:
     """Return who wrote a caption and how far to trust it, in a few words.
 
@@ -207,8 +211,12 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
     if outdated:
         reworded += f", {OUTDATED}"
     score = f", score {record.score:.2f}" if record.score is not None else ""
-    if record.problem and not record.caption:
-        line = record.problem[:1].upper() + record.problem[1:]
+    problem = record.problem[:1].upper() + record.problem[1:]
+    if record.caption and (problem or (record.wanted and pending)):
+        said = problem or pending
+        line = f"{said}{'' if said.endswith(('…', '.')) else '.'} {OLD_CAPTION}"
+    elif problem:
+        line = problem
     elif not record.caption:
         line = pending if record.wanted else ""
     elif record.reworded_by == FROM_REGIONS:

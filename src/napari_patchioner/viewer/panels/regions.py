@@ -136,7 +136,10 @@ class Line(NamedTuple):
         """Return what a cell has to add."""
         if column == "author" and self.author and self.model:
             return f"{self.author} ({self.model})"
-        return {"author": self.author, "caption": self.caption or self.problem}.get(column, "")
+        caption = self.caption or self.problem
+        if self.caption and self.wanted:
+            caption = f"{caption}\nThis is the old caption; a new one is waited for."
+        return {"author": self.author, "caption": caption}.get(column, "")
 
 
 OUTDATED = "outdated: the regions have changed"
@@ -294,7 +297,8 @@ class RegionTableModel(widgets.RowModel):
             return line.caption
         if role == _Role.ToolTipRole:
             return line.tip(name)
-        if role == _Role.FontRole and name == "caption" and not line.caption:
+        is_waiting = line.wanted or not line.caption
+        if role == _Role.FontRole and name == "caption" and is_waiting:
             font = QFont()
             font.setItalic(True)
             return font

@@ -577,9 +577,12 @@ class Session:
         return " ".join((record.fingerprint, *members))
 
     def again(self, uids: Iterable[str]) -> int:
-        """Ask for new captions; return how many were refused: a person's, accepted or locked."""
+        """Ask for new captions; return how many were refused: a person's, accepted or locked.
+
+        What they say now stays until the new one takes its place.
+        """
         chosen = self._chosen(uids)
-        asked = [record.blanked() for record in chosen if not record.protected]
+        asked = [replace(record, problem="") for record in chosen if not record.protected]
         self._ask(asked)
         return len(chosen) - len(asked)
 
@@ -729,11 +732,11 @@ class Session:
         asked = []
         for uid, record in self.records.items():
             outdated = bool(model and record.model) and record.model != model
-            if record.is_described and record.caption:
+            if record.is_described and record.caption and not record.wanted:
                 # It is of no model that reads patches; only a person asks for another.
                 self.records[uid] = record.left()
                 continue
-            if not (rewrite or outdated or not record.caption):
+            if not (rewrite or outdated or record.wanted or not record.caption):
                 self.records[uid] = record.left()
             elif not record.protected and not record.rejected:
                 asked.append(record)
@@ -756,6 +759,24 @@ class Session:
         for request in requests:
             if self._current(request) is not None:
                 del self._requests[request.uid]
+
+    def awaits(self, request: Request) -> bool:
+        """Whether the answer to a request would still be taken."""
+        return self._current(request) is not None
+
+    def stop(self, requests: Iterable[Request], problem: str) -> tuple[int, int]:
+        """Want no longer what was asked; return how many keep what they say, and have nothing.
+
+        ``problem`` is noted where there is nothing.
+        """
+        current = [record for record in map(self._current, requests) if record is not None]
+        for record in current:
+            why = "" if record.caption else problem
+            self.records[record.uid] = replace(record, wanted=False, problem=why)
+        if current:
+            self.notify()
+        kept = sum(bool(record.caption) for record in current)
+        return kept, len(current) - kept
 
     def deliver(
         self,
@@ -834,7 +855,7 @@ class Session:
         return bool(news)
 
     def fail(self, request: Request, problem: str) -> None:
-        """Note why a record has no caption."""
+        """Note why a record has no caption, or no new one."""
         self._answer(request, problem=problem)
 
     def _answer(self, request: Request, **fields: Any) -> bool:

@@ -14,7 +14,7 @@ from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
-from napari_patchioner.errors import Cancelled, PatchionerError
+from napari_patchioner.errors import Cancelled, PatchionerError, counted
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.grounding import captions_in_context
 from napari_patchioner.models.memories import MemoryChoice, with_memory
@@ -42,6 +42,7 @@ Task = tuple[Request, Callable[[], Region], FeatureGrid]
 BATCH = 16
 # Smaller batches are over before anybody could press Cancel.
 WATCHED = 32
+CANCELLED = "cancelled; press Caption again to have it written"
 SEVERAL = "its corners lie on several planes; draw it anew on one"
 # What a pooling needs in the grid besides the patches: the field and its name.
 NEEDS = {"attention": ("attention", "attention"), "cls": ("cls", "class token")}
@@ -174,6 +175,24 @@ def usual_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in others}
 
 
+def left_message(made: int, kept: int, missing: int) -> str:
+    """Say how many captions were made, where work has ended early.
+
+    >>> left_message(207, 93, 0)
+    '207 of 300 captions were made anew; the others are as they were.'
+    """
+    total = made + kept + missing
+    if not missing:
+        return f"{made} of {counted(total, 'caption')} were made anew; the others are as they were."
+    others = (
+        f"{kept} are as they were and {missing} are missing" if kept else "the others are missing"
+    )
+    return (
+        f"{made} of {counted(total, 'caption')} were written; {others}. Press Caption again to "
+        "have them."
+    )
+
+
 class CaptionQueue(QObject):  # type: ignore[misc]
     """Has at most one batch of captions with a worker; the rest waits in the session."""
 
@@ -187,6 +206,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self._job: Job | None = None
         self._is_long = False
         self._open: set[Request] = set()
+        # Who got a caption since there was nothing to do.
+        self._made: set[str] = set()
 
     @property
     def memory(self) -> MemoryChoice | None:
@@ -207,12 +228,17 @@ class CaptionQueue(QObject):  # type: ignore[misc]
     def work(self) -> None:
         """Send all captions that are wanted and possible to a worker, unless it has some."""
         self._refuse()
+        if self._open and not any(map(self._session.awaits, self._open)):
+            # All was asked anew meanwhile, or is wanted no more.
+            self._drop()
         if self._job is not None or self._encoder.active or not self._encoder.ready:
             return
         tasks = self._tasks()
         if not tasks:
+            self._made.clear()
             return
         self._open = {request for request, _, _ in tasks}
+        self._made -= {request.uid for request in self._open}
         model, options = self._encoder.model, self.options_for(grid for _, _, grid in tasks)
         self._is_long = len(tasks) > WATCHED or any(isinstance(t[2], Overview) for t in tasks)
         work = (caption_tasks, self._encoder.registry, model, tasks, options)
@@ -224,9 +250,14 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self._session.give_back(self._drop())
 
     def cancel(self) -> None:
-        """Stop captioning; what is missing stays empty until it is asked for again."""
-        for request in self._drop():
-            self._session.fail(request, "cancelled; press Caption again to have it written")
+        """Stop captioning: what is not made anew stays as it is until it is asked for again."""
+        dropped = self._drop()
+        # What was asked meanwhile would begin at once.
+        dropped.update(request for request, _, _ in self._tasks())
+        kept, missing = self._session.stop(dropped, CANCELLED)
+        if kept or missing:
+            self.messaged.emit(left_message(len(self._made), kept, missing))
+        self._made.clear()
         self.captioned.emit()
 
     def _drop(self) -> set[Request]:
@@ -318,7 +349,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
                 else:
                     origin = self._origin(request, options)
                     origin |= own if origin else {}
-                    self._session.deliver(request, answer, model, origin)
+                    if self._session.deliver(request, answer, model, origin):
+                        self._made.add(request.uid)
         self.captioned.emit()
 
     def _origin(self, request: Request, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -342,7 +374,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         unanswered, self._open = self._open, set()
         if error is not None and not isinstance(error, Cancelled):
             message = error_message(error, "the captions could not be written")
-            for request in unanswered:
-                self._session.fail(request, message)
+            kept, missing = self._session.stop(unanswered, message)
+            if kept:
+                message = f"{message.rstrip('.')}. {left_message(len(self._made), kept, missing)}"
             self.messaged.emit(message)
         self.captioned.emit()
