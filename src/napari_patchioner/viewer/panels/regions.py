@@ -297,8 +297,8 @@ class RegionTableModel(widgets.RowModel):
             return line.caption
         if role == _Role.ToolTipRole:
             return line.tip(name)
-        is_waiting = line.wanted or not line.caption
-        if role == _Role.FontRole and name == "caption" and is_waiting:
+        is_there = bool(line.caption) and not line.wanted
+        if role == _Role.FontRole and name == "caption" and not is_there:
             font = QFont()
             font.setItalic(True)
             return font
