@@ -77,7 +77,7 @@ def test_what_was_written_is_not_overwritten_unasked(folder, tmp_path, mini, cap
     said = tmp_path / "said.csv"
     asked = ["check", str(folder), "--regions", str(said), "--out", str(said), "--overwrite"]
     assert main(asked, load=lambda _: mini) == 2
-    assert "holds what is checked" in capsys.readouterr().err
+    assert "is read by this very run" in capsys.readouterr().err
 
 
 def test_an_image_and_a_region_at_fault_are_named_and_the_others_are_checked(

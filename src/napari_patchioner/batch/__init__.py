@@ -11,7 +11,7 @@ from ._journal import Journal
 from ._match import ImageMatcher
 from ._phrase import PhraseSearch, ranked
 from ._plan import Plan
-from ._result import TABLES, Result, check_format, check_people
+from ._result import TABLES, Result, check_format, check_people, files_of_result
 from ._search import Examples, Search
 from ._teach import name_of, teach_image
 from .local import run
@@ -38,6 +38,7 @@ __all__ = [
     "check_format",
     "check_image",
     "check_people",
+    "files_of_result",
     "find_images",
     "image_names",
     "name_of",

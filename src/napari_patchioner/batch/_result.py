@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import overload
 
 from napari_patchioner.annotations import (
+    MACHINES,
     Annotation,
     ImageInfo,
     Notes,
@@ -213,26 +214,45 @@ def _infos(
     return {name: ImageInfo(name, height, width, path) for name in names}
 
 
-def check_people(
-    jobs: Iterable[Job], path: Path, format_name: str | None = None, *, in_place: bool = False
-) -> None:
-    """Refuse to replace files that hold captions of people, before any work is done.
+def files_of_result(
+    jobs: Iterable[Job], path: Path, format_name: str | None = None
+) -> tuple[Path, ...]:
+    """Return the files that the result of a run may be written to, the one that was named first.
 
-    Captions that the run brings along are not lost: those of its own regions. Arguments are those
-    of `Result` and `Result.write`; a FormatError names the file and one of the captions.
+    Arguments are those of `Result` and `Result.write`. Where a format is about one image a file,
+    all images of the run count, since nobody knows yet which of them will have regions.
     """
     regions: list[Annotation] = []
     images: dict[str, ImageInfo] = {}
-    paths: list[Path] = []
     for job in jobs:
         own = list(job.regions)
-        if job.drawing is not None:  # in place of those that will be drawn
+        if job.drawing is not None or job.search is not None:  # in place of what will be made
             own.append(Annotation("", job.image, WholeImage()))
         regions += own
-        paths.append(job.path)
         images |= _infos(job.image, own, 1, 1, job.path)
     # Where few of the images turn out to have regions, one file is written after all.
-    files = dict.fromkeys((path, *files_to_write(path, regions, images, format_name)))
+    return tuple(dict.fromkeys((path, *files_to_write(path, regions, images, format_name))))
+
+
+def check_people(
+    jobs: Iterable[Job],
+    path: Path,
+    format_name: str | None = None,
+    *,
+    in_place: bool = False,
+    overwrite: bool = True,
+) -> None:
+    """Refuse to replace files that hold what people made, before any work is done.
+
+    Captions of people are never replaced, except those that the run brings along: of its own
+    regions. Without ``overwrite`` nothing is but the result of an earlier run: a file whose regions
+    all have captions by a model or are regions of this run. Other arguments are those of `Result`
+    and `Result.write`; a FormatError names the file and what it holds.
+    """
+    jobs = list(jobs)
+    regions = [region for job in jobs for region in job.regions]
+    paths = [job.path for job in jobs]
+    files = files_of_result(jobs, path, format_name)
     form = format_named(path, format_name)
     if in_place and path.is_dir() and form.single:
         # Files of one image each, written again where they would get other names.
@@ -240,9 +260,9 @@ def check_people(
             file.name
             for file in sorted(path.iterdir())
             if file.name.lower().endswith(form.suffixes)
-            and not all(is_image(r.image or file.name, file.name) for r in _held(file, []))
+            and not all(is_image(r.image or file.name, file.name) for r in _held(file, []) or ())
         ]
-        others += [file.name for file in list(files)[1:] if not file.exists()]
+        others += [file.name for file in files[1:] if not file.exists()]
         if others:
             raise FormatError(
                 f"{path}: its files are not named like the images that their regions belong to "
@@ -251,14 +271,17 @@ def check_people(
             )
     ours = path.resolve() if in_place else None
     kept = {(region.uid, region.caption) for region in regions if region.is_human}
+    own = {_known_by(region) for region in regions}
+    whole = _held(path, paths) if path.is_dir() and len(files) > 1 else None
     for file in files:
         if not file.exists() or (ours and ours in (file.resolve(), *file.resolve().parents)):
             continue
         if file.is_dir() and len(files) > 1:  # its files are read one by one
             continue
+        held = _held(file, paths)
         lost = [
             region.caption
-            for region in _held(file, paths)
+            for region in held or ()
             if region.is_human and region.caption and (region.uid, region.caption) not in kept
         ]
         if lost:
@@ -268,10 +291,33 @@ def check_people(
                 f"{file}: is there already and holds {count}, such as {shown!r}, which "
                 "would be lost; move it away, or name another file with --out"
             )
+        if overwrite or (file.is_file() and not file.stat().st_size):
+            continue
+        # A file of a folder that makes sense only with the others.
+        held = whole if held is None and file.is_file() else held
+        if held is None and file.is_dir() and not any(file.iterdir()):
+            continue
+        if held is None:
+            raise FormatError(
+                f"{file}: is there and no result of an earlier run; choose another name, or "
+                "replace it with --overwrite"
+            )
+        foreign = (r for r in held if r.source not in MACHINES and _known_by(r) not in own)
+        if (region := next(foreign, None)) is not None:
+            raise FormatError(
+                f"{file}: is there and holds regions that are neither of this run nor made by a "
+                f"model, such as {region.uid!r}; choose another name, or replace it with "
+                "--overwrite"
+            )
 
 
-def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
-    """Return the regions in a file that is there; none where it is no file of regions."""
+def _known_by(region: Annotation) -> tuple[str, str]:
+    """Return by what a region is known in several files: formats may leave out endings."""
+    return region.uid, Path(region.image).stem
+
+
+def _held(file: Path, paths: Sequence[Path]) -> list[Annotation] | None:
+    """Return the regions in a file that is there; None where it is no file of regions."""
     known = KnownImages(paths, ImageMatcher(paths, file.parent))
     try:
         return read_annotations(file, known, notes=Notes())
@@ -281,7 +327,7 @@ def _held(file: Path, paths: Sequence[Path]) -> list[Annotation]:
             "another file with --out"
         ) from error
     except FormatError:
-        return []
+        return None
 
 
 def _refuse_loss(path: Path, left_out: Sequence[Annotation]) -> None:

@@ -33,6 +33,12 @@ def add_baseline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with a run that was stopped, if there is one"
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="caption what has a caption by a person as well, and replace FILE though it is no "
+        "result of an earlier run",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -53,7 +59,6 @@ def _run(arguments: argparse.Namespace, _: object) -> int:
         # It has what captioning files needs: name, encode and caption.
         return cast("Captioner", baseline)
 
-    given, resume = arguments, arguments.resume
-    return run_batch(
-        BatchRun(given.images, given.regions, given.method, given.out, load, resume=resume)
-    )
+    given = arguments
+    about = (given.images, given.regions, given.method, given.out, load)
+    return run_batch(BatchRun(*about, resume=given.resume, overwrite=given.overwrite))

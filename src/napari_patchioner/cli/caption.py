@@ -23,6 +23,7 @@ from napari_patchioner.annotations import (
 )
 from napari_patchioner.errors import FormatError, PatchionerError, counted
 
+from .outputs import check_outputs
 from .running import AnyJournal, add_running, follow, keeping, say_again, say_failures, say_tally
 from .shared import (
     above_zero,
@@ -120,7 +121,8 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
         (
             "--overwrite",
             "caption what has a caption by a person, or of unknown source, as well; the old text "
-            "is kept beside the new one where the format can; locked regions stay",
+            "is kept beside the new one where the format can; locked regions stay; replace --out "
+            "though it is no result of an earlier run",
         ),
     ):
         running.add_argument(name, action="store_true", help=text)
@@ -233,7 +235,7 @@ class _Target:
     """What a run writes: ``path``, called ``shown``, in a format that is named or goes by it."""
 
     def __init__(self, run: BatchRun, path: Path, format_name: str | None) -> None:
-        self.shown, self.is_named = run.out, run.out != STDOUT
+        self.shown, self.is_named, self.regions = run.out, run.out != STDOUT, run.regions
         if format_name is None and self.is_named:
             format_name = format_again(Path(run.regions), path)
         is_folder = run.out.endswith(_ENDS_OF_FOLDERS) or (self.is_named and path.is_dir())
@@ -266,8 +268,11 @@ class _Target:
             )
         check_folder(path.parent)
 
-    def check_result(self, plan: batch.Plan) -> None:
-        """Refuse, before any work, a format that cannot hold the result, and to lose captions."""
+    def check_result(self, plan: batch.Plan, *, may_replace: bool) -> None:
+        """Refuse, before any work, a format that cannot hold the result, and to lose work.
+
+        What is no result of an earlier run is replaced only if it ``may`` be.
+        """
         if self.is_dataset:
             return
         path = self.path
@@ -287,7 +292,17 @@ class _Target:
                 f"{path}: is a file, but {self.format} makes a folder of a name without an ending "
                 "of its own; name a folder"
             )
-        batch.check_people(plan, path, self.format, in_place=self.in_place)
+        if self.is_named:
+            files = batch.files_of_result(plan, path, self.format)
+            inputs = [job.path for job in plan]
+            if self.in_place:  # it is read to be written again
+                ours = path.resolve()
+                files = tuple(f for f in files if ours not in (f.resolve(), *f.resolve().parents))
+            else:
+                inputs.append(Path(self.regions))
+            check_outputs(files, inputs=inputs, overwrite=True)
+        how = {"in_place": self.in_place, "overwrite": may_replace}
+        batch.check_people(plan, path, self.format, **how)
 
     def keeps(self, plan: batch.Plan) -> bool:
         """Whether what is in the file and not captioned stays in it when it is written again."""
@@ -379,7 +394,9 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
             )
         stay = "stays as it is" if count == 1 else "stay as they are"
         say(f"{elsewhere} {stay if target.in_place else 'left out'}")
-    target.check_result(plan)
+    part = target.path.parent / f"{target.path.name}.part"
+    # Of a run that is gone on with, what it has written so far may lack captions.
+    target.check_result(plan, may_replace=run.overwrite or (run.resume and part.exists()))
     settings = {"model": run.model, "threads": str(run.threads), **plan.settings}
     run, memory = _remembering(run)
     settings |= memory
@@ -387,7 +404,7 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
     if target.is_dataset:
         journal = batch.Dataset(path, settings, resume=run.resume)
     else:
-        part, wanted = target.path.with_name(f"{target.path.name}.part"), target.shown
+        wanted = target.shown
         journal = batch.Journal(
             part, settings, resume=run.resume, wanted=wanted if target.is_named else ""
         )

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner import batch
-from napari_patchioner.annotations import Annotation, ImageInfo, Notes, write_annotations
+from napari_patchioner.annotations import (
+    Annotation,
+    ImageInfo,
+    Notes,
+    format_named,
+    write_annotations,
+)
 from napari_patchioner.errors import FormatError, ModelError, PatchionerError, counted
 from napari_patchioner.images import open_image
 
+from .outputs import check_outputs
 from .shared import Bar, add_images, check_folder, say
 
 if TYPE_CHECKING:
@@ -43,13 +50,12 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int:
     """Check captions and write what was found; return 0, or 1 if some images failed."""
     out, regions = Path(arguments.out), Path(arguments.regions)
+    format_named(out, None)
     check_folder(out.absolute().parent)
-    if out.exists() and regions.exists() and out.samefile(regions):
-        raise FormatError(f"{out}: holds what is checked; choose another --out")
-    if out.exists() and not arguments.overwrite:
-        raise FormatError(f"{out}: is there; choose another name, or replace it with --overwrite")
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
     plan = batch.Plan(paths, str(regions))
+    files = batch.files_of_result(plan, out)
+    check_outputs(files, inputs=(regions, *paths), overwrite=arguments.overwrite)
     for line in plan.notes.lines():
         say(line)
     captioner = load(arguments.model)

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_patchioner.errors import FormatError, RegionError
 
+from .outputs import check_ending, check_outputs
 from .shared import Bar, check_folder, print_exactly, say
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DONE, _SOME_FAILED = 0, 1
 _STDOUT = "-"
+_ENDINGS = (".csv",)
 _LONGEST = 60
 
 
@@ -46,6 +48,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default=_STDOUT, metavar="FILE", help="a CSV file; standard output by default"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
     parser.set_defaults(run=_run)
 
 
@@ -57,7 +60,11 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
 
     path = Path(arguments.image)
     if arguments.out != _STDOUT:
-        check_folder(Path(arguments.out).absolute().parent)
+        out = Path(arguments.out)
+        check_ending(out, _ENDINGS, "the table")
+        check_folder(out.absolute().parent)
+        inputs = (path, Path(arguments.regions))
+        check_outputs([out], inputs=inputs, overwrite=arguments.overwrite)
     with open_image(path) as image:
         listed = _regions(Path(arguments.regions), path)
         axis = _axis(image, arguments.slices, path) if arguments.slices is not None else ""

@@ -15,26 +15,34 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_patchioner.annotations import (
+    MACHINES,
     Annotation,
+    read_annotations,
     write_bytes,
     write_napari_csv,
     write_tidy_csv,
 )
 from napari_patchioner.batch import caption_image
-from napari_patchioner.errors import PatchionerError, RegionError, counted
+from napari_patchioner.errors import FormatError, PatchionerError, RegionError, counted
 from napari_patchioner.teaching import Lexicon
 
+from .outputs import check_outputs
 from .samples import SAMPLES, Sample, overlay_png
 from .shared import make_folder, say, text_table
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
 
+_CAPTIONS, _OVERLAY, _SHAPES = "captions.csv", "overlay.png", "shapes-{}.csv"
+
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``demo``."""
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder to write (demo)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace tables there that are no earlier demo's"
     )
     parser.add_argument("--no-viewer", action="store_true", help="do not open napari at the end")
     parser.add_argument("--model", default="mini", help="id of the model (mini)")
@@ -43,6 +51,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> None:
     """Caption the sample pictures, print the table, write the files, and open napari."""
+    _check_folder(arguments.out, overwrite=arguments.overwrite)
     images, annotations = _caption_samples(arguments.out, partial(load, arguments.model))
     print(_captions_table(annotations))
     say(f"Written to {arguments.out}: captions.csv, overlay.png and shapes-*.csv for napari")
@@ -59,6 +68,21 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> Non
         return
     viewer: Any = import_module("napari_patchioner.viewer")
     viewer.open_demo(images, annotations)
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what no earlier demo has written there."""
+    shapes = [_SHAPES.format(sample.name) for sample in SAMPLES]
+    files = [folder / name for name in (_CAPTIONS, _OVERLAY, *shapes)]
+    try:
+        before = read_annotations(files[0]) if files[0].is_file() else []
+    except FormatError:
+        before = []
+    names = {sample.name for sample in SAMPLES}
+    given = {(item.uid, item.caption) for sample in SAMPLES for item in sample.drawn()}
+    others = (item for item in before if item.source not in MACHINES or item.image not in names)
+    if not before or any((item.uid, item.caption) not in given for item in others):
+        check_outputs(files, overwrite=overwrite)
 
 
 def has_display() -> bool:
@@ -93,11 +117,11 @@ def _caption_samples(
         annotations += _caption(captioner, sample, picture, drawn)
     # All is ready before the first file is touched.
     overlay = overlay_png(images, annotations)
-    write_tidy_csv(folder / "captions.csv", annotations)
+    write_tidy_csv(folder / _CAPTIONS, annotations)
     for name in images:
         own = [annotation for annotation in annotations if annotation.image == name]
-        write_napari_csv(folder / f"shapes-{name}.csv", own)
-    write_bytes(folder / "overlay.png", overlay)
+        write_napari_csv(folder / _SHAPES.format(name), own)
+    write_bytes(folder / _OVERLAY, overlay)
     return images, annotations
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_patchioner.errors import FormatError, PatchionerError
 from napari_patchioner.locking import WriteLock
 
+from .outputs import check_outputs
 from .shared import Bar, check_folder, make_folder, positive, say, split_names
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
     parser.add_argument("--model", metavar="ID", help="model to evaluate")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for all that is written")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files in --out that are of no earlier run"
+    )
     parser.add_argument(
         "--baseline",
         action="append",
@@ -72,12 +76,18 @@ def _evaluate(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -
     from napari_patchioner.evaluation import datasets, metrics, protocols
 
     names = _names(arguments.metrics)
-    make_folder(arguments.out)
-    check_folder(arguments.out)
-    if arguments.table:
-        if arguments.table.exists() and not arguments.table.is_file():
-            raise FormatError(f"{arguments.table}: is no file; name a CSV file by --table")
-        check_folder(arguments.table.parent)
+    out, table = arguments.out, arguments.table
+    make_folder(out)
+    check_folder(out)
+    is_run = (out / PREDICTIONS).exists()
+    files = [out / name for name in (SCORES, PAGE, TABLE)]
+    check_outputs(files, inputs=[arguments.data], overwrite=arguments.overwrite or is_run)
+    if table:
+        if table.exists() and not table.is_file():
+            raise FormatError(f"{table}: is no file; name a CSV file by --table")
+        check_folder(table.parent)
+    for path in filter(None, (out / TABLE, table)):
+        protocols.check_runs(path)
     dataset = datasets.open_dataset(
         arguments.task,
         arguments.data,

@@ -13,6 +13,7 @@ from napari_patchioner.annotations import Notes, format_named
 from napari_patchioner.errors import FormatError, counted
 from napari_patchioner.grids import PHOTOGRAPH
 
+from .outputs import check_outputs
 from .running import add_running, follow, keeping, say_again, say_failures, say_tally
 from .shared import Bar, add_images, check_folder, say, share_of_one
 
@@ -85,13 +86,6 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     check_folder(out.absolute().parent)
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
     part = out.with_name(f"{out.name}.part")
-    if out.exists() and any(
-        out.samefile(path) for path in (like or out.parent, *paths) if path.exists()
-    ):
-        raise FormatError(f"{out}: holds what is searched or looked for; choose another --out")
-    is_begun = arguments.resume and part.exists()
-    if out.exists() and not (arguments.overwrite or is_begun):
-        raise FormatError(f"{out}: is there; choose another name, or replace it with --overwrite")
     how_much = arguments.least, arguments.every_plane
     search = (
         batch.PhraseSearch(
@@ -101,6 +95,12 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         else batch.Search(batch.Examples.read(like, paths), *how_much)
     )
     jobs = search.jobs(paths)
+    is_begun = arguments.resume and part.exists()
+    check_outputs(
+        batch.files_of_result(jobs, out),
+        inputs=paths if like is None else (like, *paths),
+        overwrite=arguments.overwrite or is_begun,
+    )
     if not arguments.overwrite:
         batch.check_people(jobs, out)
     settings = {"model": arguments.model, "threads": str(arguments.threads), **search.settings}

@@ -166,6 +166,21 @@ def read_scores(path: Path) -> dict[str, Any]:
     return scores
 
 
+def check_runs(path: Path) -> None:
+    """Refuse a file to which `append_row` cannot add, before anything is scored."""
+    _rows_before(path)
+
+
+def _rows_before(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of runs; none where it is not there or empty."""
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return []
+    before = table.read_table(path)
+    before.require(("run",), "a table of runs")
+    named = (map(table.unguard_cell, cells) for _, cells in before.rows)
+    return [dict(zip(before.columns, cells, strict=True)) for cells in named]
+
+
 def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
     """Add the rows of a run to a table of runs; rows of an earlier run of that name are replaced.
 
@@ -173,12 +188,7 @@ def append_row(path: Path, run: str, scores: Mapping[str, Any]) -> None:
     a spreadsheet would take for a formula get an apostrophe in front. A FormatError where the file
     is no table of runs, or cannot be written.
     """
-    rows: list[dict[str, str]] = []
-    if path.exists() and not (path.is_file() and not path.stat().st_size):
-        before = table.read_table(path)
-        before.require(("run",), "a table of runs")
-        named = (map(table.unguard_cell, cells) for _, cells in before.rows)
-        rows = [dict(zip(before.columns, cells, strict=True)) for cells in named]
+    rows = _rows_before(path)
     rows = [row for row in rows if row.get("run") != run] + list(_new_rows(run, scores))
     columns = list(dict.fromkeys([*_FIRST, *(name for row in rows for name in row)]))
     # Names of runs, models and files are other people's, and a spreadsheet would run some.
