@@ -15,6 +15,8 @@ from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, Q
 from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
 from superqt.utils import QSignalDebouncer, QSignalThrottler
 
+from .held_keys import HeldKeys, is_typing
+
 if TYPE_CHECKING:
     import napari
 
@@ -344,6 +346,8 @@ class DockBase(qt.QScrollArea):  # type: ignore[misc]
         # warns on the screen of what has no public word.
         self.viewer: napari.Viewer = getattr(viewer, "__wrapped__", viewer)
         self._docked = self.closed = False
+        # Whether what was typed in has gone, so that the rest of it is for nobody
+        self._is_orphaned = False
         self._guard: WheelGuard | None = None
         self.setWidgetResizable(True)
         self.setFrameShape(qt.QFrame.Shape.NoFrame)
@@ -353,6 +357,7 @@ class DockBase(qt.QScrollArea):  # type: ignore[misc]
         """Stop all work and let go of the viewer; may be called more than once."""
         if not self.closed:
             self.closed = True
+            HeldKeys.leave(self)
             self.let_go()
 
     def let_go(self) -> None:
@@ -375,15 +380,41 @@ class DockBase(qt.QScrollArea):  # type: ignore[misc]
                 self.save_now()
             event.accept()
             return True
+        if event.type() in (QEvent.Type.FocusOut, QEvent.Type.MouseButtonPress):
+            self._is_orphaned = False
         if event.type() == QEvent.Type.ParentChange:
             if self._docked and self.parent() is None:
                 self.shut_down()
             self._docked = self.parent() is not None
         return bool(super().event(event))
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keep from the canvas what is typed in fields, and what their going left over."""
+        if self._is_orphaned and self.window().focusWidget() is self:
+            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+                self.clearFocus()
+            event.accept()
+        elif is_typing(self):
+            event.accept()
+        else:
+            super().keyPressEvent(event)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Let no other field take what is typed when the one at hand goes away."""
+        at_hand = self.window().focusWidget()
+        if at_hand is None or at_hand is self or not self.isAncestorOf(at_hand):
+            return bool(super().focusNextPrevChild(forward))
+        # Qt asks as well when it is disabled or hidden.
+        if (at_hand.isEnabled() and at_hand.isVisible()) or not self.isVisible():
+            return bool(super().focusNextPrevChild(forward))
+        self._is_orphaned = True
+        self.setFocus()
+        return True
+
     def showEvent(self, event: QShowEvent) -> None:
         """Watch for the end of the window, and be wide enough to scroll only up and down."""
         self.window().installEventFilter(self)
+        HeldKeys.follow(self)
         if self._guard is None:
             self._guard = WheelGuard(self.widget())
         self._widen()

@@ -122,14 +122,21 @@ def bind(
     """Bind a key of a layer or a viewer to an action, or give it back where there is none.
 
     napari asks a bound function for its names. One key without a ``__name__``, a
-    `functools.partial` for one, and every key of the window ends with an error.
+    `functools.partial` for one, and every key of the window ends with an error. What a function
+    returns napari calls at the release; without it, that would end what the same letter began on
+    its own, as Shift+T the tool of T.
     """
 
-    def press(_layer_or_viewer: object) -> None:
+    def press(_layer_or_viewer: object) -> Callable[[], None]:
         if action is not None:
             action(*arguments)
+        return _let_go
 
     target.bind_key(key, press if action is not None else None, overwrite=True)
+
+
+def _let_go() -> None:
+    """Do nothing when a key is let go."""
 
 
 def bind_keys(layer: Layer, actions: object) -> None:

@@ -17,6 +17,7 @@ from napari_patchioner.annotations import MACHINES
 from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.errors import counted
 from napari_patchioner.viewer import widgets
+from napari_patchioner.viewer.held_keys import HeldKeys, is_typing
 from napari_patchioner.viewer.layers.geometry import own_axes, record_plane, shown_plane
 from napari_patchioner.viewer.session.session import Session, learned_from
 
@@ -544,6 +545,7 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
 
     def let_go(self) -> None:
         """Take the list away for good."""
+        HeldKeys.leave(self)
         self.blockSignals(True)
         if self.parent() is not None:
             # A window that was closed by a script has let go of its widgets.
@@ -555,6 +557,7 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what happened while it was hidden."""
         super().showEvent(event)
+        HeldKeys.follow(self)
         self.refresh()
         self.changed.emit()
 
@@ -567,6 +570,8 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         """Clear the filter with Escape."""
         if event.key() == Qt.Key.Key_Escape and self.search.text():
             self.search.clear()
+        elif is_typing(self):
+            event.accept()
         else:
             super().keyPressEvent(event)
 
