@@ -48,6 +48,25 @@ def test_images_are_listed_by_how_likely_they_show_it(folder, tmp_path, mini, ca
     assert 900 < large.region.right - large.region.left <= 1804
 
 
+def test_any_of_a_list_is_found_and_and_lists_images_that_show_all(folder, tmp_path, mini, capsys):
+    both = np.concatenate([data.cat(), data.coffee()[50:350, 30:480]], axis=1)
+    Image.fromarray(both).save(folder / "both.png")
+    out = tmp_path / "found.csv"
+    for phrase, is_any in (("a cat, a cup", True), ("a cat and a cup", False)):
+        asked = ["find", str(folder), "--phrase", phrase, "--out", str(out), "--overwrite"]
+        assert main([*asked, "--least", "0.3"], load=lambda _: mini) == 0
+        listed = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
+        assert "both.png" in listed
+        # There is no cat.
+        assert ("cup.png" in listed) is is_any
+        rows = read_annotations(out)
+        assert {row.caption for row in rows} == {"a cat", "a cup"}
+        assert {row.extra["found_by"] for row in rows} == {phrase}
+    asked = ["find", str(folder), "--phrase", "a cat and a qwrtzp", "--out", str(out)]
+    main([*asked, "--overwrite"], load=lambda _: mini)
+    assert "leave that out" in capsys.readouterr().err
+
+
 def test_what_no_image_can_show_is_said_at_once(folder, tmp_path, mini, capsys):
     asked = ["find", str(folder), "--phrase", "qwrtzp", "--out", str(tmp_path / "f.csv")]
     assert main(asked, load=lambda _: mini) == 2

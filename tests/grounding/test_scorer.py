@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from skimage import color, data
@@ -132,6 +134,61 @@ def test_only_what_is_not_wanted_is_nothing_to_look_for(mini):
         PhraseScorer(mini, "no person")
 
 
+def test_any_of_several_things_is_found_and_says_which_it_is(mini, grid):
+    for phrase in ("a cat, a cup", "a cat or a cup", "a cat and a cup", "a cat / a cup"):
+        scorer = PhraseScorer(mini, phrase)
+        assert scorer.alternatives == ("a cat", "a cup")
+        assert scorer.left_out == ()
+        each = [PhraseScorer(mini, text).regions(grid, [CAT, CUP]) for text in ("a cat", "a cup")]
+        assert np.allclose(scorer.regions(grid, [CAT, CUP]), np.maximum(*each))
+        found = scorer.proposals(grid)
+        assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
+        for text, other in (("a cat", "a cup"), ("a cup", "a cat")):
+            likeliest = next(p for p in found if p.text == text)
+            [alone, *_] = PhraseScorer(mini, text).proposals(grid)
+            assert astuple(likeliest.box) == astuple(alone.box)
+            assert likeliest.score == pytest.approx(alone.score)
+            box = likeliest.box
+            assert ((box.left + box.right) / 2 < CUP.left) == (text == "a cat"), other
+    heat = PhraseScorer(mini, "a cat, a cup").heat(grid)
+    halves = heat[:, : heat.shape[1] // 2], heat[:, heat.shape[1] // 2 :]
+    assert min(half.max() for half in halves) > 0.3
+
+
+def test_each_of_several_things_has_its_own_adjectives_and_negatives_hold_for_all(mini, grid):
+    scorer = PhraseScorer(mini, "two cats, a big cup without people and buses")
+    assert scorer.left_out == ("two", "big")
+    assert scorer.negatives == ("people", "buses")
+    without = PhraseScorer(mini, "a cat, a cup, not a cat").regions(grid, [CAT, CUP])
+    assert without[0] < 0.1 < 0.3 < without[1]
+
+
+def test_an_image_shows_all_that_is_joined_by_and(mini, grid):
+    assert PhraseScorer(mini, "a cat or a bus").image(grid) > 0.9
+    for phrase, least, most in (("a cat and a bus", 0, 0.1), ("a cat and a cup", 0.3, 0.9)):
+        scorer = PhraseScorer(mini, phrase)
+        assert least <= scorer.image(grid) <= most
+        assert least <= scorer.image_score(scorer.proposals(grid)) <= most
+
+
+def test_of_several_things_only_those_that_are_known_are_looked_for(mini, grid):
+    scorer = PhraseScorer(mini, "a cat, a qwrtzp")
+    assert scorer.left_out == ("a qwrtzp",)
+    assert scorer.problem(grid) == ""
+    assert {proposal.text for proposal in scorer.proposals(grid)} == {"a cat"}
+    assert "knows nothing like 'qwrtzp' or 'zzxx'" in PhraseScorer(mini, "qwrtzp, zzxx").problem()
+
+
+def test_a_description_with_commas_is_one_text(mini):
+    scorer = PhraseScorer(mini, "round spots, pale lines", whole=True)
+    assert scorer.alternatives == (scorer.phrase,) == ("round spots, pale lines",)
+
+
+def test_a_sign_is_called_by_what_it_forbids(mini):
+    scorer = PhraseScorer(mini, "no entry sign")
+    assert (scorer.negatives, scorer.meaning) == ((), ("sign",))
+
+
 def test_what_no_image_can_show_is_known_before_there_is_any(mini):
     assert "knows nothing like 'qwrtzp'" in PhraseScorer(mini, "a qwrtzp").problem()
     assert PhraseScorer(mini, "a cat").problem() == ""
@@ -188,6 +245,10 @@ def test_patches_among_sentences_are_compared_with_the_phrase():
     first = scorer.proposals(grid)[0].box
     corners = np.array([first.top, first.left, first.bottom, first.right])
     assert overlap(corners, np.array([[19.5, 9.5, 49.5, 39.5]]))[0] > 0.4
+    # Of several things each is compared with the image by itself.
+    both = PhraseScorer(made(backbone), "a dog, a cat")
+    assert both.regions(grid, [cat, dog]).min() > 0.9
+    assert {proposal.text for proposal in both.proposals(grid)[:2]} == {"a dog", "a cat"}
     # The same patches are nothing when they are what is not wanted.
     [not_cat] = PhraseScorer(made(backbone), "a dog or cat, not a cat").regions(grid, [cat])
     [either] = PhraseScorer(made(backbone), "a dog or cat").regions(grid, [cat])

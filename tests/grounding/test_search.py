@@ -67,6 +67,14 @@ def test_no_two_proposals_are_much_the_same_and_the_likeliest_comes_first(large,
             assert min(both) < 0.6
 
 
+def test_of_several_things_each_is_found_at_its_size(large, mini):
+    found = find_in_levels(mini, PhraseScorer(mini, "a cat, a cup"), large).proposals
+    first = {text: next(p.box for p in found if p.text == text) for text in ("a cat", "a cup")}
+    assert share_in(CAT, first["a cat"]) > 0.8
+    assert share_in(first["a cup"], CUP) > 0.9
+    assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
+
+
 def test_the_grids_of_parts_are_kept_and_a_search_can_be_stopped(large, mini, tmp_path):
     store, told = GridStore(tmp_path), []
 

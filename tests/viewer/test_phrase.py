@@ -146,6 +146,26 @@ def test_regions_that_lie_on_it_do_not_hide_what_is_found(quiet, dock, viewer, q
     assert "accepted or rejected" in search.sentence() or "a region already" in search.sentence()
 
 
+def test_any_of_several_things_is_found_and_named_by_what_it_is(quiet, dock, qtbot):
+    read(dock, qtbot)
+    said = []
+    dock.controller.search.messaged.connect(said.append)
+    search = ask(dock, qtbot, "a cat and a cup, not a dog")
+    assert "nothing" not in said[-1]
+    search.set_threshold(0.3)
+    texts = {item.text for item in search.proposals.shown()}
+    assert texts == {"a cat", "a cup"}
+    dock.refresh()
+    lines = [dock.find.list.item(row).text() for row in range(dock.find.list.count())]
+    assert {line.split("    ")[-1] for line in lines} == texts
+    dock.find.buttons["accept_all_found"].click()
+    records = dock.controller.session.records.values()
+    assert {record.caption for record in records} == texts
+    assert {record.found_by for record in records} == {"a cat and a cup, not a dog"}
+    dock.panel.buttons["undo"].click()
+    qtbot.waitUntil(lambda: not dock.controller.session.records, timeout=5000)
+
+
 def test_words_that_count_for_nothing_are_said(quiet, dock, qtbot):
     said = []
     read(dock, qtbot)

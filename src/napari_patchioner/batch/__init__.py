@@ -9,7 +9,7 @@ from ._folder import Tally, caption_folder
 from ._job import Job, LexiconFolder, Outcome, caption_image, work
 from ._journal import Journal
 from ._match import ImageMatcher
-from ._phrase import PhraseSearch, ranked
+from ._phrase import PhraseSearch, likeliest, ranked
 from ._plan import Plan
 from ._result import TABLES, Result, check_format, check_people, files_of_result
 from ._search import Examples, Search
@@ -41,6 +41,7 @@ __all__ = [
     "files_of_result",
     "find_images",
     "image_names",
+    "likeliest",
     "name_of",
     "ranked",
     "run",

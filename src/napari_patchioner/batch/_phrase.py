@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -59,6 +59,15 @@ class PhraseSearch:
         return not read_phrase(self.phrase).is_measurable
 
     @property
+    def together(self) -> tuple[str, ...]:
+        """Things joined by "and", all of which an image is to show; empty where any one does."""
+        # It loads torch, which nobody needs who only makes jobs.
+        from napari_patchioner.grounding import alternatives, split_negative
+
+        listed = alternatives(split_negative(self.phrase)[0])
+        return listed.texts if listed.together else ()
+
+    @property
     def settings(self) -> dict[str, str]:
         """What proposals depend on besides the images and the model, as texts."""
         every = {"every_plane": "true"} if self.every_plane else {}
@@ -90,6 +99,13 @@ class PhraseSearch:
 
         scorer = scorer_of(captioner, self.phrase, self.negative)
         by = ", not ".join((scorer.phrase, *scorer.negatives))
+        # What is not known can be missed on no image.
+        if self.together and (unknown := set(self.together).difference(scorer.alternatives)):
+            what = " or ".join(sorted(map(repr, unknown)))
+            raise ModelError(
+                f"{captioner.name} knows nothing like {what}: leave that out, since an image has "
+                'to show all that is joined by "and".'
+            )
         proposals: list[Annotation] = []
         likely: list[float] = []
         planes = list(planes_of(image, every=self.every_plane))
@@ -112,24 +128,42 @@ class PhraseSearch:
             for number, proposal in enumerate(result.proposals, start):
                 score = round(proposal.score, 4)
                 made = Annotation(
-                    f"phrase{number}", name, proposal.box, scorer.phrase, score, "model"
+                    f"phrase{number}",
+                    name,
+                    proposal.box,
+                    proposal.text or scorer.phrase,
+                    score,
+                    "model",
                 )
                 proposals.append(replace(made, model=captioner.name, extra=extra))
             within(1.0, f"{name}: done")
         return proposals, sum(likely) / len(likely) if likely else None
 
 
-def ranked(outcomes: Iterable[Outcome]) -> list[tuple[str, float, int]]:
+def ranked(
+    outcomes: Iterable[Outcome], together: Collection[str] = ()
+) -> list[tuple[str, float, int]]:
     """Return images by the score of their likeliest region, and how many regions they have.
 
-    The likeliest first; images of which nothing scored enough are left out.
+    The likeliest first; images of which nothing scored enough are left out. Where things are wanted
+    `together`, that of which the likeliest region is least likely counts, and images that lack one
+    are left out.
     """
     scored = [
-        (outcome.image, max(a.score or 0.0 for a in annotations), len(annotations))
+        (outcome.image, score, len(outcome.annotations))
         for outcome in outcomes
-        if (annotations := outcome.annotations)
+        if (score := likeliest(outcome.annotations, together)) > 0
     ]
     return sorted(scored, key=lambda row: (-row[1], row[0]))
+
+
+def likeliest(annotations: Iterable[Annotation], together: Collection[str] = ()) -> float:
+    """Return the score of the likeliest region of an image, see `ranked`; 0 for none."""
+    best = dict.fromkeys(together, 0.0)
+    for annotation in annotations:
+        name = annotation.caption if together else ""
+        best[name] = max(best.get(name, 0.0), annotation.score or 0.0)
+    return min(best.values(), default=0.0)
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,8 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         "--phrase",
         metavar="TEXT",
         help='what to look for, such as "a red bus"; what follows "not" in it is not wanted; the '
-        "images are listed by how likely they show it",
+        'images are listed by how likely they show it; of "a bus, a car" any is looked for, and '
+        '"and" lists the images that show both',
     )
     wanted.add_argument(
         "--like",
@@ -140,7 +141,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
                 f"{counted(others, 'image')} {are}, and {arguments.model} names nothing there: ask "
                 'for what can be measured, such as "dark purple round spots", or give examples'
             )
-        _say_ranking(batch.ranked(outcomes))
+        _say_ranking(batch.ranked(outcomes, search.together))
     elif photographs:
         looks = "looks" if photographs == 1 else "look"
         say(

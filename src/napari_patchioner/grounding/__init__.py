@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alternatives import Alternatives, alternatives
 from .apart import DistinctCaption, alike, distinct_captions
 from .compare import (
     Comparison,
@@ -28,6 +29,7 @@ from .sharp import sharp_mask, sharpen_box
 from .words import GroundedWord, WordGrounder
 
 __all__ = [
+    "Alternatives",
     "Change",
     "Comparison",
     "ConceptRow",
@@ -43,6 +45,7 @@ __all__ = [
     "Stretch",
     "WordGrounder",
     "alike",
+    "alternatives",
     "captions_in_context",
     "compare_regions",
     "compare_slices",

@@ -11,12 +11,36 @@ from napari_patchioner.decoders.grounded.vocabulary import COLOURS, LIGHT, TEXTU
 LONGEST = 500
 """Letters of a phrase that are read."""
 
-# What begins the part that is not wanted, in words, or a dash before one; "a no entry sign" is a
-# thing.
+# Signs that are called by what they forbid: "no entry sign", "do not enter sign".
+_SIGN = r"(?:sign|signal|symbol|sticker|label|poster|board|notice|placard|icon|logo|zone)s?\b"
+_FORBIDDEN = (
+    r"(?:entry|entrance|exit|parking|stopping|standing|waiting|smoking|swimming|diving|fishing|"
+    r"trespassing|littering|camping|cycling|overtaking|passing|photography|photos|dogs|bikes|"
+    r"bicycles|vehicles|trucks|(?:u|left|right)[\s-]turn|turns?|enter|walk|touch|disturb)"
+)
+# Before "sign" these say of which kind it is, and "no stop sign" that none is wanted.
+_KIND = rf"(?:stop|road|street|traffic|warning|neon|yield|bus|store|shop|{'|'.join(COLOURS)})"
+_FORBIDS = r"(?:no|do\s+not|don['’]t)"
+_SIGN_NAME = re.compile(
+    rf"^\s*{_FORBIDS}\s+(?!(?:an?|the|any)\s|{_KIND}\s+{_SIGN})(?:[\w'’-]+\s+){{1,3}}?{_SIGN}"
+    rf"|(?<![\w-])(?<!\bbut\s)(?:{_FORBIDS}\s+{_FORBIDDEN}|not\s+for\s+sale|minus)\s+{_SIGN}",
+    re.IGNORECASE,
+)
+# They are put by while a phrase is parted, each as a character that nobody types.
+_PUT_BY = 0xE000
+# What begins the part that is not wanted, in words, or a dash before one; "a no entry sign" and
+# "no-smoking area" are things.
 _NOT = re.compile(
     r"(?<!\ba)(?<!\ban)(?<!\bthe)(?:^|[\s,;(]+)(?:(?:but|and|or|with)\s+)?"
-    r"(?:(?:not|no|never|neither|nor|without|w/o|except(?:\s+for)?|excluding|minus|instead\s+of|"
-    r"rather\s+than|other\s+than)\b(?!\.)\s*|[-\u2212]\s?(?=\w))",
+    r"(?:(?:(?:i\s+|we\s+)?(?:do\s+not|don['’]t)\s+(?:want|need|show|include|find|look\s+for)|"
+    r"not|no|never|neither|nor|without|w/o|except(?:\s+for)?|excluding|minus|instead\s+of|"
+    r"rather\s+than|other\s+than)\b(?![.-]\w)(?!\.)\s*|[-\u2212]\s?(?=\w))",
+    re.IGNORECASE,
+)
+# "Without cars, a street" begins with what is not wanted.
+_WITHOUT = re.compile(
+    r"^\s*(?P<unwanted>(?:without|w/o|except(?:\s+for)?|excluding|instead\s+of|rather\s+than|"
+    r"other\s+than)\s[^,;]+)[,;]\s*(?P<wanted>.+)$",
     re.IGNORECASE,
 )
 # What is wanted after all, after what is not.
@@ -35,11 +59,11 @@ _FILLING = frozenset(
         "very and or of",
     )
 )
-_ANYTHING = frozenset(
+ANYTHING = frozenset(
     re.findall(r"\w+", "thing things something anything object objects item items area part ones")
 )
 # After these comes what the thing is beside.
-_RELATIONS = frozenset(
+RELATIONS = frozenset(
     re.findall(
         r"\w+",
         "in on at with under over near by behind above below beside between holding wearing "
@@ -108,12 +132,27 @@ def split_negative(text: str) -> tuple[str, tuple[str, ...]]:
     >>> split_negative("a T-shirt")
     ('a T-shirt', ())
     """
-    first, *rest = (part.strip(" ,;()\t\n") for part in _NOT.split(text[:LONGEST]))
+    text = text[:LONGEST]
+    if begins := _WITHOUT.match(text):
+        text = f"{begins['wanted']}, {begins['unwanted']}"
+    names: list[str] = []
+
+    def put_by(name: re.Match[str]) -> str:
+        names.append(name[0].strip())
+        return f" {chr(_PUT_BY + len(names) - 1)}"
+
+    def shown(part: str) -> str:
+        for number, name in enumerate(names):
+            part = part.replace(chr(_PUT_BY + number), name)
+        return " ".join(part.split())
+
+    text = _SIGN_NAME.sub(put_by, text)
+    first, *rest = (part.strip(" ,;()\t\n") for part in _NOT.split(text))
     if rest:
         rest[-1], *wanted = _BUT.split(rest[-1], maxsplit=1)
         first = " with ".join(filter(None, (first, *wanted)))
     unwanted = (word.strip() for part in rest for word in re.split(r"\s*[,;]\s*|\s+or\s+", part))
-    return " ".join(first.split()), tuple(" ".join(word.split()) for word in unwanted if word)
+    return shown(first), tuple(shown(word) for word in unwanted if word)
 
 
 def read_phrase(text: str) -> NounPhrase:
@@ -130,10 +169,10 @@ def read_phrase(text: str) -> NounPhrase:
     """
     plain = " ".join(text[:LONGEST].split())
     words = re.findall(r"[\w'’-]+", plain.casefold())
-    end = next((n for n, word in enumerate(words) if n and word in _RELATIONS), len(words))
+    end = next((n for n, word in enumerate(words) if n and word in RELATIONS), len(words))
     words, beside = words[:end], words[end + 1 :]
     content = [word for word in words if word not in _FILLING]
-    named = [word for word in content if word not in _ANYTHING]
+    named = [word for word in content if word not in ANYTHING]
     adjectives, thing = [], []
     for number, word in enumerate(named):
         is_last = number == len(named) - 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, replace
+from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,9 +20,10 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
 from napari_patchioner.progress import no_progress
 from napari_patchioner.regions import Box, Region
-from napari_patchioner.teaching.find import Proposal, areas_of, common_areas, peaks
+from napari_patchioner.teaching.find import Proposal, areas_of, common_areas, overlap, peaks
 
 from . import windows
+from .alternatives import alternatives
 from .phrase import NounPhrase, read_phrase, split_negative
 
 if TYPE_CHECKING:
@@ -48,8 +50,13 @@ _TIGHT = 0.8
 # Boxes are looked for where the heat map comes to this share of its peak.
 _HILL, _LEAST_HILL = 0.25, 0.02
 _OVERLAP, _PART, _MOST = 0.3, 0.6, 60
+# Boxes of two things that were asked for are of one from this share of their union on.
+_ONE_BOX = 0.8
 # Windows up to this size point at where in a region a thing is.
 _SMALL = 0.25
+# How a sentence ends that says what is not known.
+_INSTEAD = ": use a plainer word, find more like an example, or choose another model."
+_MOST_KNOWN: tuple[Knowledge, ...] = ("regions", "pictures")
 
 
 class PhraseScorer:
@@ -66,18 +73,26 @@ class PhraseScorer:
         A model with a text tower; a ModelError otherwise.
     phrase : str
         Such as ``"a red bus"``; what follows "not", or a dash before a word, is a negative phrase.
+        Of several things ("a bus or a car", "bus, car", "dogs and cats") any is looked for.
     negative : str
         More of what is not wanted, parted by commas.
+    whole : bool
+        Whether the phrase is one text, such as a description, whatever commas it has.
 
     Attributes
     ----------
     phrase : str
         What is wanted.
+    alternatives : tuple of str
+        The things that are wanted, see `grounding.alternatives`; mostly one, which is the phrase.
+    together : bool
+        Whether these are joined by "and": then an `image` has to show them all.
     negatives : tuple of str
-        What is not.
+        What is not wanted.
     left_out : tuple of str
         Words of the phrase that count for nothing, since an embedded model knows the thing by name
-        and these say more of it than it can see ("sleeping" of a cat).
+        and these say more of it than it can see ("sleeping" of a cat), or since it knows nothing
+        like them while it knows other things that are asked for.
 
     Examples
     --------
@@ -87,7 +102,9 @@ class PhraseScorer:
     >>> scorer.proposals(captioner.encode(image))  # doctest: +SKIP
     """
 
-    def __init__(self, captioner: Captioner, phrase: str, negative: str = "") -> None:
+    def __init__(
+        self, captioner: Captioner, phrase: str, negative: str = "", *, whole: bool = False
+    ) -> None:
         if not isinstance(captioner.backbone, TextTower):
             raise ModelError(
                 f"{captioner.name} cannot read a phrase, since it has no text tower; choose a "
@@ -98,17 +115,27 @@ class PhraseScorer:
         if not wanted:
             raise ModelError(nothing_wanted(unwanted))
         self._captioner = captioner
-        self.phrase, self.negatives = wanted, unwanted
-        self._wanted, left_out = self._known(read_phrase(wanted))
-        self._unwanted = [self._known(read_phrase(text))[0] for text in unwanted]
-        self.left_out = left_out
+        self.phrase = wanted
+        listed = alternatives(wanted)
+        texts = (wanted,) if whole else listed.texts
+        self.negatives = tuple(name for text in unwanted for name in alternatives(text).texts)
+        known = [(text, *self._known(read_phrase(text))) for text in texts]
+        # What it knows nothing like is told with the words that count for nothing.
+        kept = [row for row in known if not self._is_unknown(row[1])] or known
+        self._wanted = [phrase for _, phrase, _ in kept]
+        self.alternatives = tuple(text for text, _, _ in kept)
+        self.together = listed.together and len(kept) > 1
+        self._unwanted = [self._known(read_phrase(text))[0] for text in self.negatives]
+        left_out = (row[2] if row in kept else (row[0],) for row in known)
+        self.left_out = tuple(dict.fromkeys(word for words in left_out for word in words))
         self._texts: FloatArray | None = None
         self._last: tuple[weakref.ref[FloatArray], Scores] | None = None
 
     @property
     def meaning(self) -> tuple[str, ...]:
         """What an embedded model takes the thing for, the nearest first; empty for other models."""
-        return self._meaning_of(self._wanted)
+        meant = (name for phrase in self._wanted for name in self._meaning_of(phrase))
+        return tuple(dict.fromkeys(meant))
 
     def problem(self, grid: FeatureGrid | None = None) -> str:
         """Return in a sentence why the phrase cannot be found in an image; empty where it can.
@@ -118,7 +145,7 @@ class PhraseScorer:
         bridge, name = self._captioner.bridge, self._captioner.name
         if not isinstance(bridge, PhraseReader):
             return ""
-        measured = self._wanted.is_measurable
+        measured = any(phrase.is_measurable for phrase in self._wanted)
         if grid is not None and not _is_photograph(grid):
             if measured:
                 return ""
@@ -128,51 +155,49 @@ class PhraseScorer:
             )
         if grid is None and measured:
             return ""
-        for phrase in (self._wanted, *self._unwanted):
-            if (phrase.thing or not phrase.adjectives) and not self._meaning_of(phrase):
-                unwanted = "" if phrase is self._wanted else ", which is not wanted"
-                return (
-                    f"{name} knows nothing like {phrase.thing or phrase.text!r}{unwanted}: use a "
-                    "plainer word, find more like an example, or choose another model."
-                )
+        unknown = [phrase for phrase in self._wanted if self._is_unknown(phrase, measured=False)]
+        if len(unknown) == len(self._wanted):
+            what = " or ".join(repr(phrase.thing or phrase.text) for phrase in unknown)
+            return f"{name} knows nothing like {what}{_INSTEAD}"
+        for phrase in self._unwanted:
+            if self._is_unknown(phrase, measured=False):
+                what = repr(phrase.thing or phrase.text)
+                return f"{name} knows nothing like {what}, which is not wanted{_INSTEAD}"
         return ""
 
     def regions(self, grid: FeatureGrid, regions: Sequence[Region]) -> Scores:
         """Return how likely each region shows the phrase, shape (n,), 0 to 1.
 
-        A ModelError where the phrase cannot be found in this image, see `problem`.
+        Of several things that are wanted the likeliest counts. A ModelError where the phrase cannot
+        be found in this image, see `problem`.
         """
         self._check(grid)
         if not regions:
             return np.zeros(0)
-        captioner = self._captioner
-        if isinstance(captioner.bridge, PhraseReader) and _is_photograph(grid):
-            return self._read(captioner.embed(grid, regions))
-        measured = None
-        if isinstance(captioner.bridge, PhraseReader):
-            measured = captioner.embed(grid, regions)
-        return self._compared(captioner.text_vectors(grid, regions), measured)
+        return np.asarray(self._regions(grid, regions).max(axis=1))
 
     @property
     def knowledge(self) -> Knowledge:
         """What an embedded model has learned to see of it; of other models nobody knows."""
         bridge = self._captioner.bridge
-        thing = self._wanted.thing
-        return bridge.phrase_knowledge(thing) if isinstance(bridge, PhraseReader) else "pictures"
+        if not isinstance(bridge, PhraseReader):
+            return "pictures"
+        known = {bridge.phrase_knowledge(phrase.thing) for phrase in self._wanted}
+        return next((most for most in _MOST_KNOWN if most in known), "")
 
     def windows(self, grid: FeatureGrid) -> tuple[Scores, Scores]:
         """Return windows of many sizes over the image, and how likely each shows the phrase.
 
         ``(top, left, bottom, right)`` in shares of what the grid covers, shape (n, 4), and (n,).
         """
-        return windows.places(self._scales(grid)), self._windows(grid)
+        return windows.places(self._scales(grid)), self._windows(grid).max(axis=1)
 
     def patches(self, grid: FeatureGrid) -> FloatArray:
         """Return how likely the place of each patch shows the phrase, (rows, columns), 0 to 1.
 
         By small windows alone, so that it points at the thing rather than at where it is.
         """
-        scales, chances = self._scales(grid), self._windows(grid)
+        scales, chances = self._scales(grid), self._windows(grid).max(axis=1)
         small = [scale for scale in scales if scale[0] <= _SMALL] or scales[-1:]
         first = sum(steps**2 for side, steps in scales if (side, steps) not in small)
         heat = windows.heat_of(chances[first:], small, grid.shape)
@@ -183,10 +208,12 @@ class PhraseScorer:
         """Return how likely each place of the image shows the phrase, 0 to 1.
 
         Cells of about half a patch that cover the image, shape (rows, columns); what the model was
-        not shown, as where it cuts out the middle, is 0.
+        not shown, as where it cuts out the middle, is 0. Of several things that are wanted the
+        likeliest counts.
         """
         scales = self._scales(grid)
-        heat = windows.heat_of(self._windows(grid), scales, grid.shape)
+        heats = (windows.heat_of(own, scales, grid.shape) for own in self._windows(grid).T)
+        heat = reduce(np.maximum, heats)
         size, (top, left, height, width) = grid.transform.image_shape, grid.transform.extent
         if (top, left, height, width) == (0, 0, *size):
             return heat
@@ -200,17 +227,44 @@ class PhraseScorer:
         return np.pad(heat, ((0, 1), (0, 1)))[np.ix_(*shown)]
 
     def image(self, grid: FeatureGrid) -> float:
-        """Return how likely an image shows the phrase somewhere: what its likeliest window does."""
-        return float(self._windows(grid).max())
+        """Return how likely an image shows the phrase somewhere: what its likeliest window does.
+
+        Of things that are joined by "and" it has to show them all, so the least likely counts.
+        """
+        best = self._windows(grid).max(axis=0)
+        return float(best.min() if self.together else best.max())
+
+    def image_score(self, proposals: Iterable[Proposal]) -> float:
+        """Return how likely an image shows the phrase by what was found in it, 0 to 1.
+
+        As `image` has it of several things; proposals say by their text which they are of.
+        """
+        best = dict.fromkeys(self.alternatives, 0.0)
+        for proposal in proposals:
+            text = proposal.text or self.alternatives[0]
+            best[text] = max(best.get(text, 0.0), proposal.score)
+        return min(best.values()) if self.together else max(best.values())
 
     def proposals(
         self, grid: FeatureGrid, *, least: float = 0.02, most: int = _MOST
     ) -> list[Proposal]:
         """Return boxes that may show the phrase, the likeliest first.
 
-        They end where the heat map falls; no two share more than a part of the smaller one.
+        They end where the heat map falls; no two share more than a part of the smaller one. Where
+        the phrase is a list, each says by its text which thing it is of, and boxes of two things
+        may overlap as long as they are not much the same.
         """
-        chances, scales = self._windows(grid), self._scales(grid)
+        is_list = self.alternatives != (self.phrase,)
+        each = [
+            replace(proposal, text=text if is_list else "")
+            for row, text in enumerate(self.alternatives)
+            for proposal in self._proposals(grid, row, least, most)
+        ]
+        return unlike(each)[:most]
+
+    def _proposals(self, grid: FeatureGrid, row: int, least: float, most: int) -> list[Proposal]:
+        """Return boxes of one of the things that are wanted."""
+        chances, scales = self._windows(grid)[:, row], self._scales(grid)
         heat = windows.heat_of(chances, scales, grid.shape)
         boxes = windows.places(scales)
         if not isinstance(self._captioner.backbone, RegionEncoder):
@@ -222,7 +276,7 @@ class PhraseScorer:
                     # To describe each once more would take longer than all windows have.
                     own = windows.BoxSums(heat[..., None]).means(hills)[:, 0]
                 else:
-                    own = self.regions(grid, [_as_box(box, grid) for box in hills])
+                    own = self._regions(grid, [_as_box(box, grid) for box in hills])[:, row]
                 boxes, chances = np.concatenate([boxes, hills]), np.concatenate([chances, own])
         tight = windows.contrast(heat, boxes)
         ranks = chances * (1 - _TIGHT + _TIGHT * tight)
@@ -257,9 +311,27 @@ class PhraseScorer:
                     return replace(phrase, thing=name), tuple(words[:start])
         return phrase, ()
 
+    def _is_unknown(self, phrase: NounPhrase, *, measured: bool = True) -> bool:
+        """Whether an embedded model knows nothing like a thing, and cannot measure it either."""
+        if not isinstance(self._captioner.bridge, PhraseReader):
+            return False
+        if (measured and phrase.is_measurable) or (phrase.adjectives and not phrase.thing):
+            return False
+        return not self._meaning_of(phrase)
+
     def _check(self, grid: FeatureGrid) -> None:
         if problem := self.problem(grid):
             raise ModelError(problem)
+
+    def _regions(self, grid: FeatureGrid, regions: Sequence[Region]) -> Scores:
+        """Return how likely each region shows each thing that is wanted, shape (n, things)."""
+        captioner = self._captioner
+        if isinstance(captioner.bridge, PhraseReader) and _is_photograph(grid):
+            return self._read(captioner.embed(grid, regions))
+        measured = None
+        if isinstance(captioner.bridge, PhraseReader):
+            measured = captioner.embed(grid, regions)
+        return self._compared(captioner.text_vectors(grid, regions), measured)
 
     def _is_described(self, grid: FeatureGrid) -> bool:
         """Whether descriptions of what is measured are compared with the phrase."""
@@ -277,7 +349,7 @@ class PhraseScorer:
         ]
 
     def _windows(self, grid: FeatureGrid) -> Scores:
-        """Return the chances of all windows; those of the last grid are kept."""
+        """Return the chances of all windows, (n, things); those of the last grid are kept."""
         if self._last is not None and self._last[0]() is grid.embeddings:
             return self._last[1]
         self._check(grid)
@@ -299,10 +371,10 @@ class PhraseScorer:
         return chances
 
     def _read(self, vectors: FloatArray) -> Scores:
-        """Return how likely pooled embeddings show the phrase, and nothing that is not wanted."""
-        chances = self._read_one(vectors, self._wanted)
+        """Return how likely pooled embeddings show each thing, and nothing that is not wanted."""
+        chances = np.stack([self._read_one(vectors, phrase) for phrase in self._wanted], axis=1)
         for other in self._unwanted:
-            chances = chances * (1 - self._read_one(vectors, other))
+            chances = chances * (1 - self._read_one(vectors, other))[:, None]
         return chances
 
     def _read_one(self, vectors: FloatArray, phrase: NounPhrase) -> Scores:
@@ -318,44 +390,63 @@ class PhraseScorer:
             left = _OTHERWISE if phrase.thing else 0.0
             chances = chances * (left + (1 - left) * strengths)
         if phrase.beside:
-            beside = self._read_one(vectors, read_phrase(phrase.beside))
+            texts = alternatives(phrase.beside).texts
+            each = [self._read_one(vectors, read_phrase(text)) for text in texts]
+            beside = np.max(each, axis=0)
             chances = chances * (_ALONE + (1 - _ALONE) * beside)
         return chances
 
     def _compared(self, vectors: FloatArray, measured: FloatArray | None = None) -> Scores:
-        """Return how likely vectors among sentences show the phrase rather than anything else.
+        """Return how likely vectors among sentences show each thing rather than anything else.
 
-        Those of descriptions are compared with the phrase alone; ``measured`` are the pooled
-        embeddings of what was described.
+        Shape (n, things). Those of descriptions are compared with what is asked for alone;
+        ``measured`` are the pooled embeddings of what was described.
         """
         cosines = unit_rows(vectors) @ self._text_rows().T
+        count = len(self._wanted)
         if measured is None:
             logits = cosines / _TEMPERATURE
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-            return np.asarray(odds[:, 0] / odds.sum(axis=1), float)
+            # What else is wanted is nothing that a thing competes with.
+            others = odds[:, count:].sum(axis=1, keepdims=True)
+            return np.asarray(odds[:, :count] / (odds[:, :count] + others), float)
         alike = np.clip((cosines - _UNLIKE) / (_LIKE - _UNLIKE), 0, 1)
-        chances = np.asarray(alike[:, 0], float)
         bridge = self._captioner.bridge
         assert isinstance(bridge, PhraseReader)
-        for column, phrase in enumerate([self._wanted, *self._unwanted]):
+        columns = []
+        for column, phrase in enumerate([*self._wanted, *self._unwanted]):
             own = np.asarray(alike[:, column], float)
             # What is dark or light there is so beside its surroundings, as descriptions have it.
             if colours := [word for word in phrase.adjectives if word in COLOURS]:
                 strengths = bridge.adjective_strengths(measured, colours).max(axis=1)
                 own = own * (_PALE + (1 - _PALE) * strengths)
-            chances = own if column == 0 else chances * (1 - own)
+            columns.append(own)
+        chances = np.stack(columns[:count], axis=1)
+        for own in columns[count:]:
+            chances = chances * (1 - own)[:, None]
         return chances
 
     def _text_rows(self) -> FloatArray:
-        """Return vectors of the phrase, the negative ones and neutral ones, of length one."""
+        """Return vectors of what is wanted, what is not and neutral ones, of length one."""
         if self._texts is None:
             backbone = self._captioner.backbone
             assert isinstance(backbone, TextTower)
-            texts = [self.phrase, *self.negatives, *_NEUTRAL]
+            texts = [*self.alternatives, *self.negatives, *_NEUTRAL]
             filled = [template.format(text) for text in texts for template in _TEMPLATES]
             rows = unit_rows(backbone.embed_text(filled))
             self._texts = unit_rows(rows.reshape(len(texts), len(_TEMPLATES), -1).mean(axis=1))
         return self._texts
+
+
+def unlike(proposals: Iterable[Proposal]) -> list[Proposal]:
+    """Return proposals of several things, the likeliest of those in much the same box."""
+    kept: list[Proposal] = []
+    for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
+        others = [other for other in kept if other.text != proposal.text]
+        boxes = np.array([astuple(other.box) for other in others], float).reshape(-1, 4)
+        if not (overlap(np.array(astuple(proposal.box), float), boxes) > _ONE_BOX).any():
+            kept.append(proposal)
+    return kept
 
 
 def nothing_wanted(negatives: Sequence[str]) -> str:

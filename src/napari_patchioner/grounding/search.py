@@ -16,11 +16,11 @@ from napari_patchioner.regions import Box
 from napari_patchioner.teaching import Proposal
 from napari_patchioner.teaching.search import Part, distinct, lay_heat, parts_of
 
+from .scorer import PhraseScorer, unlike
+
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
     from napari_patchioner.grids import FeatureGrid, GridStore
-
-    from .scorer import PhraseScorer
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -119,7 +119,7 @@ def find_in_levels(
     if problem := scorer.problem(encoded):
         return PhraseFound([], np.zeros((1, 1), np.float32), photograph, problem)
     heat = scorer.heat(encoded)
-    scored = [(enlarge(p.box), p.score) for p in scorer.proposals(encoded, least=least)]
+    scored = [replace(p, box=enlarge(p.box)) for p in scorer.proposals(encoded, least=least)]
     of_whole = len(scored)
     if parts:
         whole = np.zeros([max(1, round(side / _CELL)) for side in fine.shape], np.float32)
@@ -134,19 +134,23 @@ def find_in_levels(
         own = replace(own, measures={**own.measures, **_kind_of(photograph)})
         lay_heat(heat, scorer.heat(own), part, fine.shape)
         scored += [
-            (enlarge(part.moved(proposal.box)), _CLOSE * proposal.score)
-            for proposal in scorer.proposals(own, least=least / _CLOSE)
-            if not part.cuts(proposal.box, fine.shape)
+            replace(p, box=enlarge(part.moved(p.box)), score=_CLOSE * p.score)
+            for p in scorer.proposals(own, least=least / _CLOSE)
+            if not part.cuts(p.box, fine.shape)
         ]
     progress(1.0, "done")
     if not parts:
-        return PhraseFound([Proposal(*row) for row in scored], heat, photograph)
-    ranked = [
-        (box, str(row), score / _CLOSE if row >= of_whole else score * _LOOSE)
-        for row, (box, score) in enumerate(scored)
-    ]
-    kept = sorted((int(row) for _, row, _ in distinct(ranked, ())), key=lambda row: -scored[row][1])
-    return PhraseFound([Proposal(*scored[row]) for row in kept], heat, photograph)
+        return PhraseFound(scored, heat, photograph)
+    kept: list[Proposal] = []
+    # Of each thing that is looked for by itself: one may lie on the other.
+    for text in dict.fromkeys(proposal.text for proposal in scored):
+        ranked = [
+            (p.box, str(row), p.score / _CLOSE if row >= of_whole else p.score * _LOOSE)
+            for row, p in enumerate(scored)
+            if p.text == text
+        ]
+        kept += [scored[int(row)] for _, row, _ in distinct(ranked, ())]
+    return PhraseFound(unlike(kept), heat, photograph)
 
 
 def _read(levels: Levels, size: Level, part: Part) -> npt.NDArray[np.uint8]:

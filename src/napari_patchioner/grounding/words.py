@@ -276,7 +276,7 @@ class WordGrounder:
         """Return how near a text comes to the description of what is no photograph."""
         if not text.strip():
             return math.nan
-        scorer = PhraseScorer(self.captioner, text)
+        scorer = PhraseScorer(self.captioner, text, whole=True)
         return math.nan if scorer.problem(grid) else float(scorer.regions(grid, [region])[0])
 
 

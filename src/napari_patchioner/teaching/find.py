@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -93,10 +93,14 @@ _FLAT = 1e-2
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A box that may show the same thing, and how likely it does, 0 to 1."""
+    """A box that may show the same thing, and how likely it does, 0 to 1.
+
+    Of several things that were looked for at once, `text` says which.
+    """
 
     box: Box
     score: float
+    text: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

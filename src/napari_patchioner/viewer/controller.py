@@ -460,13 +460,18 @@ class Controller(QObject):  # type: ignore[misc]
                 said = {uid: (i.caption, search.origin(i)) for uid, i in pairs if i.caption}
                 self.session.take_proposed(said, self.encoder.model)
             elif name:
-                scores = dict(zip(new, (item.score for item in items), strict=True))
+                # Of several things that a phrase asks for each proposal is one.
+                named: dict[str, dict[str, float]] = {}
+                for uid, item in zip(new, items, strict=True):
+                    named.setdefault(item.text or name, {})[uid] = item.score
                 model, phrase = self.encoder.model, search.phrase
-                self.session.take_name(name, scores, model, found_by=phrase)
+                for own, scores in named.items():
+                    self.session.take_name(own, scores, model, found_by=phrase)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active
         search.accepted(new, items)
-        called = f"{name!r}" if name else "captioned by the model"
+        names = dict.fromkeys(item.text or name for item in items if not outlined)
+        called = ", ".join(map(repr, names)) if name else "captioned by the model"
         self.show_message(f"{counted(items, 'proposal')} accepted: {called}.")
         self.show()
 

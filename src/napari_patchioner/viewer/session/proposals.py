@@ -51,7 +51,8 @@ class Outlined(Proposal):
 class Proposed:
     """One proposal, by the number it keeps: 1 for the likeliest that was no region yet.
 
-    Its outline, shape (n, 2), and what the model says of it, where it is more than a box.
+    Its outline, shape (n, 2), and what the model says of it, where it is more than a box; its text
+    is that, or which of several things it is that were looked for.
     """
 
     number: int
@@ -244,7 +245,7 @@ class Rejection:
 
 def _proposed(number: int, proposal: Proposal) -> Proposed:
     outline = proposal.outline if isinstance(proposal, Outlined) else None
-    return Proposed(number, proposal.box, proposal.score, outline)
+    return Proposed(number, proposal.box, proposal.score, outline, text=proposal.text)
 
 
 def corners_of(boxes: Iterable[Box]) -> Boxes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.batch import PhraseSearch
+from napari_patchioner.batch import PhraseSearch, likeliest
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import ModelError, PatchionerError, RegionError
 from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, GridStore
@@ -220,7 +220,7 @@ def find_images_by_phrase(
                 with open_image(file.path) as image:
                     answer = search.find(captioner, image, file.path, file.name, store=store)
                 regions, photograph = answer
-                score = max((region.score or 0.0 for region in regions), default=0.0)
+                score = likeliest(regions, search.together)
                 if photograph is not None and photograph < PHOTOGRAPH and search.is_name:
                     problem = f"{file.name} is no photograph, where {captioner.name} names nothing"
             except ModelError:
