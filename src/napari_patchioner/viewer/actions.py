@@ -185,17 +185,18 @@ class Actions:
     def apply_options(self) -> None:
         """Let new options show at the selected shapes, except where a person has the say.
 
-        What somebody had put in other words, such as told apart, stays: it is not of these options.
+        What somebody had put in other words, such as told apart, or asked of a server stays: it is
+        not of these options.
         """
         if self.controller.encoder.ready:
             records = self.controller.session.records
             uids = [u for u in self.chosen() if u in records and not records[u].protected]
-            kept = [uid for uid in uids if records[uid].reworded_by]
+            kept = [uid for uid in uids if records[uid].is_asked_for]
             if kept:
                 others = "; the others are made anew" if len(kept) < len(uids) else ""
                 self._say(
-                    f"{counted(kept, 'caption')} in other words, such as told apart, kept{others}. "
-                    "Caption again (Q) makes them anew with these options."
+                    f"{counted(kept, 'caption')} in other words, such as told apart, or by a "
+                    f"server kept{others}. Caption again (Q) makes them anew with these options."
                 )
             if uids := [uid for uid in uids if uid not in kept]:
                 self.controller.again(uids)

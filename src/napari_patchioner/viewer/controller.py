@@ -42,7 +42,7 @@ from .workers.job import JobProgress
 from .workers.models import ModelRegistry
 from .workers.reword import Rewriter
 from .workers.search import Search
-from .workers.server import Describing
+from .workers.server import NOT_TAKEN, Describing
 from .workers.sharpen import Sharpened, Sharpener
 from .workers.why import Why
 
@@ -834,10 +834,13 @@ class Controller(QObject):  # type: ignore[misc]
 
     def _on_new_pixels(self, *_: object) -> None:
         self.forget_grids()
+        # What comes of it now is about what was there before.
+        dropped = self.describing.forget()
         if geometry.full_shape(self.image) != self._shape:
             self.replaced.emit()
             return
-        self.show_message("The image has changed; press Start to read it again.")
+        said = "The image has changed; press Start to read it again."
+        self.show_message(f"{said} {NOT_TAKEN}" if dropped else said)
 
     def _on_ndisplay(self, *_: object) -> None:
         """Say that regions are not drawn in three dimensions, as long as that is so."""

@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from napari_patchioner.annotations.project.file import read_project, write_project
 from napari_patchioner.annotations.project.records import (
     Appearance,
     Plane,
+    Project,
+    ProjectImage,
     Record,
     Seen,
     TaughtName,
+    server_host,
 )
 from napari_patchioner.decoders import Caption
 from napari_patchioner.viewer.panels.main import verdict_line
@@ -358,6 +362,73 @@ def test_what_a_person_has_decided_is_only_offered_a_description(state):
     assert session.describe("description", {"a": "a tom"}, "llava", ORIGIN) == ["a"]
     record = session.records["a"]
     assert (record.caption, record.alternatives[0]) == ("a cat", "a tom")
+
+
+@pytest.mark.parametrize("state", [{}, {"source": "human", "caption": "my tom", "model": ""}])
+def test_a_wording_that_is_chosen_is_of_whoever_made_it(state, tmp_path):
+    own = replace(captioned(), origin={"grid": "g"}, **state)
+    session = Session()
+    session.records = {"a": replace(own, seen=Seen("rectangle", SQUARE), layer="regions")}
+    session.describe("description", {"a": "a black cat"}, "llava", ORIGIN)
+    if state:
+        # It is offered only, and a person's text it takes the place of.
+        session.choose("a", 0)
+    said = session.records["a"]
+    assert (said.caption, said.model, said.origin["server"]) == (
+        "a black cat",
+        "llava",
+        ORIGIN["server"],
+    )
+    path = tmp_path / "saved.json"
+    write_project(path, Project(ProjectImage("image", (9, 9), "uint8"), (said,)))
+    [said] = read_project(path).records
+    taken = said.chosen(said.alternatives.index("a dog"))
+    assert (taken.caption, taken.reviewed) == ("a dog", True)
+    if not state:
+        assert (taken.model, taken.server_host, taken.origin["grid"]) == ("mini", "", "g")
+        assert verdict_line(taken) == "By the model mini, accepted"
+    back = taken.chosen(taken.alternatives.index("a black cat"))
+    assert (back.model, server_host(back.origin)) == ("llava", "127.0.0.1:8080")
+    again = back.chosen(back.alternatives.index("a dog"))
+    assert (again.model, server_host(again.origin)) == (taken.model, "")
+    if state:
+        mine = back.chosen(back.alternatives.index("my tom"))
+        assert (mine.source, mine.model) == ("human", "")
+
+
+def test_what_another_model_says_in_other_words_is_its_own():
+    said = captioned().described("a black cat", "llava", ORIGIN)
+    put = said.reworded("a cat", None, "ranked", {"model": "mini"})
+    assert (put.model, put.server_host) == ("mini", "")
+    new = said.reworded("a tom", None, "told apart", {"model": "mini"})
+    assert (new.model, new.server_host) == ("mini", "")
+    longer = said.reworded("a black cat, on the left", None, "told apart", {"model": "mini"})
+    assert (longer.model, longer.server_host) == ("llava", "127.0.0.1:8080")
+    for record in (put, new):
+        back = record.chosen(record.alternatives.index("a black cat"))
+        assert (back.model, back.server_host) == ("llava", "127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("wordings", [1, [1], [{"texts": "a dog"}], [{"texts": ["a dog"]}]])
+def test_makers_that_make_no_sense_are_left_out(wordings):
+    record = replace(captioned(), origin={"wordings": wordings})
+    assert record.chosen(0).model == "mini"
+
+
+def test_what_was_asked_for_stays_with_a_shape_that_is_moved_and_is_outdated():
+    record = replace(captioned(), fingerprint="here")
+    described = record.described("a black cat", "llava", ORIGIN)
+    for said in (described, record.reworded("a tabby", 0.4, "told apart from 1 other")):
+        moved = said.about("there")
+        assert (moved.caption, moved.model, moved.wanted) == (said.caption, said.model, False)
+        assert moved.alternatives == said.alternatives
+        assert moved.is_outdated
+        assert "outdated" in verdict_line(moved)
+        assert "outdated" in line_of(moved).author
+        assert not moved.about("elsewhere").about("here").is_outdated
+        assert not moved.described("a tom", "llava", ORIGIN).is_outdated
+    # What nobody has asked for is made anew.
+    assert record.about("there").wanted
 
 
 def test_another_model_leaves_a_description():

@@ -7,12 +7,18 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_patchioner.annotations.record import MACHINES, Annotation, with_human_caption
+from napari_patchioner.annotations.record import (
+    MACHINES,
+    SOURCES,
+    Annotation,
+    Source,
+    with_human_caption,
+)
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import counted
 from napari_patchioner.regions import Mask, Region, RegionSet
@@ -177,6 +183,12 @@ REWORDED = "reworded"
 SUGGESTED = "suggested"
 """Where the ``origin`` of a record says which texts were offered to a person, and by what."""
 
+WORDINGS = "wordings"
+"""Where the ``origin`` of a record says whose its other wordings are, if not its own maker's."""
+
+ABOUT = "about"
+"""Where the ``origin`` of a record says which outline its text is about, if not the one it has."""
+
 
 OUTLINED, PROPOSED = "outlined", "proposed"
 CLICKS, NEGATIVE, SIZE = "clicks", "negative", "size"
@@ -192,6 +204,13 @@ SERVER = "server"
 # Between the guesses of a caption that is unsure.
 _GUESSES = re.compile(r", | or ")
 _ARTICLE = re.compile(r"(?:an?|the) ")
+
+
+def server_host(origin: Mapping[str, Any]) -> str:
+    """Return the host of the server that an origin names; empty where it names none."""
+    made = origin.get(SERVER)
+    host = made.get("host", "") if isinstance(made, Mapping) else ""
+    return host if isinstance(host, str) else ""
 
 
 def joined_caption(name: str, own: str) -> str:
@@ -219,6 +238,34 @@ class TaughtName:
     score: float
     examples: int
     lexicon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who made a text: a ``source`` as records have it, a model, and what that made it from."""
+
+    source: Source
+    model: str
+    origin: Mapping[str, Any]
+
+    def to_json(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return it as a record keeps it of texts."""
+        kept = {"source": self.source, "model": self.model, "origin": dict(self.origin)}
+        return {**kept, "texts": list(texts)}
+
+
+def _noted_makers(origin: Mapping[str, Any]) -> dict[str, Maker]:
+    """Return who made which wordings, as far as an origin says so; files may say anything."""
+    noted: dict[str, Maker] = {}
+    entries = origin.get(WORDINGS)
+    for entry in entries if isinstance(entries, list | tuple) else ():
+        given = entry if isinstance(entry, Mapping) else {}
+        source, model, made, texts = map(given.get, ("source", "model", "origin", "texts"))
+        sound = source in SOURCES and isinstance(model, str) and isinstance(made, Mapping)
+        if sound and isinstance(texts, list | tuple):
+            maker = Maker(cast("Source", source), cast(str, model), cast("Mapping[str, Any]", made))
+            noted |= {text: maker for text in texts if isinstance(text, str)}
+    return noted
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -318,6 +365,43 @@ class Record(Annotation):
         is_taught = self.source == "taught" and self.details.text
         return (self.details.text, *own) if is_taught else own
 
+    def maker_of(self, text: str) -> Maker:
+        """Return who made one of its wordings: whoever is noted, else its own model."""
+        if text == self.caption and self.is_human:
+            return Maker(self.source, self.model, self._own_origin)
+        noted = {} if text == self.caption else _noted_makers(self.origin)
+        return noted.get(text, Maker("model", self.model, self._own_origin))
+
+    @property
+    def _own_origin(self) -> dict[str, Any]:
+        """What its text was made from, without what is said of other wordings."""
+        others = (WORDINGS, SUGGESTED, ABOUT)
+        return {name: value for name, value in self.origin.items() if name not in others}
+
+    def _handed(self, text: str, maker: Maker, *more: tuple[str, Maker]) -> dict[str, Any]:
+        """Return the origin of a text that takes the place of the one it has.
+
+        What it had to choose from before, and ``more``, stays known as its makers'.
+        """
+        known = {other: self.maker_of(other) for other in (self.caption, *self.alternatives)}
+        known |= dict(more)
+        texts: list[tuple[Maker, list[str]]] = []
+        for other, made in known.items():
+            own = made.source == "model" and (made.model, made.origin) == (
+                maker.model,
+                maker.origin,
+            )
+            if not other or other == text or own:
+                continue
+            same = next((named for before, named in texts if before == made), None)
+            if same is None:
+                texts.append((made, [other]))
+            else:
+                same.append(other)
+        kept = {name: self.origin[name] for name in (SUGGESTED, ABOUT) if name in self.origin}
+        entries = {WORDINGS: [made.to_json(named) for made, named in texts]} if texts else {}
+        return {**maker.origin, **kept, **entries}
+
     # what becomes of it
 
     def asked(self) -> Record:
@@ -346,9 +430,11 @@ class Record(Annotation):
             score = score_of(self.details)
             return replace(self, caption=text, score=score, source="model", problem="")
         said = with_human_caption(self, text) if text else self.emptied()
+        # What there is to choose from stays whose it was.
+        offered = self._handed(text, Maker("model", said.model, {})) if self.details else {}
         return replace(
             said,
-            origin=self.origin if said.source == "edited" else {},
+            origin=self.origin if said.source == "edited" else offered,
             reviewed=self.reviewed and bool(text),
             problem="",
             wanted=False,
@@ -358,23 +444,30 @@ class Record(Annotation):
         """Return it with one of its alternatives, accepted; itself if there is none.
 
         In the place of a person's text it is theirs as well, who chose it, and the text that it
-        replaces can be chosen again.
+        replaces can be chosen again. Whoever made the wording is its model then.
         """
         others = list(self.alternatives)
         if self.details is None or not 0 <= index < len(others):
             return self
-        if self.is_human:
-            text, others[index] = others[index], self.caption
+        text = others[index]
+        maker = self.maker_of(text)
+        origin = self._handed(text, maker)
+        if self.is_human or maker.source not in MACHINES:
+            others[index] = self.caption
             kept = replace(self.details, alternatives=tuple(others))
-            said = replace(self, caption=text, score=None, source="edited", details=kept)
+            source: Source = maker.source if maker.source == "human" else "edited"
+            said = replace(self, caption=text, score=None, source=source, details=kept)
+            said = replace(said, model=maker.model, origin=origin)
             return replace(said, reviewed=True, problem="", wanted=False)
         is_taught = self.source == "taught"
-        text, others[index] = others[index], self.caption if is_taught else self.details.text
+        others[index] = self.caption if is_taught else self.details.text
         return replace(
             self,
             caption=text,
             score=None,
             source="model",
+            model=maker.model,
+            origin=origin,
             details=replace(self.details, text=text, score=math.nan, alternatives=tuple(others)),
             reviewed=True,
             problem="",
@@ -431,16 +524,35 @@ class Record(Annotation):
         others = tuple(dict.fromkeys(other for other in before if other and other != text))
         # Beside a name that examples gave, it is what the model says by itself.
         own = details.text if self.source == "taught" else text
+        maker = self._rewording_maker(text, (made or {}).get("model"))
+        origin = self._handed(text, maker) if maker is not None else self.origin
         return replace(
             self,
             caption=text,
             score=None if score is None or math.isnan(score) else round(score, 4),
             source=self.source or "model",
+            model=maker.model if maker is not None else self.model,
             details=replace(details, text=own, alternatives=others),
-            origin={**self.origin, REWORDED: {**(made or {}), "by": by, "text": text}},
+            origin={**origin, REWORDED: {**(made or {}), "by": by, "text": text}},
             problem="",
             wanted=False,
         )
+
+    def _rewording_maker(self, text: str, model: object) -> Maker | None:
+        """Return who made a text in other words; None where that is whoever made the text it had.
+
+        ``model`` put it in these words, empty where none did: they are its own unless they go on
+        from words of others.
+        """
+        if self.source != "model":
+            return None
+        known = (self.caption, *self.alternatives)
+        if text in known:
+            return self.maker_of(text)
+        is_own = not isinstance(model, str) or model == self.model
+        if is_own or any(own and text.startswith(own.rstrip(".")) for own in known):
+            return None
+        return Maker("model", str(model), {})
 
     @property
     def reworded_by(self) -> str:
@@ -460,9 +572,9 @@ class Record(Annotation):
         """
         if self.protected or self.rejected or not text:
             return self
-        details = self.details or Caption("", math.nan)
-        before = dict.fromkeys((self.caption, *details.alternatives))
+        before = dict.fromkeys((self.caption, *self.alternatives))
         others = tuple(other for other in before if other and other != text)
+        handed = self._handed(text, Maker("model", model, dict(origin)))
         return replace(
             self,
             caption=text,
@@ -471,7 +583,7 @@ class Record(Annotation):
             model=model,
             reviewed=accepted,
             details=Caption(text, math.nan, alternatives=others),
-            origin=dict(origin),
+            origin={name: value for name, value in handed.items() if name != ABOUT},
             problem="",
             wanted=False,
         )
@@ -479,9 +591,7 @@ class Record(Annotation):
     @property
     def server_host(self) -> str:
         """The host of the server whose model wrote the text, if one did."""
-        made = self.origin.get(SERVER)
-        host = made.get("host", "") if isinstance(made, Mapping) else ""
-        return host if self.source == "model" and isinstance(host, str) else ""
+        return server_host(self.origin) if self.source == "model" else ""
 
     @property
     def is_described(self) -> bool:
@@ -491,12 +601,19 @@ class Record(Annotation):
         """
         return bool(self.server_host) and "grid" not in self.origin
 
-    def suggested(self, texts: Sequence[str], by: str = "") -> Record:
+    def suggested(
+        self, texts: Sequence[str], by: str = "", maker: Maker | None = None
+    ) -> Record:
         """Return it with texts to choose from before all others; what it says stays.
 
         ``by`` says what they come from, as in "check of the sentence", and is kept with them. They
-        take the place of those of the same origin that nobody has taken.
+        take the place of those of the same origin that nobody has taken. ``maker`` says who made
+        them; its own model by default.
         """
+        if maker is not None:
+            own = Maker("model", self.model, self._own_origin)
+            news = [(text, maker) for text in texts if text != self.caption]
+            return replace(self, origin=self._handed(self.caption, own, *news)).suggested(texts, by)
         if by:
             return self._suggested_anew(texts, by)
         details = self.details or Caption("", math.nan)
@@ -596,10 +713,30 @@ class Record(Annotation):
         return {**self.origin, **({OUTLINED: dict(self.outlined)} if self.outlined else {})}
 
     def about(self, fingerprint: str) -> Record:
-        """Return it about this geometry; a text about another one is wanted anew."""
+        """Return it about this geometry; a text about another one is wanted anew.
+
+        One that somebody had asked for, of a server or in other words, stays, outdated: another
+        model would say something else in its place.
+        """
         if self.fingerprint == fingerprint:
             return self
-        return replace(self.blanked(), fingerprint=fingerprint).asked()
+        if not self.is_asked_for:
+            return replace(self.blanked(), fingerprint=fingerprint).asked()
+        about = self.origin.get(ABOUT, self.fingerprint)
+        origin = {name: value for name, value in self.origin.items() if name != ABOUT}
+        origin |= {ABOUT: about} if about and about != fingerprint else {}
+        return replace(self, fingerprint=fingerprint, origin=origin)
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether a machine made the text because somebody wanted just that, and not a caption."""
+        is_machines = self.source in MACHINES and bool(self.caption)
+        return is_machines and (self.is_described or bool(self.reworded_by))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a text that somebody had asked for is about another outline than it has."""
+        return self.is_asked_for and bool(self.origin.get(ABOUT))
 
     def with_text_of(self, other: Record) -> Record:
         """Return it with the text of another, and all that belongs to that."""

@@ -13,6 +13,7 @@ from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import Record
 from napari_patchioner.annotations.paragraph import FROM_REGIONS, Link
+from napari_patchioner.annotations.project.records import server_host
 from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.models.familiar import unknown_sentence
 from napari_patchioner.viewer import widgets
@@ -27,7 +28,7 @@ from .keys import Help
 from .models import ModelPanel
 from .paragraph import ParagraphView
 from .project import Projects
-from .regions import OUTDATED
+from .regions import OUTDATED, RESHAPED
 from .server import AskPanel
 from .teach import TeachPanel
 from .vocabulary import VocabularyPanel
@@ -210,6 +211,8 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
     reworded = f", {record.reworded_by}" if record.reworded_by else ""
     if outdated:
         reworded += f", {OUTDATED}"
+    if record.is_outdated:
+        reworded += f", {RESHAPED}"
     score = f", score {record.score:.2f}" if record.score is not None else ""
     problem = record.problem[:1].upper() + record.problem[1:]
     if record.caption and (problem or (record.wanted and pending)):
@@ -290,6 +293,15 @@ def concepts_line(record: Record) -> str:
     return " · ".join(f"{name} {share}" for (name, _), share in zip(concepts, shares, strict=True))
 
 
+def maker_line(record: Record, text: str) -> str:
+    """Return whose a wording is, where it is not of whoever made the caption."""
+    maker, own = record.maker_of(text), record.maker_of(record.caption)
+    if maker == own or not maker.model:
+        return ""
+    host = server_host(maker.origin)
+    return f"By the model {maker.model}{f' on {host}' if host else ''}."
+
+
 class Wordings(qt.QListWidget):  # type: ignore[misc]
     """The model's alternatives, one line each; without any, `compact` takes no room either."""
 
@@ -297,6 +309,8 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
         super().__init__(accessibleName="Other wordings", focusPolicy=Qt.FocusPolicy.NoFocus)
         self._compact = compact
         self._texts: list[str] = []
+        # Whose they are, where that is not whose caption it is
+        self._makers: list[str] = []
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(self.SelectionMode.NoSelection)
@@ -314,12 +328,14 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
     def show_record(self, record: Record | None) -> None:
         """List the alternatives of a caption."""
         texts = list(record.alternatives) if record else []
-        if texts != self._texts:
-            self._texts = texts
+        makers = [maker_line(record, text) for text in texts] if record else []
+        if (texts, makers) != (self._texts, self._makers):
+            self._texts, self._makers = texts, makers
             self.clear()
-            for number, text in enumerate(texts, start=1):
+            for number, (text, by) in enumerate(zip(texts, makers, strict=True), start=1):
                 item = qt.QListWidgetItem(f"{number}  {text}", self)
-                item.setToolTip(f"{text}\nClick to take it (key Ctrl+{number}).")
+                tip = f"{text}\n{by}\n" if by else f"{text}\n"
+                item.setToolTip(f"{tip}Click to take it (key Ctrl+{number}).")
             if self._compact:
                 self._fit(min(max(len(texts), 1), SHOWN))
         self.setVisible(bool(texts))

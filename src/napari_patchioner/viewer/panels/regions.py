@@ -146,6 +146,9 @@ class Line(NamedTuple):
 OUTDATED = "outdated: the regions have changed"
 """What is said of a caption whose place and size may be others by now."""
 
+RESHAPED = "outdated: the shape has changed since"
+"""What is said of a text that was asked for of a shape before it was moved or changed."""
+
 
 def line_of(record: Record, plane: str = "", *, outdated: bool = False) -> Line:
     """Describe a record: a shape, several together, or a whole image; `plane` is for stacks."""
@@ -160,6 +163,8 @@ def line_of(record: Record, plane: str = "", *, outdated: bool = False) -> Line:
         author = f"found by {record.found_by!r}"
     if record.reworded_by:
         author = f"{author}, {record.reworded_by}"
+    if record.is_outdated and not outdated:
+        author = f"{RESHAPED}; {author}"
     if outdated:
         # First, as the column is narrow.
         author = f"{OUTDATED}; {author}"

@@ -17,7 +17,13 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from napari_patchioner.annotations import SOURCES, Plane, Record, Seen, Source, new_uid
-from napari_patchioner.annotations.project.records import FOUND_BY, TaughtName, same_cells, score_of
+from napari_patchioner.annotations.project.records import (
+    FOUND_BY,
+    Maker,
+    TaughtName,
+    same_cells,
+    score_of,
+)
 from napari_patchioner.decoders import Caption
 from napari_patchioner.errors import counted
 
@@ -533,7 +539,7 @@ class Session:
             for record in chosen:
                 text = answers[record.uid]
                 if record.uid in left:
-                    self._put(record.suggested([text]))
+                    self._put(record.suggested([text], maker=Maker("model", model, dict(origin))))
                     continue
                 # An answer of another model that is on its way would take its place.
                 self._requests.pop(record.uid, None)

@@ -388,7 +388,8 @@ class Describer(QObject):  # type: ignore[misc]
             return
         label = f"paragraph from {counted(composed.digests, 'region')}"
         regions = regions_digest(composed.digests.values())
-        made = {**paragraph.to_json(), "regions": regions}
+        # No model has written it, whichever it takes the place of.
+        made = {**paragraph.to_json(), "regions": regions, "model": ""}
         before = session.find_whole(plane)
         if before is not None and _says(before, paragraph.text, made):
             self.messaged.emit(SAME)

@@ -62,12 +62,24 @@ def words_before(record: Record) -> str:
     return others[0] if record.reworded_by and others else record.caption
 
 
-def caption_of(record: Record, text: str) -> Caption:
-    """Return the caption of a record with this text."""
+def caption_of(record: Record, text: str, *, own: bool = False) -> Caption:
+    """Return the caption of a record with this text; with its ``own`` wordings, of no others."""
     score = math.nan if record.score is None else record.score
     details = record.details or Caption(text, score)
-    others = tuple(other for other in record.alternatives if other != text)
+    wordings = own_wordings(record) if own else record.alternatives
+    others = tuple(other for other in wordings if other != text)
     return replace(details, text=text, score=score, alternatives=others)
+
+
+def own_wordings(record: Record) -> tuple[str, ...]:
+    """Return the wordings that compare with a caption: those of whoever made it.
+
+    How likely a model finds a text says nothing of another one's, such as a server's.
+    """
+    if record.is_human:
+        return record.alternatives
+    maker = record.maker_of(record.caption)
+    return tuple(text for text in record.alternatives if record.maker_of(text) == maker)
 
 
 def distinguish(
@@ -105,7 +117,7 @@ def rank(
     with lent(registry, model, options, progress) as (captioner, _):
         for part in parts:
             records, regions = part.sound()
-            captions = [caption_of(record, record.caption) for record in records]
+            captions = [caption_of(record, record.caption, own=True) for record in records]
             answers = captions_in_context(
                 captioner, part.grid, regions, captions, context, progress=progress
             )
@@ -164,7 +176,7 @@ class Rewriter(QObject):  # type: ignore[misc]
             return
         records = self._session.records
         chosen = [uid for uid in list(uids) or list(places) if uid in places]
-        chosen = [uid for uid in chosen if records[uid].alternatives]
+        chosen = [uid for uid in chosen if own_wordings(records[uid])]
         parts = self._parts(places, chosen, least=1)
         if not parts:
             self.messaged.emit(NO_WORDINGS)

@@ -44,6 +44,7 @@ from .plane import PlaneSource, all_sizes, channels
 
 NO_REGION = "Select a region to ask about first: press S, then click it."
 NO_QUESTION = 'Type a question first, such as "what is the mitotic stage?".'
+NOT_TAKEN = "What the server says of the old one is not taken; ask again."
 OFF_PLANE = "A region lies on no single plane and cannot be shown to a server; draw it on one."
 
 
@@ -229,6 +230,14 @@ class Describing(QObject):  # type: ignore[misc]
         if self.asked is not None:
             self.asked = None
             self.changed.emit()
+
+    def forget(self) -> bool:
+        """Drop what was asked, all that has come included; whether there was anything."""
+        if self.asked is None:
+            return False
+        self.close()
+        self.changed.emit()
+        return True
 
     def follow(self) -> None:
         """Stop once something else is selected, and take the answer to what was asked away."""
