@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from chat_server import event, free_port, serving
 
-from napari_patchioner.describers import Endpoint, Limits, ServerError, list_models, stream_chat
+from napari_patchioner.describers import (
+    Endpoint,
+    Limits,
+    ServerError,
+    is_cut_off,
+    list_models,
+    stream_chat,
+)
 from napari_patchioner.describers.client import text_part
 from napari_patchioner.errors import Cancelled, ModelError
 
@@ -67,6 +74,26 @@ def test_streams_as_servers_write_them_are_read(chat, raw):
     assert answer(chat) == "A bus."
 
 
+def test_a_key_that_is_refused_is_another_one(chat):
+    chat.status, chat.refusal = 401, {"error": {"message": "bad key"}}
+    with pytest.raises(ServerError, match=r"wants another key \(bad key\)"):
+        answer(chat, "sk-wrong")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_answer_that_is_cut_off_says_so(chat, streams):
+    chat.streams, chat.ending, chat.pieces = streams, "length", ["A cup ", "on a"]
+    *_, last = filter(None, stream_chat(Endpoint(chat.url), MODEL, CONTENT))
+    assert is_cut_off(last)
+    assert answer(chat) == "A cup on a…"
+
+
+def test_what_cannot_be_streamed_is_had_as_a_whole(chat):
+    chat.no_stream = True
+    assert answer(chat) == "A red bus in a street."
+    assert [asked["stream"] for asked in chat.asked] == [True, False]
+
+
 def test_letters_that_arrive_in_two_halves_stay_whole(chat):
     whole = 'data: {"choices": [{"delta": {"content": "5 µm"}, "finish_reason": "stop"}]}\n\n'
     chat.raw, chat.halves = whole.encode(), whole.encode().index("µ".encode()) + 1
@@ -84,7 +111,8 @@ def test_letters_that_arrive_in_two_halves_stay_whole(chat):
         (b'data: {"error": {"message": "out of memory"}}\n\n', "out of memory"),
         (event("A bus"), "broke off before it had ended"),
         (b": nothing\n\n", "broke off before it had begun"),
-        (b"<html>hello</html>", "broke off before it had begun"),
+        (b"<html>hello</html>", "does not answer like"),
+        (b"not json at all", "does not answer like"),
     ],
 )
 def test_what_is_no_answer_is_said_in_one_sentence(chat, raw, says):
@@ -97,8 +125,8 @@ def test_what_is_no_answer_is_said_in_one_sentence(chat, raw, says):
 @pytest.mark.parametrize(
     ("status", "refusal", "says"),
     [
-        (401, {"error": {"message": "bad key"}}, "wants another key (bad key)"),
-        (403, {}, "wants another key"),
+        (401, {"error": {"message": "no key"}}, "wants a key (no key)"),
+        (403, {}, "wants a key"),
         (404, {}, f"has no model '{MODEL}'"),
         (404, {"error": "route unknown"}, "is not there (route unknown)"),
         (400, {"detail": "no images"}, "refuses the question, status 400 (no images)"),

@@ -88,6 +88,21 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_anything_is_sent(chat, d
     assert chat.asked == []
 
 
+def test_a_caption_that_is_cut_off_says_so(chat, describer):
+    chat.ending, chat.pieces = "length", ["A dark red cup ", "stands on a"]
+    for length in (None, "sentence"):
+        [caption] = describer.caption(describer.encode(IMAGE), [WholeImage()], length=length)
+        assert caption.text == "A dark red cup stands on a…"
+        assert "cut off after 400 tokens" in caption.problem
+
+
+def test_a_runaway_answer_is_stopped(chat, describer):
+    chat.endless, chat.pieces = True, ["x" * 700]
+    with pytest.raises(ServerError, match="stopped after 20,000 letters"):
+        describer.caption(describer.encode(IMAGE), [WholeImage()])
+    assert chat.gone.wait(20)
+
+
 def test_an_empty_answer_is_no_caption(chat, describer):
     chat.pieces = ["<think>What is it?</think>\n"]
     [caption] = describer.caption(describer.encode(IMAGE), [WholeImage()])

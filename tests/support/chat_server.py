@@ -50,6 +50,10 @@ class ChatServer:
         Whether pieces come without an end.
     ends : bool
         Whether the answer has an end, or the connection breaks.
+    ending : str
+        Why it has one, as servers say it.
+    no_stream : bool
+        Whether it refuses to stream, and answers as a whole.
     asked : list
         The bodies of the questions.
     headers : list
@@ -73,6 +77,8 @@ class ChatServer:
     moved: str = ""
     endless: bool = False
     ends: bool = True
+    ending: str = "stop"
+    no_stream: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -118,12 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
         if chat.asked[-1]["model"] not in chat.models:
             said = f"model '{chat.asked[-1]['model']}' not found"
             self._json({"error": {"message": said}}, 404)
-        elif chat.streams:
+        elif chat.no_stream and chat.asked[-1]["stream"]:
+            self._json({"error": {"message": "stream is not supported"}}, 400)
+        elif chat.streams and not chat.no_stream:
             with suppress(OSError):
                 self._stream()
         else:
             text = "".join(chat.pieces)
-            self._json({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
+            self._json({"choices": [{"message": {"content": text}, "finish_reason": chat.ending}]})
 
     def _note(self) -> None:
         self.chat.headers.append(dict(self.headers))
@@ -175,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise
             count += 1
         if chat.ends:
-            self.wfile.write(event("", "stop") + b"data: [DONE]\n\n")
+            self.wfile.write(event("", chat.ending) + b"data: [DONE]\n\n")
 
     def _wait(self) -> None:
         """Wait for ``go``; note where whoever asks has gone meanwhile."""

@@ -61,6 +61,16 @@ def reword(dock, title):
     line.trigger()
 
 
+def move(dock, hand, qtbot):
+    """Move the box that `draw` draws a little, by hand."""
+    [record] = dock.controller.session.records.values()
+    dock.panel.draw.buttons["Select"].click()
+    hand.drag([(40, 90), (43, 92), (45, 95)])
+    records = dock.controller.session.records
+    qtbot.waitUntil(lambda: records[record.uid].fingerprint != record.fingerprint, timeout=5000)
+    qtbot.wait(300)
+
+
 def ask(dock, question=QUESTION):
     QTest.mouseClick(dock.ask.text, Qt.MouseButton.LeftButton)
     QTest.keyClicks(dock.ask.text, question)
@@ -207,6 +217,102 @@ def test_another_selection_stops_it_and_takes_the_answer_away(started, hand, bes
     assert beside.gone.wait(20)
     assert started.controller.describing.asked is None
     assert not started.ask.answer.isVisibleTo(started)
+
+
+def test_nothing_about_an_image_that_is_replaced_is_taken(started, hand, beside, qtbot):
+    before = draw(started, hand, qtbot)
+    controller = started.controller
+    for begin in (lambda: reword(started, "Describe by server…"), lambda: ask(started)):
+        beside.held = 1
+        beside.begun.clear()
+        beside.gone.clear()
+        controller.select([before.uid])
+        begin()
+        assert beside.begun.wait(20)
+        controller.image.data = np.array(controller.image.data)[::-1].copy()
+        assert beside.gone.wait(20)
+        assert not controller.describing.running
+        assert controller.describing.asked is None
+        assert "The image has changed" in started.panel.status.text()
+        assert "is not taken" in started.panel.status.text()
+        assert controller.session.records[before.uid].model != "tiny-vision"
+    beside.held = -1
+    ask(started)
+    finished(started, qtbot)
+    controller.image.data = np.array(controller.image.data)[::-1].copy()
+    assert not started.ask.use.isVisibleTo(started)
+
+
+def test_what_a_server_said_stays_when_options_change_or_the_shape_is_moved(
+    started, hand, beside, qtbot
+):
+    before = draw(started, hand, qtbot)
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    controller, panel = started.controller, started.panel
+    panel.options["context"].value = "kitchen"
+    qtbot.wait(800)
+    records = controller.session.records
+    assert records[before.uid].caption == "A red bus in a street."
+    move(started, hand, qtbot)
+    record = records[before.uid]
+    assert (record.caption, record.model) == ("A red bus in a street.", "tiny-vision")
+    assert "outdated: the shape has changed since" in panel.caption.verdict.text()
+    assert record.alternatives[0] == "something green"
+    panel.buttons["caption_again"].click()
+    qtbot.waitUntil(lambda: records[before.uid].caption == "something green", timeout=10_000)
+
+
+def test_a_wording_of_the_model_is_the_models_again(started, hand, beside, qtbot):
+    before = draw(started, hand, qtbot)
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    panel, records = started.panel, started.controller.session.records
+    item = panel.caption.wordings.item(0)
+    assert f"By the model {before.model}" in item.toolTip()
+    panel.caption.wordings.itemClicked.emit(item)
+    record = records[before.uid]
+    assert (record.caption, record.model) == ("something green", before.model)
+    assert "tiny-vision" not in panel.caption.verdict.text()
+    assert "tiny-vision" in panel.caption.wordings.item(0).toolTip()
+
+
+def test_a_server_that_does_not_stop_leaves_the_window_alone(started, hand, beside, qtbot):
+    draw(started, hand, qtbot)
+    beside.endless, beside.pieces = True, ["many words "]
+    shown = []
+    started.ask.answer.textChanged.connect(lambda: shown.append(1))
+    ask(started)
+    finished(started, qtbot)
+    assert beside.gone.wait(20)
+    assert "stopped after 20,000 letters" in started.panel.status.text()
+    assert len(started.ask.answer.toPlainText()) <= 20_000
+    assert not started.ask.use.isEnabled()
+    # Two thousand pieces have come.
+    assert len(shown) < 200
+
+
+def test_an_answer_that_is_cut_off_says_so(started, hand, beside, qtbot):
+    before = draw(started, hand, qtbot)
+    beside.ending, beside.pieces = "length", ["A dark red cup ", "stands on a"]
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    assert started.controller.session.records[before.uid].caption.endswith("stands on a…")
+    assert "cut off after 400 tokens" in started.panel.status.text()
+    ask(started)
+    finished(started, qtbot)
+    assert "cut off after 400 tokens" in started.panel.status.text()
+
+
+def test_a_shape_that_is_moved_meanwhile_is_said(started, hand, beside, qtbot):
+    draw(started, hand, qtbot)
+    beside.held = 1
+    reword(started, "Describe by server…")
+    assert beside.begun.wait(20)
+    move(started, hand, qtbot)
+    beside.go.set()
+    finished(started, qtbot)
+    assert "regions that have changed meanwhile" in started.panel.status.text()
 
 
 def test_closing_stops_it(started, hand, beside, qtbot):

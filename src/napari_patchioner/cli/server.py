@@ -9,12 +9,16 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from napari_patchioner.describers import (
+    MOST_TOKENS,
     NOT_SAID,
     Endpoint,
     ServerError,
     cleaned_answer,
+    cut_off_sentence,
+    is_cut_off,
     list_models,
     question,
 )
@@ -22,7 +26,7 @@ from napari_patchioner.errors import PatchionerError, shell_command
 from napari_patchioner.limits import check_plain_file
 from napari_patchioner.models import servers
 
-from .shared import agreed, say
+from .shared import agreed, say, up_to
 
 _LARGEST_KEY = 10_000
 
@@ -44,6 +48,12 @@ def add_server(parser: argparse.ArgumentParser) -> None:
         "--key-from",
         metavar="FILE",
         help=f"file that holds the key, if one is needed; ${servers.KEY} goes before",
+    )
+    setting.add_argument(
+        "--max-tokens",
+        type=up_to(servers.LARGEST_TOKENS),
+        metavar="N",
+        help=f"longest answer ({MOST_TOKENS})",
     )
     setting.set_defaults(run=_set)
     models = commands.add_parser("models", help="list the models of the server")
@@ -78,6 +88,7 @@ def _show(*_: object) -> None:
         ("address", settings.address or "none: nothing is contacted"),
         ("model", settings.model or "the only one that the server has"),
         ("prompt", settings.prompt),
+        ("longest", f"{settings.most_tokens} tokens"),
         ("key", key),
         ("allowed", ", ".join(settings.allowed) or "no host but this machine"),
     ]
@@ -87,11 +98,15 @@ def _show(*_: object) -> None:
 def _set(arguments: argparse.Namespace, _: object) -> None:
     """Set up what is given, the rest stays."""
     given = {name: getattr(arguments, name) for name in ("address", "model", "prompt")}
-    changes = {name: text for name, text in given.items() if text is not None}
+    changes: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
+    if arguments.max_tokens is not None:
+        changes["most_tokens"] = arguments.max_tokens
     if arguments.key_from is not None:
         changes["key"] = _read_key(Path(arguments.key_from))
     if not changes:
-        raise PatchionerError("nothing to set; name an address, a model, a prompt or a key")
+        raise PatchionerError(
+            "nothing to set; name an address, a model, a prompt, a key or the longest answer"
+        )
     before = servers.read_settings()
     settings = replace(before, **changes)
     if settings.address and before.address and "key" not in changes:
@@ -162,17 +177,21 @@ def _ask(arguments: argparse.Namespace, _: object) -> None:
     region: Region = Box(*box) if box is not None else WholeImage()
     server.endpoint.check()
     picture = region_picture(read_image(arguments.image), region)
-    answer = ""
-    with closing(server.named().stream(picture, question=arguments.question)) as pieces:
+    answer, is_cut, server = "", False, server.named()
+    with closing(server.stream(picture, question=arguments.question)) as pieces:
         for piece in pieces:
             if piece:
                 sys.stdout.write(_printable(piece))
                 sys.stdout.flush()
                 answer += piece
+                is_cut = is_cut or is_cut_off(piece)
     if answer and not answer.endswith("\n"):
         print()
     if not cleaned_answer(answer):
         raise ServerError(NOT_SAID)
+    if is_cut:
+        more = f"allow it more with '{_command('set', '--max-tokens', 'N')}', or ask for less"
+        say(cut_off_sentence(server.model, server.most_tokens, more))
 
 
 def _printable(text: str) -> str:

@@ -180,7 +180,7 @@ class CaptionOptions:
         if self.length is None or not text:
             return text
         if self.length == "sentence":
-            stop = "" if text.endswith((".", "!", "?")) else "."
+            stop = "" if text.endswith((".", "!", "?", "…")) else "."
             return text[0].upper() + text[1:] + stop
         return text.rstrip(" .")
 

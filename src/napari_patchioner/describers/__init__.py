@@ -13,7 +13,14 @@ import lazy_loader
 from .client import Limits, ServerError, list_models, stream_chat
 from .endpoint import Endpoint, question
 from .prompt import ASK, DESCRIBE, FIELDS, check_template, fill
-from .server import NOT_SAID, Server, cleaned_answer
+from .server import (
+    MOST_TOKENS,
+    NOT_SAID,
+    Server,
+    cleaned_answer,
+    cut_off_sentence,
+    is_cut_off,
+)
 
 if TYPE_CHECKING:
     from .describer import Describer, PictureBackbone, picture_on, size_in_words
@@ -23,6 +30,7 @@ __all__ = [
     "ASK",
     "DESCRIBE",
     "FIELDS",
+    "MOST_TOKENS",
     "NOT_SAID",
     "Describer",
     "Endpoint",
@@ -34,8 +42,10 @@ __all__ = [
     "check_template",
     "cleaned_answer",
     "crop_window",
+    "cut_off_sentence",
     "draw_region",
     "fill",
+    "is_cut_off",
     "list_models",
     "picture_on",
     "question",

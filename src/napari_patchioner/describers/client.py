@@ -36,6 +36,8 @@ _LEAVE_S = 1.0
 # Of what a server says of an error, letters that are shown.
 _SHOWN = 160
 _END = "[DONE]"
+# What the lines of a stream of events begin with.
+_FIELDS = (b":", b"data", b"event", b"id", b"retry")
 _TEXT_EVENTS, _JSON = "text/event-stream", "application/json"
 
 
@@ -61,6 +63,18 @@ LISTING = Limits(silence=10.0, whole=20.0)
 
 class ServerError(ModelError):
     """A server that cannot be asked, or does not answer as it should."""
+
+
+class NoStream(ServerError):
+    """A server that answers, but only as a whole."""
+
+
+class CutOff(str):
+    """The last piece of an answer that has reached its longest length: it goes on, unsaid."""
+
+
+CUT_OFF = CutOff("…")
+"""What stands at the end of an answer that is cut off."""
 
 
 def list_models(
@@ -122,7 +136,8 @@ def stream_chat(
     Yields
     ------
     str
-        What has come since the last one.
+        What has come since the last one; at the end `CUT_OFF` where ``most_tokens`` were not
+        enough.
 
     Raises
     ------
@@ -138,13 +153,17 @@ def stream_chat(
         "temperature": temperature,
     }
 
-    async def work(put: Put) -> None:
+    async def ask(put: Put, body: Mapping[str, Any]) -> None:
         kinds, path = [_TEXT_EVENTS, _JSON], "chat/completions"
-        async with (
-            asyncio.timeout(limits.whole),
-            aclosing(_chunks(endpoint, "POST", path, body, limits, kinds, model)) as chunks,
-        ):
+        async with aclosing(_chunks(endpoint, "POST", path, body, limits, kinds, model)) as chunks:
             await _read_answer(chunks, put, endpoint)
+
+    async def work(put: Put) -> None:
+        async with asyncio.timeout(limits.whole):
+            try:
+                await ask(put, body)
+            except NoStream:
+                await ask(put, {**body, "stream": False})
 
     yield from _running(endpoint, work, limits)
 
@@ -281,14 +300,16 @@ def _message(error: Any) -> str:
 async def _read_answer(chunks: AsyncIterator[bytes], put: Put, endpoint: Endpoint) -> None:
     """Put the pieces of an answer: of events as they come, or of one JSON text."""
     said = False
-    async for text in _texts(chunks):
+    async for text in _texts(chunks, endpoint):
         if text == _END:
             return
-        piece, is_last = _piece(_parsed(text, endpoint), endpoint)
+        piece, ending = _piece(_parsed(text, endpoint), endpoint)
         if piece:
             said = True
             put(piece)
-        if is_last:
+        if ending:
+            if ending == "length":
+                put(CUT_OFF)
             return
     when = "before it had ended" if said else "before it had begun"
     raise ServerError(
@@ -296,9 +317,11 @@ async def _read_answer(chunks: AsyncIterator[bytes], put: Put, endpoint: Endpoin
     )
 
 
-async def _texts(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+async def _texts(chunks: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncIterator[str]:
     """Yield what the events of a stream hold; where there are none, all of the answer."""
     pending, data, plain = b"", list[bytes](), list[bytes]()
+    # Whether a line came that no stream of events has
+    is_other = False
     async for chunk in _ended(chunks):
         pending += chunk
         # Some servers do not stream, or call a stream JSON.
@@ -313,6 +336,10 @@ async def _texts(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
             elif not line.strip() and data:
                 yield b"\n".join(data).decode("utf-8", "replace")
                 data = []
+            elif line.strip() and not line.startswith(_FIELDS):
+                is_other = True
+    if is_other:
+        raise _strange(endpoint)
     if plain:
         yield b"".join(plain).decode("utf-8", "replace")
 
@@ -335,8 +362,8 @@ def _parsed(text: str, endpoint: Endpoint) -> dict[str, Any]:
     return parsed
 
 
-def _piece(answer: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, bool]:
-    """Return the text of one event, or of a whole answer, and whether it is the last."""
+def _piece(answer: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, str]:
+    """Return the text of one event, or of a whole answer, and why it is the last, if it is."""
     if answer.get("error"):
         why = _scrubbed(_message(answer["error"]), endpoint)
         raise ServerError(f"{endpoint.name} stopped: {why or 'it does not say why'}.")
@@ -344,13 +371,13 @@ def _piece(answer: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, bool]:
     if not isinstance(choices, list):
         raise _strange(endpoint)
     if not choices:  # such as how many tokens it took
-        return "", False
+        return "", ""
     first = choices[0] if isinstance(choices[0], dict) else {}
     holder = first.get("delta") or first.get("message") or {}
     text = holder.get("content") if isinstance(holder, dict) else None
     if text is not None and not isinstance(text, str):
         raise _strange(endpoint)
-    return text or "", bool(first.get("finish_reason"))
+    return text or "", str(first.get("finish_reason") or "")
 
 
 def _refused(endpoint: Endpoint, status: int, why: str, model: str) -> ServerError:
@@ -358,7 +385,10 @@ def _refused(endpoint: Endpoint, status: int, why: str, model: str) -> ServerErr
     why = _scrubbed(why, endpoint)
     said = f" ({why.rstrip('.')})" if why else ""
     if status in (401, 403):
-        return ServerError(f"{endpoint.name} wants another key{said}; give it in the settings.")
+        which = "another key" if endpoint.key else "a key"
+        return ServerError(f"{endpoint.name} wants {which}{said}; give it in the settings.")
+    if status < 500 and status != 429 and "stream" in why.lower():
+        return NoStream(f"{endpoint.name} does not stream{said}; choose another model there.")
     if status == 404 and model and (not why or "model" in why.lower()):
         return ServerError(
             f"{endpoint.name} has no model {model!r}{said}; choose one that it lists, or load it "

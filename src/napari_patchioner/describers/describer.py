@@ -25,7 +25,7 @@ from napari_patchioner.regions import GridTransform, PatchWeights, Region, Whole
 
 from .picture import BACKBONE, RegionPicture, crop_window, draw_region
 from .prompt import check_template
-from .server import NOT_SAID, Server, cleaned_answer
+from .server import NOT_SAID, Server, cleaned_answer, cut_off_sentence, is_cut_off
 
 # Pixels of the long side of what is kept of an image to crop from.
 _KEPT = 2048
@@ -37,7 +37,6 @@ _LENGTHS = {
     "sentence": " Answer with one sentence.",
 }
 _SIDE = 1024
-_MOST_TOKENS = 400
 
 
 class PictureBackbone(Backbone):
@@ -151,15 +150,18 @@ class Describer(Captioner):
     ) -> Caption:
         """Return what the server says of one region."""
         size = size_in_words(region, grid.transform.image_shape, options.pixel_size)
-        text, picture = "", picture_on(grid, region)
-        most = options.max_tokens or _MOST_TOKENS
+        text, is_cut, picture = "", False, picture_on(grid, region)
+        most = options.max_tokens or server.most_tokens
         with closing(server.stream(picture, {"size": size}, most_tokens=most)) as pieces:
             for piece in pieces:
                 text += piece
+                is_cut = is_cut or is_cut_off(piece)
                 progress(min(len(text) / (4 * most), 0.99), "")
         said, problem = options.punctuated(cleaned_answer(text)), None
         if not said:
             problem = NOT_SAID
+        elif is_cut:
+            problem = cut_off_sentence(server.model, most, "allow it more (Longest, --max-tokens)")
         elif missing := options.missing(said):
             problem = f"The answer of the server lacks {listed(missing)}."
         elif options.excludes(said):

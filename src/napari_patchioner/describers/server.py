@@ -5,14 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .client import LIMITS, Limits, ServerError, list_models, picture_part, stream_chat, text_part
+from .client import (
+    CUT_OFF,
+    LIMITS,
+    CutOff,
+    Limits,
+    ServerError,
+    list_models,
+    picture_part,
+    stream_chat,
+    text_part,
+)
 from .endpoint import Endpoint
 from .picture import RegionPicture
 from .prompt import ASK, DESCRIBE, fill
 
+MOST_TOKENS = 400
+"""Tokens of the longest answer, unless somebody has set another number."""
+LONGEST_ANSWER = 20_000
+"""Letters of an answer after which the connection is closed: nobody asked for a book."""
 NOT_SAID = "The server said nothing of it."
 """What is said of an answer that is empty."""
 # What some models think before they answer.
@@ -33,6 +47,8 @@ class Server:
         Template of what is asked of a region, see `fill`.
     limits : Limits
         What one answer may take.
+    most_tokens : int
+        Longest answer, unless another one is given.
 
     Examples
     --------
@@ -45,6 +61,7 @@ class Server:
     model: str = ""
     prompt: str = DESCRIBE
     limits: Limits = field(default=LIMITS, repr=False)
+    most_tokens: int = MOST_TOKENS
 
     def named(self) -> Server:
         """Return it with the name of its model, which is asked for where nobody has given it.
@@ -55,7 +72,7 @@ class Server:
             return self
         names = list_models(self.endpoint)
         if len(names) == 1:
-            return Server(self.endpoint, names[0], self.prompt, self.limits)
+            return replace(self, model=names[0])
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         raise ServerError(
             f"{self.endpoint.name} has {listed or 'no model'}; "
@@ -68,7 +85,7 @@ class Server:
         fields: Mapping[str, str] | None = None,
         *,
         question: str = "",
-        most_tokens: int = 400,
+        most_tokens: int = 0,
     ) -> Generator[str, None, None]:
         """Yield the pieces of what it says of a region as they come, as `stream_chat` does.
 
@@ -81,17 +98,29 @@ class Server:
         question : str
             A free question in place of the prompt, taken as it is.
         most_tokens : int
-            Longest answer.
+            Longest answer; 0 is its own.
         """
         asked = self.asked(fields, question)
         content = [text_part(asked), picture_part(picture.url)]
         # Closed with this generator.
         with closing(
             stream_chat(
-                self.endpoint, self.model, content, most_tokens=most_tokens, limits=self.limits
+                self.endpoint,
+                self.model,
+                content,
+                most_tokens=most_tokens or self.most_tokens,
+                limits=self.limits,
             )
         ) as pieces:
-            yield from pieces
+            taken = 0
+            for piece in pieces:
+                taken += len(piece)
+                if taken > LONGEST_ANSWER:
+                    raise ServerError(
+                        f"{self.endpoint.name} was stopped after {LONGEST_ANSWER:,} letters, which "
+                        "is no answer; ask another model, or for less."
+                    )
+                yield piece
 
     def asked(self, fields: Mapping[str, str] | None = None, question: str = "") -> str:
         """Return the words that it is asked; a ModelError where the prompt makes no sense."""
@@ -106,11 +135,25 @@ class Server:
         return {"server": {"host": self.endpoint.name, "model": self.model, **about}}
 
 
+def cut_off_sentence(name: str, most_tokens: int, advice: str) -> str:
+    """Say that an answer of a model is cut off, and what to do."""
+    return f"The answer of {name} is cut off after {most_tokens} tokens: {advice}."
+
+
+def is_cut_off(piece: str) -> bool:
+    """Whether a piece of an answer says that the rest of it is left out."""
+    return isinstance(piece, CutOff)
+
+
 def cleaned_answer(text: str) -> str:
     r"""Return an answer as a caption: on one line, without what the model thought before.
 
     >>> cleaned_answer("<think>Hm.</think>\n\nA red  bus.\n")
     'A red bus.'
+    >>> cleaned_answer("A red bus in a …")
+    'A red bus in a…'
     """
     plain = " ".join(_THOUGHTS.sub("", text).split())
+    if plain.endswith(f" {CUT_OFF}"):
+        plain = plain[:-2] + CUT_OFF
     return "".join(sign for sign in plain if sign.isprintable())

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_patchioner.describers import DESCRIBE, Endpoint, Server, check_template
+from napari_patchioner.describers import DESCRIBE, MOST_TOKENS, Endpoint, Server, check_template
 from napari_patchioner.errors import ModelError, shell_command
 from napari_patchioner.limits import check_plain_file
 
@@ -23,8 +24,11 @@ PREFIX = "server:"
 """What the ids of models on a server begin with: ``server:MODEL`` or ``server:MODEL@ADDRESS``."""
 KEY = "NAPARI_PATCHIONER_SERVER_KEY"
 """The variable of the environment that holds a key, in place of the one that was set up."""
+LARGEST_TOKENS = 8000
+"""The largest number of tokens that an answer may have."""
 _FILE = "server.json"
 _LARGEST = 1_000_000
+_AT = re.compile("@(?=https?:)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class ServerSettings:
         Sent to this address and no other.
     allowed : tuple of str
         Other hosts than this machine that may be sent crops, as `Endpoint.host` has them.
+    most_tokens : int
+        Longest answer.
     """
 
     address: str = ""
@@ -50,6 +56,7 @@ class ServerSettings:
     prompt: str = DESCRIBE
     key: str = ""
     allowed: tuple[str, ...] = ()
+    most_tokens: int = MOST_TOKENS
 
     def __repr__(self) -> str:
         """Return all of it but the key."""
@@ -81,11 +88,14 @@ class ServerSettings:
     def server(self, model: str = "", address: str = "", prompt: str = "") -> Server:
         """Return the server to ask, with another model, address or prompt where given."""
         chosen = model or (self.model if not address else "")
-        return Server(self.endpoint(address), chosen, prompt or self.prompt)
+        endpoint = self.endpoint(address)
+        return Server(endpoint, chosen, prompt or self.prompt, most_tokens=self.most_tokens)
 
     def checked(self) -> ServerSettings:
         """Return it with a tidy address; a ModelError where something makes no sense."""
         check_template(self.prompt)
+        if not 1 <= self.most_tokens <= LARGEST_TOKENS:
+            raise ModelError(f"An answer has 1 to {LARGEST_TOKENS:,} tokens; give such a number.")
         address = Endpoint(self.address, self.key).address if self.address else ""
         prompt = self.prompt.strip() or DESCRIBE
         return replace(self, address=address, model=self.model.strip(), prompt=prompt)
@@ -113,12 +123,12 @@ def read_settings() -> ServerSettings:
     if not isinstance(read, dict):
         raise _damaged(path)
     texts = {name: read.get(name, "") for name in ("address", "model", "prompt", "key")}
-    allowed = read.get("allowed", [])
+    allowed, most = read.get("allowed", []), read.get("most_tokens", MOST_TOKENS)
     every = [*texts.values(), *(allowed if isinstance(allowed, list) else [None])]
-    if not all(isinstance(text, str) for text in every):
+    if type(most) is not int or not all(isinstance(text, str) for text in every):
         raise _damaged(path)
     try:
-        return ServerSettings(**texts, allowed=tuple(allowed)).checked()
+        return ServerSettings(**texts, allowed=tuple(allowed), most_tokens=most).checked()
     except ModelError as error:
         raise _damaged(path) from error
 
@@ -182,5 +192,6 @@ def server_named(name: str) -> Server:
     >>> server_named("server:llava:13b@http://127.0.0.1:11434").model
     'llava:13b'
     """
-    model, at, address = name.removeprefix(PREFIX).partition("@http")
-    return read_settings().server(model, f"http{address}" if at else "")
+    # Schemes are written in letters of any case.
+    parts = _AT.split(name.removeprefix(PREFIX), maxsplit=1)
+    return read_settings().server(parts[0], parts[1] if len(parts) > 1 else "")

@@ -263,7 +263,9 @@ def _noted_makers(origin: Mapping[str, Any]) -> dict[str, Maker]:
         source, model, made, texts = map(given.get, ("source", "model", "origin", "texts"))
         sound = source in SOURCES and isinstance(model, str) and isinstance(made, Mapping)
         if sound and isinstance(texts, list | tuple):
-            maker = Maker(cast("Source", source), cast(str, model), cast("Mapping[str, Any]", made))
+            maker = Maker(
+                cast("Source", source), cast("str", model), cast("Mapping[str, Any]", made)
+            )
             noted |= {text: maker for text in texts if isinstance(text, str)}
     return noted
 
@@ -601,9 +603,7 @@ class Record(Annotation):
         """
         return bool(self.server_host) and "grid" not in self.origin
 
-    def suggested(
-        self, texts: Sequence[str], by: str = "", maker: Maker | None = None
-    ) -> Record:
+    def suggested(self, texts: Sequence[str], by: str = "", maker: Maker | None = None) -> Record:
         """Return it with texts to choose from before all others; what it says stays.
 
         ``by`` says what they come from, as in "check of the sentence", and is kept with them. They

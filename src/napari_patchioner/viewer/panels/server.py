@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QTextCursor
 
 from napari_patchioner.describers import DESCRIBE, FIELDS, Endpoint, question
 from napari_patchioner.describers.endpoint import EXAMPLE
 from napari_patchioner.describers.prompt import LONGEST
 from napari_patchioner.errors import Cancelled, ModelError, as_sentence
 from napari_patchioner.models.servers import (
+    LARGEST_TOKENS,
     ServerSettings,
     allow_host,
     forget_settings,
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 PRIVACY = (
     "An OpenAI-compatible server on this machine, such as llama.cpp, Ollama or vLLM. Nothing is "
-    "contacted before you save an address here. It is sent a crop around each region you ask "
-    "about, with its outline, and the words of the prompt; never the rest of the image."
+    "contacted before you press List or save an address here. It is sent a crop around each "
+    "region you ask about, with its outline, and the words of the prompt; never the rest of the "
+    "image."
 )
 TIP = (
     'A free question about the selected regions, such as "what is the mitotic stage?"; Enter asks\n'
@@ -83,6 +86,12 @@ class ServerDialog(qt.QDialog):  # type: ignore[misc]
         self.usual = button(
             "Usual prompt", "Put back what is asked where nobody has written a prompt.", self.reset
         )
+        self.longest = qt.QSpinBox(accessibleName="Longest answer")
+        self.longest.setRange(1, LARGEST_TOKENS)
+        self.longest.setSuffix(" tokens")
+        self.longest.setToolTip(
+            "Words and pieces of words of an answer; a longer one is cut off, and ends in …"
+        )
         self.key = qt.QLineEdit(
             accessibleName="Key", placeholderText="only if the server wants one"
         )
@@ -111,7 +120,7 @@ class ServerDialog(qt.QDialog):  # type: ignore[misc]
         stack(models, (self.model, self.list), wide=[self.model])
         stack(hosts, (self.hosts, self.revoke), wide=[self.hosts])
         rows = {"Address": self.address, "Model": models, "Prompt": self.prompt}
-        rows |= {"": self.usual, "Key": self.key, "Allowed": hosts}
+        rows |= {"": self.usual, "Longest": self.longest, "Key": self.key, "Allowed": hosts}
         for title, widget in rows.items():
             form.addRow(title, widget)
         fields = qt.QWidget()
@@ -133,6 +142,7 @@ class ServerDialog(qt.QDialog):  # type: ignore[misc]
             self.prompt.toPlainText(),
             self.key.text().strip(),
             allowed,
+            self.longest.value(),
         ).checked()
 
     def list_models(self) -> None:
@@ -186,6 +196,7 @@ class ServerDialog(qt.QDialog):  # type: ignore[misc]
         self.model.setEditText(settings.model)
         self.prompt.setPlainText(settings.prompt)
         self.key.setText(settings.key)
+        self.longest.setValue(settings.most_tokens)
         self._show_hosts(settings.allowed)
 
     def _show_hosts(self, hosts: tuple[str, ...]) -> None:
@@ -255,6 +266,8 @@ class AskPanel(qt.QWidget):  # type: ignore[misc]
     def __init__(self, actions: Any, current: Current) -> None:
         super().__init__()
         self._current = current
+        # Of the answer, what is shown
+        self._shown = ""
         self.text = QuestionField()
         self.ask = button("Ask", "Ask the server (Enter).", actions.ask_server)
         self.stop = button("Stop", "Stop at once (Esc).", actions.stop_server)
@@ -295,12 +308,23 @@ class AskPanel(qt.QWidget):  # type: ignore[misc]
         self.use.setVisible(asked is not None and bool(asked.question))
         if describing is None or asked is None:
             return
-        text = describing.answer()
-        if text != self.answer.toPlainText():
-            bar = self.answer.verticalScrollBar()
-            at_end = bar.value() == bar.maximum()
-            self.answer.setPlainText(text)
-            bar.setValue(bar.maximum() if at_end else bar.value())
+        self._show_answer(describing.answer())
         model = asked.model or asked.server.model
         self.author.setText(f"{model} on {asked.server.endpoint.name}{'…' * running}")
         self.use.setEnabled(describing.usable)
+
+    def _show_answer(self, text: str) -> None:
+        """Show what has come; what is there already is not laid out anew."""
+        shown = self._shown if self.answer.document().characterCount() > 1 else ""
+        if text == shown:
+            return
+        bar = self.answer.verticalScrollBar()
+        at_end, before = bar.value() == bar.maximum(), bar.value()
+        if shown and text.startswith(shown):
+            cursor = QTextCursor(self.answer.document())
+            cursor.movePosition(cursor.MoveOperation.End)
+            cursor.insertText(text[len(shown) :])
+        else:
+            self.answer.setPlainText(text)
+        self._shown = text
+        bar.setValue(bar.maximum() if at_end else before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from napari_patchioner.describers import (
     Server,
     cleaned_answer,
     crop_window,
+    cut_off_sentence,
     draw_region,
+    is_cut_off,
     list_models,
     size_in_words,
 )
@@ -44,8 +47,13 @@ from .plane import PlaneSource, all_sizes, channels
 
 NO_REGION = "Select a region to ask about first: press S, then click it."
 NO_QUESTION = 'Type a question first, such as "what is the mitotic stage?".'
+NOT_WHERE = "What the server said is of regions that have changed meanwhile: ask again."
 NOT_TAKEN = "What the server says of the old one is not taken; ask again."
 OFF_PLANE = "A region lies on no single plane and cannot be shown to a server; draw it on one."
+
+
+# How often at most what has come is shown.
+_SHOWN_S = 0.1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,24 +68,32 @@ class Subject:
 
 
 class Piece(NamedTuple):
-    """What has come of the answer about one region, and whether that is all of it."""
+    """What has come of the answer about one region, and whether that is all of it.
+
+    ``is_cut`` where the model had more to say than it was allowed.
+    """
 
     uid: str
     text: str
     is_whole: bool
     model: str
+    is_cut: bool = False
 
 
 def ask_about(
     server: Server, subjects: Sequence[Subject], question: str, progress: Progress
 ) -> Iterator[Piece]:
-    """Ask about regions one after another; yield all that has come of each answer so far."""
+    """Ask about regions one after another; yield all that has come of each answer so far.
+
+    However fast pieces come, a window is given what has gathered no more often than it is read.
+    """
     progress(0.0, f"asking {server.endpoint.name}")
     server.endpoint.check()
     server = server.named()
     for number, subject in enumerate(subjects):
         text, said = "", f"asking {server.model}: {number + 1} of {len(subjects)}"
         progress(number / len(subjects), said)
+        is_cut, fresh, shown = False, False, -math.inf
         region = untangled(subject.outline())
         size = size_in_words(region, subject.sizes[0].full_size, subject.pixel_size)
         fields = {**subject.fields, "size": size}
@@ -87,9 +103,12 @@ def ask_about(
                 # Raises once somebody has stopped it; the connection is closed then.
                 progress(number / len(subjects), said)
                 text += piece
-                if piece:
+                is_cut = is_cut or is_cut_off(piece)
+                fresh = fresh or bool(piece)
+                if fresh and time.monotonic() - shown >= _SHOWN_S:
+                    shown, fresh = time.monotonic(), False
                     yield Piece(subject.uid, cleaned_answer(text), False, server.model)
-        yield Piece(subject.uid, cleaned_answer(text), True, server.model)
+        yield Piece(subject.uid, cleaned_answer(text), True, server.model, is_cut)
 
 
 def picture_of(sizes: Sequence[PlaneSource], region: Region) -> RegionPicture:
@@ -136,6 +155,8 @@ class Asked:
     # Of what has come, by uid; those in `whole` are complete
     texts: dict[str, str] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+    # Complete, as far as it goes: the longest answer was too short
+    cut: set[str] = field(default_factory=set)
     model: str = ""
 
 
@@ -296,6 +317,8 @@ class Describing(QObject):  # type: ignore[misc]
         asked.texts[piece.uid], asked.model = piece.text, piece.model
         if piece.is_whole:
             asked.whole.add(piece.uid)
+        if piece.is_cut:
+            asked.cut.add(piece.uid)
         self.arrived.emit()
 
     def _on_ended(self, asked: Asked, error: Exception | None) -> None:
@@ -320,6 +343,10 @@ class Describing(QObject):  # type: ignore[misc]
 
     def _finish(self, asked: Asked, problem: str) -> None:
         """Take descriptions as captions; say what has come of it."""
+        if asked.cut and not problem:
+            what = asked.model if len(asked.uids) == 1 else f"{asked.model} ({len(asked.cut)})"
+            advice = "allow it more in Server ▾ Settings…, or ask for less"
+            problem = cut_off_sentence(what, asked.server.most_tokens, advice)
         if asked.question:
             silent = not problem and not any(asked.texts.values())
             self.messaged.emit(problem or (NOT_SAID if silent else "answered"))
@@ -328,7 +355,8 @@ class Describing(QObject):  # type: ignore[misc]
         if whole:
             self._take(asked, f"description of {counted(whole, 'region')}", problem)
         else:
-            self.messaged.emit(problem or NOT_SAID)
+            moved = any(asked.texts.get(uid) for uid in asked.whole)
+            self.messaged.emit(problem or (NOT_WHERE if moved else NOT_SAID))
         self.asked = None
 
     def _take(self, asked: Asked, label: str, problem: str = "") -> None:
@@ -339,6 +367,8 @@ class Describing(QObject):  # type: ignore[misc]
         left = self._session.describe(label, whole, asked.model, origin, accepted=accepted)
         done = len(whole) - len(left)
         parts = [f"{counted(done, 'caption')} by {asked.model}"] if done else []
+        if any(asked.texts.get(uid) for uid in asked.whole - whole.keys()):
+            parts.append(NOT_WHERE.rstrip("."))
         if left:
             theirs = "What you wrote, accepted or locked stays"
             parts.append(f"{theirs}: the answer is the first of its other wordings (Ctrl+1)")
