@@ -260,7 +260,8 @@ def test_what_a_server_said_stays_when_options_change_or_the_shape_is_moved(
     assert "outdated: the shape has changed since" in panel.caption.verdict.text()
     assert record.alternatives[0] == "something green"
     panel.buttons["caption_again"].click()
-    qtbot.waitUntil(lambda: records[before.uid].caption == "something green", timeout=10_000)
+    qtbot.waitUntil(lambda: records[before.uid].model == before.model, timeout=10_000)
+    assert not records[before.uid].is_outdated
 
 
 def test_a_wording_of_the_model_is_the_models_again(started, hand, beside, qtbot):
