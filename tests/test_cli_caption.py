@@ -179,7 +179,13 @@ def test_captions_of_people_are_overwritten_only_on_demand(
     }
     before = {uid: one.extra.get("previous_caption", "") for uid, one in found.items()}
     assert before == {"a": "my own words", "b": "whose?", "c": "", "d": "", "e": ""}
+    assert "1 region is left as it was:" in told
     # Other captions are wanted now: what was begun with --overwrite is not gone on with.
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    table(f"{HEADER},caption,score,source,model,locked\n{PEOPLE}broken.png,f,box,{LEFT},,,,,\n")
+    asked.insert(1, str(broken))
+    assert main([*asked, str(out), "--overwrite"], load=load) == 1
     assert main([*asked, str(out), "--resume"], load=load) == 2
     assert "begun with other overwrite" in capsys.readouterr().err
     assert main([*asked, str(out), "--overwrite", "--only-empty"], load=load) == 2

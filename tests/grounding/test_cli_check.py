@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 
 import pytest
@@ -88,11 +89,68 @@ def test_an_image_and_a_region_at_fault_are_named_and_the_others_are_checked(
     assert status == 1
     assert set(read(out)) == {"wrong", "right", "name"}
     assert "cup.png" in capsys.readouterr().err
+    (tmp_path / "checked.csv.part").unlink()  # of the image that failed, to go on with
     away = [Annotation("away", "cat.png", Box(9000, 0, 9100, 100), "a cat", None, "human")]
     images = {"cat.png": ImageInfo("cat.png", 300, 451)}
     write_annotations(tmp_path / "said.csv", away, images)
     assert check(folder, tmp_path, mini, "--overwrite")[0] == 1
     assert "region 'away'" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_goes_on(folder, tmp_path, mini, capsys, monkeypatch):
+    class Stopped(type(mini)):
+        def pyramid(self, levels, **how):
+            if levels.shape[0] == 400:  # the cup, which comes second
+                raise KeyboardInterrupt
+            return super().pyramid(levels, **how)
+
+    stopping = copy.copy(mini)
+    stopping.__class__ = Stopped
+    status, out = check(folder, tmp_path, stopping)
+    assert status == 130
+    assert "1 image is kept in" in capsys.readouterr().err
+    assert not out.exists()
+    assert check(folder, tmp_path, mini)[0] == 2
+    assert "--resume" in capsys.readouterr().err
+    assert check(folder, tmp_path, mini, "--resume")[0] == 0
+    assert "1 done, 1 from before" in capsys.readouterr().err
+    assert read(out)["wrong"]["contradicted"] == read(out)["cup"]["contradicted"] == "bus"
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "left of the bus",
+        "the third largest of 12 dogs, 80 pixels across, between the bus and the train",
+        "one of three, in the left half of the image",
+    ],
+)
+@pytest.mark.parametrize("source", ["model", "human"])
+def test_what_was_measured_is_not_for_the_image_to_bear_out(folder, tmp_path, mini, source, place):
+    rows = [
+        Annotation(uid, "cat.png", HEAD, text, None, source)
+        for uid, text in (("plain", "a cat on a bed"), ("placed", f"a cat on a bed, {place}"))
+    ]
+    write_annotations(tmp_path / "said.csv", rows)
+    assert check(folder, tmp_path, mini)[0] == 0
+    checked = read(tmp_path / "checked.csv")
+    plain, placed = checked["plain"], checked["placed"]
+    assert "bus" not in placed["contradicted"]
+    assert placed["contradicted"] == plain["contradicted"]
+    assert placed["agreement"] == plain["agreement"]
+
+
+def test_place_stays_behind_what_is_suggested(folder, tmp_path, mini):
+    text = "A bus looks at me, the larger of two, left of the cup"
+    rows = [Annotation("wrong", "cat.png", WholeImage(), text, None, "human")]
+    rows.append(Annotation("name", "cat.png", HEAD, "Rex", None, "human"))
+    write_annotations(tmp_path / "said.csv", rows)
+    status, out = check(folder, tmp_path, mini)
+    assert status == 0
+    checked = read(out)["wrong"]
+    assert checked["contradicted"] == "bus"
+    assert checked["suggestion"] == "Rex looks at me, the larger of two, left of the cup"
 
 
 def test_a_large_image_is_read_as_closely_as_its_regions_ask_for(tmp_path, mini):

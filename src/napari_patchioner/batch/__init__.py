@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._check import AGREEMENT, CONTRADICTED, SUGGESTION, check_image
+from ._check import AGREEMENT, CONTRADICTED, SUGGESTION, Checking, check_image
 from ._dataset import Dataset
 from ._find import find_images, image_names
 from ._folder import Tally, caption_folder
@@ -21,6 +21,7 @@ __all__ = [
     "CONTRADICTED",
     "SUGGESTION",
     "TABLES",
+    "Checking",
     "Dataset",
     "Examples",
     "ImageMatcher",

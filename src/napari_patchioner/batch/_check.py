@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner.annotations import Annotation, other_axes
+from napari_patchioner.annotations.place import without_place
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid, GridStore
 from napari_patchioner.images import StoredImage
 from napari_patchioner.regions import Region
 
+from ._job import Found, Job
 from ._teach import name_of
 
 if TYPE_CHECKING:
@@ -24,6 +27,33 @@ AGREEMENT, CONTRADICTED, SUGGESTION = "agreement", "contradicted", "suggestion"
 """Extras that hold how well a caption agrees, the words that do not, and a better caption."""
 
 _STORE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """Compares the captions of an image's regions with it, in place of captioning; it pickles.
+
+    Attributes
+    ----------
+    regions : tuple of Annotation
+        The regions of the image.
+    """
+
+    regions: tuple[Annotation, ...]
+
+    @classmethod
+    def jobs(cls, jobs: Iterable[Job]) -> list[Job]:
+        """Return a job of comparing for each of those that have regions."""
+        return [
+            Job(job.image, job.path, search=cls(job.regions), big=job.big)
+            for job in jobs
+            if job.regions
+        ]
+
+    def find(self, captioner: Captioner, image: StoredImage, path: Path, name: str) -> Found:
+        """Return the regions as `check_image` does."""
+        checked, faults = check_image(captioner, image, self.regions)
+        return Found(checked, faults=tuple(faults))
 
 
 def check_image(
@@ -96,13 +126,17 @@ def _checked(
     names: Sequence[tuple[str, Region]],
 ) -> Annotation:
     """Return a region with what its image says to its caption."""
-    region, text = annotation.region, annotation.caption
+    region = annotation.region
+    # Place and size, which were measured, stay behind what is suggested.
+    text = without_place(annotation.caption)
+    stays = annotation.caption.startswith(text)
+    place = annotation.caption.removeprefix(text) if stays else ""
     result = realigner.check(grid, region, text, names)
     [agreement] = realigner.grounder.agreement(grid, [region], [text])
     wrong = [word.word.text for word in result.words if word.verdict == "contradicted"]
     extra = {
         AGREEMENT: "" if math.isnan(agreement) else f"{agreement:.4f}",
         CONTRADICTED: ", ".join(wrong),
-        SUGGESTION: result.text if result.changes else "",
+        SUGGESTION: result.text + place if result.changes else "",
     }
     return replace(annotation, extra={**annotation.extra, **extra})

@@ -37,8 +37,12 @@ class Tally:
     taught: int = 0
     # Those of them that are unlike all that the model knows.
     unfamiliar: int = 0
+    # Those of them that can never be captioned.
+    left_out: int = 0
     # The first images that failed, and why.
     failures: list[tuple[str, str]] = field(default_factory=list)
+    # The first regions that can never be captioned: their images, and why.
+    faults: list[tuple[str, str]] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -62,6 +66,9 @@ class Tally:
         self.regions += len(outcome.annotations)
         self.taught += sum(region.source == "taught" for region in outcome.annotations)
         self.unfamiliar += sum(map(is_unfamiliar, outcome.annotations))
+        self.left_out += len(outcome.faults)
+        room = max(_MOST_FAILURES - len(self.faults), 0)
+        self.faults += [(outcome.image, text) for text in outcome.faults[:room]]
         if outcome.status == "failed" and len(self.failures) < _MOST_FAILURES:
             self.failures.append((outcome.image, outcome.why))
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,24 @@ class Searching(Protocol):
 
     def find(
         self, captioner: Captioner, image: StoredImage, path: Path, name: str
-    ) -> tuple[list[Annotation], float | None]:
+    ) -> tuple[list[Annotation], float | None] | Found:
         """Return what is found, and how likely the image is a photograph, if that is known."""
+
+
+class Found(NamedTuple):
+    """What is found on an image, and what is wrong with regions that were given."""
+
+    annotations: list[Annotation]
+    photograph: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class Fault(NamedTuple):
+    """What is wrong with a region, which is named by its uid."""
+
+    text: str
+    # Whether it is the region's own, so that the same will come of it another time.
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +222,7 @@ class Outcome:
         Of the job.
     status : {"done", "skipped", "failed"}
         Skipped: there was nothing left to caption. Failed: the image, or some of its regions,
-        could not be captioned.
+        could not be captioned, which another time may do.
     annotations : tuple of Annotation
         All regions of the job, captioned or, where that failed, as they were.
     why : str
@@ -217,6 +233,9 @@ class Outcome:
         Pixels of the image; 0 where nobody knows.
     photograph : float or None
         How likely the image is a photograph, 0 to 1, where that was asked.
+    faults : tuple of str
+        What is wrong with regions that can never be captioned, as those outside the image, each
+        named by its uid.
     """
 
     image: str
@@ -227,6 +246,7 @@ class Outcome:
     height: int = 0
     width: int = 0
     photograph: float | None = None
+    faults: tuple[str, ...] = ()
 
 
 def failure(job: Job, why: str) -> Outcome:
@@ -288,15 +308,16 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             if isinstance(source, np.ndarray):
                 source = StoredImage.of(source, job.path)
             image = stack.enter_context(source or open_image(job.path))
-            proposals, likely = job.search.find(captioner, image, job.path, job.image)
-            return Outcome(job.image, "done", tuple(proposals), "", 0.0, *image.shape, likely)
+            result = Found(*job.search.find(captioner, image, job.path, job.image))
+            about = (tuple(result.annotations), "", 0.0, *image.shape, result.photograph)
+            return Outcome(job.image, "done", *about, result.faults)
         if isinstance(source, np.ndarray) and not job.options.get("zoom"):
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None
             usual = _usual(job.options)
             join = job.lexicon.join if job.lexicon else None
             caption = partial(
-                caption_image, captioner, source, options=usual, lexicon=lexicon, join=join
+                _caption_array, captioner, source, options=usual, lexicon=lexicon, join=join
             )
         else:
             if isinstance(source, np.ndarray):
@@ -322,13 +343,15 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             regions += job.drawing.draw(job.image, height, width)
         rows = [row for row, region in enumerate(regions) if job.is_open_region(region)]
         bare = [_without_caption(regions[row]) for row in rows]
-        captioned, why = caption(bare)
+        captioned, faults = caption(bare)
     for row, before, after in zip(rows, bare, captioned, strict=True):
         # A person's text stays where the model has none to take its place.
         if after is not before and (after.caption or not regions[row].is_human):
             regions[row] = after
+    why = "; ".join(fault.text for fault in faults if not fault.is_final)
+    final = tuple(fault.text for fault in faults if fault.is_final)
     status: Status = "failed" if why else "done" if rows else "skipped"
-    outcome = Outcome(job.image, status, tuple(regions), why, 0.0, height, width)
+    outcome = Outcome(job.image, status, tuple(regions), why, 0.0, height, width, faults=final)
     return _described(job, outcome)
 
 
@@ -346,10 +369,9 @@ def _described(job: Job, outcome: Outcome) -> Outcome:
     )
     faults = [f"region {uid!r}: {_OUTSIDE}" for uid in outside]
     # Of those that it was to caption, the model has said so.
-    faults = [text for text in faults if text.partition(":")[0] not in outcome.why]
-    why = "; ".join(filter(None, (outcome.why, *faults)))
-    status: Status = "failed" if faults else outcome.status
-    return replace(outcome, annotations=annotations, why=why, status=status)
+    said = "; ".join((outcome.why, *outcome.faults))
+    faults = [text for text in faults if text.partition(":")[0] not in said]
+    return replace(outcome, annotations=annotations, faults=(*outcome.faults, *faults))
 
 
 def _measured(job: Job) -> Job:
@@ -398,9 +420,25 @@ def caption_image(
     without a text, and what is wrong with those, each named by its uid; empty if there are none.
     An ImageError or ModelError in one sentence.
     """
+    how: dict[str, Any] = {"lexicon": lexicon, "join": join, "grid": grid}
+    captioned, faults = _caption_array(captioner, image, annotations, options, **how)
+    return captioned, "; ".join(fault.text for fault in faults)
+
+
+def _caption_array(
+    captioner: Captioner,
+    image: npt.ArrayLike,
+    annotations: Sequence[Annotation],
+    options: Mapping[str, Any] | None = None,
+    *,
+    lexicon: Lexicon | None = None,
+    join: bool | None = None,
+    grid: FeatureGrid | None = None,
+) -> tuple[list[Annotation], list[Fault]]:
+    """Caption regions of one image, see `caption_image`."""
     options = options or {}
     if not annotations:
-        return [], ""
+        return [], []
     grid = captioner.encode(image) if grid is None else grid
     captioned = list(annotations)
     rows = list(range(len(annotations)))
@@ -412,7 +450,7 @@ def caption_image(
             captioned[row] = annotation
         joined = join if join is not None else _is_photograph(grid)
         rows = [row for row in rows if joined or row not in named]
-    faults: dict[int, str] = {}
+    faults: dict[int, Fault] = {}
     try:
         regions = [annotations[row].region for row in rows]
         captions = caption_in_words(captioner, grid, regions, options)
@@ -421,7 +459,7 @@ def caption_image(
             try:
                 cover(annotations[row].region, grid.transform)
             except RegionError as error:
-                faults[row] = f"region {annotations[row].uid!r}: {error}"
+                faults[row] = _fault(annotations[row], error)
         if not faults:
             raise
         rows = [row for row in rows if row not in faults]
@@ -435,8 +473,14 @@ def caption_image(
                 captioner, grid, annotations[row], caption, options, made=made
             )
             if caption.problem == NOT_SAID:
-                faults[row] = f"region {annotations[row].uid!r}: {NOT_SAID}"
-    return captioned, "; ".join(faults.values())
+                faults[row] = _fault(annotations[row], ModelError(NOT_SAID))
+    return captioned, list(faults.values())
+
+
+def _fault(annotation: Annotation, error: Exception) -> Fault:
+    """Return what is wrong with a region."""
+    text = f"region {annotation.uid!r}: {error}"
+    return Fault(text, isinstance(error, RegionError))
 
 
 def _named(
@@ -477,7 +521,7 @@ def _joined(named: Annotation, caption: Caption) -> Annotation:
 
 def _caption_stored(
     captioner: Captioner, image: StoredImage, annotations: Sequence[Annotation], *, job: Job
-) -> tuple[list[Annotation], str]:
+) -> tuple[list[Annotation], list[Fault]]:
     """Caption regions of an image of any size, each at the resolution its size asks for.
 
     Only what the regions need is read; the extra ``"plane"`` of each says where in a stack it
@@ -562,8 +606,7 @@ def _caption_stored(
                     faults[row] = ModelError(NOT_SAID)
     if annotations and len(unread) == len(annotations):
         raise unread[0]
-    texts = [f"region {annotations[row].uid!r}: {faults[row]}" for row in sorted(faults)]
-    return captioned, "; ".join(texts)
+    return captioned, [_fault(annotations[row], faults[row]) for row in sorted(faults)]
 
 
 def _named_parts(

@@ -197,6 +197,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "size": [outcome.height, outcome.width],
         "regions": [_annotation_to_json(annotation) for annotation in outcome.annotations],
         **({} if outcome.photograph is None else {"photograph": round(outcome.photograph, 4)}),
+        **({"faults": list(outcome.faults)} if outcome.faults else {}),
     }
 
 
@@ -205,7 +206,7 @@ def outcome_from_json(entry: dict[str, Any]) -> Outcome:
     annotations = tuple(map(_annotation_from_json, entry["regions"]))
     about = (entry["image"], entry["status"], annotations, entry["why"], entry["seconds"])
     height, width = entry["size"]
-    return Outcome(*about, height, width, entry.get("photograph"))
+    return Outcome(*about, height, width, entry.get("photograph"), tuple(entry.get("faults", ())))
 
 
 def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:

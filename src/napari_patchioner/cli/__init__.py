@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None, *, load: Loader | None = None) -> in
     """Run the command line with these arguments, by default those of the process.
 
     ``load`` loads a model by its id, ``models.load_model`` by default. The exit status is 0, 1 if
-    some images could not be captioned, 2 after an error, with a message of one sentence, 130 after
-    Ctrl+C.
+    some images or regions could not be captioned, 2 after an error, with a message of one
+    sentence, 130 after Ctrl+C.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before the start: let what is written go nowhere

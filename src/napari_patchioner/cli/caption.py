@@ -24,7 +24,16 @@ from napari_patchioner.annotations import (
 from napari_patchioner.errors import FormatError, PatchionerError, counted
 
 from .outputs import check_outputs
-from .running import AnyJournal, add_running, follow, keeping, say_again, say_failures, say_tally
+from .running import (
+    AnyJournal,
+    add_running,
+    follow,
+    keeping,
+    say_again,
+    say_failures,
+    say_left_out,
+    say_tally,
+)
 from .shared import (
     above_zero,
     add_images,
@@ -219,7 +228,7 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
 
 
 def run_batch(run: BatchRun) -> int:
-    """Caption images and write one file; return 0, or 1 if some images failed."""
+    """Caption images and write one file; return 0, or 1 if images or regions failed."""
     if run.out != STDOUT:
         return _run_into(run, Path(run.out), run.format)
     if run.resume:
@@ -433,8 +442,9 @@ def _run_into(run: BatchRun, path: Path, format_name: str | None) -> int:
         journal.close()
     else:  # everything is in the result, and the regions in it are others now
         journal.delete()
+    say_left_out(tally)
     if not tally.failed:
-        return _DONE
+        return _SOME_FAILED if tally.left_out else _DONE
     say_failures(tally)
     if target.in_place:
         say("to try those again, repeat the command with --only-empty; all else is in the file")

@@ -78,6 +78,18 @@ def say_failures(tally: batch.Tally) -> None:
         say(f"  and {tally.failed - len(tally.failures)} more")
 
 
+def say_left_out(tally: batch.Tally) -> None:
+    """Say which regions can never be captioned, and why."""
+    if not tally.left_out:
+        return
+    how = "is left as it was" if tally.left_out == 1 else "are left as they were"
+    say(f"{counted(tally.left_out, 'region')} {how}:")
+    for image, why in tally.faults:
+        say(f"  {image}: {why}")
+    if tally.left_out > len(tally.faults):
+        say(f"  and {tally.left_out - len(tally.faults)} more")
+
+
 def say_again(journal: AnyJournal) -> None:
     """Say how to try images again that failed, when a file was written without them."""
     say(f"to try those again, repeat the command with --resume; all else is kept in {journal.path}")
