@@ -49,6 +49,7 @@ OTHER = {
     "origin": {"grid": "else"},
     "outlined": {"clicks": [[1.0, 2.0]]},
     "example": False,
+    "example_name": "else",
     "extra": {"kind": "else"},
 }
 # What no session changes.

@@ -91,6 +91,23 @@ def test_all_is_back_when_the_image_is_opened_again(quiet, open_window, folder, 
     assert dock.teach.lexicon.counts == {"leaf": 1, "nucleus": 1}
 
 
+def test_a_sentence_over_an_example_is_no_name_after_a_restart_either(
+    quiet, open_window, folder, qtbot
+):
+    place, boxes = folder
+    lesson = teach_two(open_window(place / "1.png"), boxes[1], qtbot)
+    lesson.dock.controller.session.edit(lesson.records[0].uid, "a giraffe on the runway")
+    lesson.settle()
+    dock = open_window(place / "1.png")
+    qtbot.waitUntil(lambda: dock.teach.lexicon is not None, timeout=10_000)
+    lesson = Class(dock, boxes[1], qtbot)
+    lesson.add([2])
+    lesson.until(lambda: len(lesson.records) == 5 and lesson.captions()[4] == "nucleus")
+    lesson.settle()
+    assert dock.teach.lexicon.counts == {"leaf": 1, "nucleus": 1}
+    assert lesson.captions()[:2] == ["a giraffe on the runway", "leaf"]
+
+
 def test_another_image_of_the_window_is_named_too_and_examples_of_closed_ones_stay(
     quiet, open_window, folder, viewer, qtbot
 ):

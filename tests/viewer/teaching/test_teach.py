@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -131,9 +133,53 @@ def test_what_the_model_says_may_follow_the_name(lesson):
     assert [lesson.sources()[row] for row in (0, 1, 3)] == ["edited"] * 3
 
 
-def test_correcting_an_example_corrects_what_was_learned(lesson):
+def test_a_sentence_written_over_an_example_is_its_caption_and_no_other_name(lesson):
+    session, panel = lesson.dock.controller.session, lesson.dock.teach
+    lesson.teach("nucleus", 0)
+    lesson.teach("leaf", 1)
+    lesson.settle()
+    editor = lesson.dock.panel.caption.editor
+    lesson.select(0)
+    lesson.qtbot.wait(150)
+    editor.setFocus()
+    editor.selectAll()
+    QTest.keyClicks(editor, "a giraffe on the runway")
+    lesson.settle()
+    assert lesson.captions()[:6] == ["a giraffe on the runway", "leaf", *["nucleus", "leaf"] * 2]
+    assert panel.lexicon.counts == {"leaf": 1, "nucleus": 1}
+    assert "an example of 'nucleus'" in lesson.dock.panel.caption.verdict.text()
+    # Another name under Taught is none for what was written.
+    lesson.dock.teacher.rename("nucleus", "kernel")
+    lesson.settle()
+    assert lesson.captions()[:4] == ["a giraffe on the runway", "leaf", "kernel", "leaf"]
+    assert panel.lexicon.counts == {"kernel": 1, "leaf": 1}
+    # An emptied caption is the model's again, or the name that examples give.
+    uid = lesson.records[0].uid
+    session.edit(uid, "")
+    lesson.settle()
+    assert panel.lexicon.counts == {"kernel": 1, "leaf": 1}
+    # Taught without a name, a caption is one.
+    session.edit(uid, "giraffe")
+    lesson.select(0)
+    lesson.dock.teach.teach.click()
+    lesson.until(lambda: panel.lexicon.counts == {"giraffe": 1, "leaf": 1})
+
+
+def test_what_was_taught_before_names_were_kept_keeps_its_name(lesson):
+    session = lesson.dock.controller.session
+    lesson.teach("nucleus", 0)
+    lesson.settle()
+    uid = lesson.records[0].uid
+    session.records[uid] = replace(session.records[uid], example_name="")
+    session.edit(uid, "a giraffe on the runway")
+    lesson.settle()
+    assert lesson.dock.teach.lexicon.counts == {"nucleus": 1}
+
+
+def test_where_every_correction_is_an_example_it_corrects_what_was_learned(lesson):
     lesson.teach("leaf", 0)
     lesson.teach("leaf", 1)
+    lesson.dock.teach.every.click()
     lesson.settle()
     editor = lesson.dock.panel.caption.editor
     lesson.select(0)

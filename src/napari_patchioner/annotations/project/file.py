@@ -54,7 +54,7 @@ _BEFORE_RECORDS = b', "records": ['
 _VERDICTS = ("sure", "unsure", "appearance")
 # JSON has no words for these.
 _ODD = "$float"
-_TEXTS = ("caption", "source", "model", "problem")
+_TEXTS = ("caption", "source", "model", "problem", "example_name")
 _FLAGS = ("reviewed", "locked", "rejected", "wanted")
 _DETAILS = [(detail.name, detail.default) for detail in fields(Caption)[2:]]
 _encode = json.JSONEncoder(allow_nan=False).encode

@@ -165,7 +165,7 @@ class SeenMask(Seen):
 # What belongs to the text of a record, and not to the region.
 _TEXT = (
     *("caption", "score", "source", "model", "reviewed", "locked", "rejected"),
-    *("wanted", "problem", "details", "origin", "example"),
+    *("wanted", "problem", "details", "origin", "example", "example_name"),
 )
 # All that makes a difference to a person, but for the shape itself and other people's columns.
 _CONTENT = (*_TEXT, "uid", "fingerprint", "layer", "members", "plane", "outlined")
@@ -308,6 +308,8 @@ class Record(Annotation):
     example : bool or None
         Whether what a person calls it is taught, so that regions alike get that name; None where
         nobody has said so.
+    example_name : str
+        The name that it was taught by, whatever its text says since; empty where that is its text.
     newer : mapping
         Fields of a newer version of the project file, written again.
     fingerprint : str
@@ -330,6 +332,7 @@ class Record(Annotation):
     origin: Mapping[str, Any] = field(default_factory=dict)
     outlined: Mapping[str, Any] = field(default_factory=dict)
     example: bool | None = None
+    example_name: str = ""
     newer: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -352,6 +355,11 @@ class Record(Annotation):
     def vouched(self) -> bool:
         """Whether a person wrote or accepted the text, so that it may be taught."""
         return bool(self.caption) and is_protected(self.caption, self.source, self.reviewed)
+
+    @property
+    def teaches(self) -> str:
+        """What a person calls it: the name that it was taught by, or else their text for it."""
+        return self.example_name or (self.caption if self.vouched else "")
 
     @property
     def familiarity(self) -> float | None:
@@ -428,6 +436,9 @@ class Record(Annotation):
         """Return it with the text of a person; the model's own, typed again, is the model's."""
         if text == self.caption:
             return self
+        if self.example and not self.example_name and self.teaches:
+            # What is written over a name that was taught is no other name.
+            return replace(self, example_name=self.teaches).with_text(text)
         if self.source == "edited" and self.details is not None and text == self.details.text:
             score = score_of(self.details)
             return replace(self, caption=text, score=score, source="model", problem="")
@@ -484,7 +495,7 @@ class Record(Annotation):
             said = replace(said, source="edited", score=None)
         # Where the model has said the same, the person agrees with it.
         said = replace(said, reviewed=said.reviewed or said.source in MACHINES)
-        return replace(said, example=True, wanted=False, rejected=False)
+        return replace(said, example=True, example_name=name, wanted=False, rejected=False)
 
     def named(self, name: TaughtName, model: str, *, joined: bool = False) -> Record:
         """Return it with a name that examples give it; itself where a person has the say.

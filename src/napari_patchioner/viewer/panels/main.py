@@ -231,6 +231,8 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
         line += ", from a checked sentence" if record.suggested_by else ""
+        if record.example and record.teaches != record.caption:
+            line += f", an example of {widgets.brief(record.teaches)!r}"
     elif details and details.verdict == "appearance":
         line = f"By the model{reworded}: appearance only, no object named"
         if is_unlike(record):

@@ -31,6 +31,8 @@ from .history import History, Snapshot
 
 # Share of their boxes that a shape and a vanished one have in common if they are the same
 LEAST_OVERLAP = 0.3
+EVERY = "every_caption"
+"""Where a project says that every caption which a person vouches for is taught."""
 
 
 def learned_from(record: Record) -> str:
@@ -440,7 +442,7 @@ class Session:
             record = replace(record, extra=row.extra)
         if row.uid == uid:
             if row.caption is not None and row.caption != record.caption:
-                record = record.with_text(row.caption)
+                record = self._corrected(record, row.caption)
                 changes["edit"].add(uid)
             reviewed = bool(row.reviewed and record.caption)
             if row.reviewed is not None and reviewed != record.reviewed:
@@ -468,8 +470,14 @@ class Session:
     def edit(self, uid: str, text: str) -> None:
         """Take a person's text for a record; an empty one hands it back to the models."""
         for record in self._chosen([uid]):
-            edited = record.with_text(" ".join(text.split()))
+            edited = self._corrected(record, " ".join(text.split()))
             self._decide("edit", [edited], key=("edit", uid))
+
+    def _corrected(self, record: Record, text: str) -> Record:
+        """Return a record with a person's text, which is its name as well where every text is."""
+        said = record.with_text(text)
+        is_taught = record.example and bool(self.teaching.get(EVERY)) and said.vouched
+        return replace(said, example_name=text) if is_taught else said
 
     def accept(self, uids: Iterable[str]) -> int:
         """Keep texts as they are, safe from any model; return how many have none to keep."""
@@ -604,12 +612,17 @@ class Session:
         return len(chosen)
 
     def mark_examples(self, uids: Iterable[str], on: bool) -> None:
-        """Have records teach what a person calls them, or not; their texts stay."""
-        chosen = [record for record in self._chosen(uids) if record.example is not on]
+        """Have records teach what their texts say, or nothing; the texts stay."""
+        chosen = [
+            record
+            for record in self._chosen(uids)
+            if record.example is not on or (on and record.teaches != record.caption)
+        ]
         done = "teaching" if on else "forgetting"
         with self._relearning(f"{done} of {counted(chosen, 'example')}"):
             for record in chosen:
-                self.records[record.uid] = replace(record, example=on)
+                name = record.caption if on and record.vouched else ""
+                self.records[record.uid] = replace(record, example=on, example_name=name)
 
     def retitle(self, uids: Iterable[str], old: str, name: str) -> None:
         """Give examples another name, which a person has chosen for all of them.
@@ -628,7 +641,10 @@ class Session:
             for record in accepted:
                 self.records[record.uid] = replace(record, caption=name)
             for record in chosen:
-                self.records[record.uid] = record.with_text(name)
+                # What was written over the name has no part in it.
+                is_name = record.caption.casefold() == record.teaches.casefold()
+                said = record.with_text(name) if is_name else record
+                self.records[record.uid] = replace(said, example_name=name)
 
     @contextmanager
     def _relearning(self, label: str) -> Iterator[None]:

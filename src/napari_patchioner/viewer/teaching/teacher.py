@@ -27,6 +27,7 @@ from napari_patchioner.teaching import (
 )
 from napari_patchioner.viewer.layers.geometry import record_outline
 from napari_patchioner.viewer.layers.image_layers import image_title
+from napari_patchioner.viewer.session.session import EVERY
 from napari_patchioner.viewer.widgets import brief, throttled
 from napari_patchioner.viewer.workers.job import Job, error_message
 from napari_patchioner.viewer.workers.teach import (
@@ -56,7 +57,7 @@ SAVE_MS = 300
 # Regions of a plane that are described before anybody teaches.
 MOST_AHEAD = 500
 # Fields of what a project says of teaching.
-LEXICON, EVERY, JOINED = "lexicon", "every_caption", "joined"
+LEXICON, JOINED = "lexicon", "joined"
 
 
 # The plane that a record lies on, its picture, and what tells the record there from any other.
@@ -109,7 +110,7 @@ class ImageState:
         for uid, record in self.controller.session.records.items():
             if is_example(record, every):
                 try:
-                    names[uid] = checked_name(record.caption)
+                    names[uid] = checked_name(record.teaches)
                 except FormatError:
                     continue
         return names
@@ -174,8 +175,8 @@ Tasks = Sequence[tuple[ImageState, LearningTask]]
 
 
 def is_example(record: Record, every: bool) -> bool:
-    """Whether a record teaches its text; ``every`` one does that a person vouches for."""
-    return record.vouched and (every if record.example is None else record.example)
+    """Whether a record teaches a name; ``every`` one does whose text a person vouches for."""
+    return bool(record.teaches) and (every if record.example is None else record.example)
 
 
 class Teacher(QObject):  # type: ignore[misc]
