@@ -63,6 +63,36 @@ def test_a_caption_that_tells_apart_stays(mini, cats):
     )
 
 
+def test_what_another_region_says_too_tells_none_apart(mini, cats):
+    said = [Caption("a blue cat", 0.9), Caption("a blue cat", 0.9)]
+    second = distinct_captions(mini, mini.encode(cats), CATS, said)[1]
+    assert (second.text, second.way) == ("the right blue cat", "place")
+
+
+def test_the_colour_of_skin_is_no_colour_of_clothes(mini):
+    astronaut = data.astronaut()
+    dim = (0.6 * astronaut).astype(np.uint8)
+    regions = [Box(60, 175, 190, 275), Box(60, 687, 190, 787), Box(280, 60, 500, 220)]
+    grid = mini.encode(np.concatenate([astronaut, dim], axis=1))
+    said = [Caption("a person", 0.9)] * 3
+    face, dim_face, suit = distinct_captions(mini, grid, regions, said)
+    assert " in " not in face.text
+    assert " in " not in dim_face.text
+    assert suit.text == "a person in red"
+
+
+def test_places_are_those_among_what_is_called_the_same(mini):
+    picture = np.concatenate([data.cat()] * 3, axis=1)
+    width = data.cat().shape[1]
+    cats = [Box(0, width * n, 299, width * (n + 1) - 1) for n in range(3)]
+    guess = Box(200, 0, 299, 100)
+    names = ["a cat", "a cat", "a cat", "rug, rocks or cat?"]
+    verdicts = ["sure", "sure", "sure", "unsure"]
+    said = [Caption(n, 0.9, verdict=v) for n, v in zip(names, verdicts, strict=True)]
+    found = distinct_captions(mini, mini.encode(picture), [*cats, guess], said)
+    assert [item.text for item in found[:3]] == ["the left cat", "the middle cat", "the right cat"]
+
+
 def test_options_hold_for_what_is_said(mini, cats):
     grid = mini.encode(cats)
     said = [Caption("a cat", 0.9), Caption("a cat", 0.9)]

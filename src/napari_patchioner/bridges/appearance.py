@@ -160,6 +160,18 @@ _NAMES_OF_GRAY = """
 _GRAYISH = frozenset(re.split(r",\s+", _NAMES_OF_GRAY.strip()))
 # In a dim or warm light what is green looks black or yellow.
 _GREEN = frozenset(("broccoli", "potted plant"))
+# How red, or for yellow how yellow, skin gets, and from where on a colour is none of skin; brown
+# always may be.
+_REDDER, _YELLOWER = (8.5, 11.0), (11.0, 14.0)
+_SKIN = {
+    "red": ("green_red", _REDDER),
+    "orange": ("green_red", _REDDER),
+    "pink": ("green_red", _REDDER),
+    "yellow": ("blue_yellow", _YELLOWER),
+    "brown": ("", (0.0, 1.0)),
+}
+# With so much of a region maybe skin it is a face rather than a person in clothes, up to for sure.
+_FACE = 0.25, 0.45
 _UNNATURAL = ("blue", "purple", "green", "pink", "red", "yellow")
 # Units of lengths, in metres, and those to go to from one that makes long numbers.
 _METRES = {"nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
@@ -520,6 +532,43 @@ def _plainness(view: _View, colour: str) -> float:
         return _ramp(chroma, 5.4, 6.8)
     # Dark yellow is olive.
     return _ramp(view["lightness"], 48.0, 56.0) if colour == "yellow" else 1.0
+
+
+def without_skin(axes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return axes of patches, shape (..., len(AXES)), that have no colours which may be skin.
+
+    Examples
+    --------
+    >>> patch = np.zeros(len(AXES), np.float32)
+    >>> patch[AXES.index("share_red")], patch[AXES.index("green_red_squared")] = 1, 6.0**2
+    >>> float(without_skin(patch)[AXES.index("share_red")])
+    0.0
+    """
+    axes = axes.copy()
+    for colour, (channel, (low, high)) in _SKIN.items():
+        share = AXES.index(f"share_{colour}")
+        is_other = np.zeros(axes.shape[:-1], np.float32)
+        if channel:
+            # As much as what has the colour may have of it at most.
+            squared = axes[..., AXES.index(f"{channel}_squared")]
+            most = np.sqrt(squared / np.maximum(axes[..., share], 1e-6))
+            is_other = np.clip((most - low) / (high - low), 0, 1)
+        for name in (f"share_{colour}", f"balanced_{colour}"):
+            axes[..., AXES.index(name)] *= is_other
+    return axes
+
+
+def clothed(
+    axes: npt.NDArray[np.float32], skinless: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Return how likely regions show more than a face, shape (n,), 0 to 1.
+
+    Both are (n, len(AXES)), averaged over the regions, the second `without_skin`.
+    """
+    shares = [AXES.index(f"share_{colour}") for colour in _SKIN]
+    skin = (axes[:, shares] - skinless[:, shares]).sum(axis=1).astype(float)
+    low, high = _FACE
+    return np.asarray(1 - np.clip((skin - low) / (high - low), 0, 1))
 
 
 def suiting(words: dict[str, float], name: str) -> dict[str, float]:

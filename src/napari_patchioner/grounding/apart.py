@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.bridges import BridgeOutput, PhraseReader, unit_rows
+from napari_patchioner.bridges.appearance import AXES, clothed, without_skin
 from napari_patchioner.decoders import (
     Caption,
     CaptionOptions,
@@ -29,8 +30,9 @@ from napari_patchioner.errors import counted
 from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
 from napari_patchioner.progress import Progress, no_progress, part
 
-from .phrase import read_phrase
+from .phrase import NounPhrase, read_phrase
 from .places import is_end, place_words, placed
+from .sentence import kind_of
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -175,11 +177,13 @@ def distinct_captions(
     progress(0.9, "telling regions apart")
     shown = [region.for_image(*grid.transform.image_shape) for region in regions]
     said = Counter(caption.text for caption in captions)
+    members = _Members(captions)
+    pools = [[members.levelled(wording, row) for wording in pool] for row, pool in enumerate(pools)]
     distinct = [
         DistinctCaption(caption.text, _known(caption.score), "as it was", len(regions) - 1)
         # What was measured, and of no other region so, is true of it alone.
         if caption.verdict == "appearance" and said[caption.text] == 1
-        else _chosen(row, caption, pool, shown, options, place=place)
+        else _chosen(row, caption, pool, shown, options, members if place else None)
         for row, (caption, pool) in enumerate(zip(captions, pools, strict=True))
     ]
     # What was seen in several of them tells none of these from the others.
@@ -202,14 +206,53 @@ class _Wording:
     good: float = 0.0
 
 
+class _Members:
+    """Which regions are called the same by what is said of them already."""
+
+    def __init__(self, captions: Sequence[Caption]) -> None:
+        self._phrases = [read_phrase(caption.text) for caption in captions]
+        # "Rock or elephant?" is no elephant for certain.
+        self._is_sure = [
+            caption.verdict != "unsure" and not caption.text.endswith("?") for caption in captions
+        ]
+
+    def levelled(self, wording: _Wording, row: int) -> _Wording:
+        """Return a wording that fits those as well that are said to be no less already."""
+        said = read_phrase(wording.text)
+        fits = wording.fits.copy()
+        for other, phrase in enumerate(self._phrases):
+            if self._is_sure[other] and other != row and _holds(phrase, said):
+                fits[other] = max(fits[other], fits[row])
+        return replace(wording, fits=fits)
+
+    def named_as(self, row: int) -> list[int]:
+        """Return the rows of regions that are called the same, and it itself; all of a guess."""
+        thing = self._phrases[row].thing
+        if not thing or not self._is_sure[row]:
+            return list(range(len(self._phrases)))
+        return [
+            other
+            for other, phrase in enumerate(self._phrases)
+            if other == row or (self._is_sure[other] and phrase.thing == thing)
+        ]
+
+
+def _holds(phrase: NounPhrase, other: NounPhrase) -> bool:
+    """Whether a phrase says all that another one says."""
+    return (
+        phrase.thing == other.thing
+        and set(other.adjectives) <= set(phrase.adjectives)
+        and (not other.beside or phrase.beside == other.beside)
+    )
+
+
 def _chosen(
     row: int,
     caption: Caption,
     pool: Sequence[_Wording],
     regions: Sequence[Region],
     options: CaptionOptions,
-    *,
-    place: bool,
+    members: _Members | None,
 ) -> DistinctCaption:
     """Take the wording that leads back to its region, and say where that is if none does."""
     others, score = len(regions) - 1, _known(caption.score)
@@ -222,8 +265,10 @@ def _chosen(
 
     best = max(pool, key=merit)
     clear = _lead_over(best.fits, row) >= math.log(CLEARLY)
-    if not clear and place and (said := _with_place(row, caption, pool, best, regions, options)):
-        return DistinctCaption(said, score, "place", others)
+    if not clear and members is not None:
+        same = members.named_as(row)
+        if said := _with_place(row, caption, pool, best, regions, same, options):
+            return DistinctCaption(said, score, "place", others)
     if best.text == caption.text:
         return DistinctCaption(best.text, score, "as it was" if clear else "", others)
     usual = next((wording for wording in pool if wording.text == caption.text), best)
@@ -239,19 +284,26 @@ def _with_place(
     pool: Sequence[_Wording],
     best: _Wording,
     regions: Sequence[Region],
+    same: Sequence[int],
     options: CaptionOptions,
 ) -> str:
-    """Say where a region is: among all, or among those that its best wording fits; or nothing."""
-    everywhere = place_words(regions)[row]
+    """Say where a region is: among all, or among those that its best wording fits; or nothing.
+
+    ``same`` are the rows of those that are called the same.
+    """
+
+    def word_among(rows: Sequence[int]) -> str:
+        return place_words([regions[other] for other in rows])[rows.index(row)]
+
+    everywhere, called = word_among(range(len(regions))), word_among(same)
     near = best.fits >= best.fits[row] - math.log(CLEARLY)
-    rows = [other for other in range(len(regions)) if near[other] or other == row]
-    among = place_words([regions[other] for other in rows])[rows.index(row)]
+    among = word_among([other for other in range(len(regions)) if near[other] or other == row])
     # "Second from the left" is counted among all that are called so, and says nothing else.
     plainest = min(pool, key=lambda wording: (wording.details, wording.text != caption.text))
     for word, text in (
         (everywhere if is_end(everywhere) else "", caption.text),
         (among if is_end(among) else "", best.text),
-        (everywhere, plainest.text),
+        (called, plainest.text),
     ):
         said = placed(text, word) if word else ""
         if said and options.satisfied_by(said):
@@ -306,11 +358,20 @@ def _described(
         for item, shares in zip(evidence, measured, strict=True)
     ]
     names = [read_phrase(caption.text).thing for caption in captions]
+    is_person = [kind_of(name) == "person" for name in names]
+    worn = strengths
+    if any(is_person):
+        colours = _colours_worn(captioner, grid, regions, vectors)
+        worn = [
+            {word: min(share, own[word]) if word in own else share for word, share in looks.items()}
+            for looks, own in zip(strengths, colours, strict=True)
+        ]
     known = sorted({name for name in names if name})
     chances = bridge.phrase_probabilities(vectors, known) if known else np.zeros((0, 0))
     pools = []
     for row, caption in enumerate(captions):
-        claims = decoder.descriptions(evidence[row], strengths[row], names[row])
+        looks = worn if is_person[row] else strengths
+        claims = decoder.descriptions(evidence[row], looks[row], names[row])
         if caption.verdict != "sure" or not names[row]:
             claims = []
         said = [with_length(claim.text, options.length) for claim in claims]
@@ -325,14 +386,33 @@ def _described(
         pool = []
         for text, claim in zip(said, claims, strict=True):
             fits = [
-                math.log(_borne_out(claim, item, looks))
-                for item, looks in zip(evidence, strengths, strict=True)
+                math.log(_borne_out(claim, item, shown))
+                for item, shown in zip(evidence, looks, strict=True)
             ]
             details = len(claim.adjectives) + len(claim.things)
             together = np.array(fits) + np.log(named)
             pool.append(_Wording(text, together, details, fits[row]))
         pools.append(pool)
     return pools
+
+
+def _colours_worn(
+    captioner: Captioner,
+    grid: FeatureGrid,
+    regions: Sequence[Region],
+    vectors: npt.NDArray[np.float32],
+) -> list[dict[str, float]]:
+    """Return how far each colour may be that of what a person wears, by region: skin is not."""
+    assert isinstance(captioner.bridge, PhraseReader)
+    embeddings = grid.embeddings.copy()
+    embeddings[..., -len(AXES) :] = without_skin(embeddings[..., -len(AXES) :])
+    skinless = captioner.embed(replace(grid, embeddings=embeddings), regions)
+    shares = captioner.bridge.adjective_strengths(skinless, COLOURS)
+    whole = clothed(vectors[:, -len(AXES) :], skinless[:, -len(AXES) :])
+    return [
+        {colour: float(share) for colour, share in zip(COLOURS, own, strict=True)}
+        for own in shares * whole[:, None]
+    ]
 
 
 def _claims_of(text: str) -> Description:
