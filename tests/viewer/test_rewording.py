@@ -111,6 +111,52 @@ def test_a_persons_caption_is_compared_and_stays(dock, cats, qtbot):
     assert cats.records[uids[1]].source in ("edited", "human")
 
 
+def test_an_accepted_caption_is_offered_what_tells_it_apart(dock, cats, qtbot):
+    first, second = cats.records
+    dock.controller.select([first, second])
+    cats.accept([first, second])
+    dock.controller.show()
+    dock.image_actions.set_apart()
+    qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    assert texts(cats) == ["a cat", "a cat"]
+    assert dock.controller.message.startswith("2 captions you accepted kept")
+    assert cats.records[second].alternatives[0] == "a blue cat"
+    # Where several are selected, each takes its own.
+    dock.image_actions.choose(0)
+    assert texts(cats) == ["a brown cat", "a blue cat"]
+    assert cats.records[second].reviewed
+    assert cats.records[second].told_apart_by == "told apart from 1 other"
+    dock.image_actions.set_apart()
+    qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+    assert texts(cats) == ["a brown cat", "a blue cat"]
+    dock.controller.undo()
+    assert texts(cats) == ["a cat", "a cat"]
+    dock.controller.undo()
+    assert "a blue cat" not in cats.records[second].alternatives
+
+
+def test_nothing_is_told_apart_before_all_captions_are_there(dock, cats, qtbot):
+    first, second = cats.records
+    rewriter = dock.controller.rewriter
+    for uids in ([], [first], [first, second]):
+        cats.again([second])
+        rewriter.set_apart(uids)
+        assert "1 caption is still to come: wait until it is there" in dock.controller.message
+        assert not rewriter.is_busy
+        dock.controller.show_message("")
+    dock.controller.edit(second, "")
+    layer = dock.controller.layer("regions")
+    layer.add([box(150, 5, 290, 440)], shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    third = cats.uids("regions")[-1]
+    with cats.step("caption of the test"):
+        cats._put(replace(plain_cat(cats.records[third]), wanted=False))
+    dock.controller.show()
+    rewriter.set_apart([first, second, third])
+    qtbot.waitUntil(lambda: not rewriter.is_busy, timeout=10_000)
+    assert "1 region without a caption left out" in dock.controller.message
+
+
 def test_told_apart_again_nothing_changes(dock, cats, qtbot):
     for _ in range(2):
         dock.controller.rewriter.set_apart([])

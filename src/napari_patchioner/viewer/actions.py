@@ -271,10 +271,13 @@ class Actions:
 
     @on_image
     def choose(self, index: int) -> None:
-        """Take one of the model's other captions, counted from 0."""
+        """Take one of the model's other captions, counted from 0, for all that have so many."""
         uids = self._needed()
         if uids:
-            if len(uids) > 1 or not self.controller.session.choose(uids[0], index):
+            session = self.controller.session
+            with session.step("choice of another wording"):
+                chosen = [session.choose(uid, index) for uid in uids]
+            if not any(chosen):
                 self._say(f"There is no wording {index + 1} to choose here.")
             self.controller.show()
 

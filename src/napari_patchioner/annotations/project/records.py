@@ -667,6 +667,12 @@ class Record(Annotation):
         by = made.get("by")
         return by if isinstance(by, str) and self.caption in texts else ""
 
+    @property
+    def told_apart_by(self) -> str:
+        """How its words tell it apart from others, if a person was offered them and took them."""
+        by = self.suggested_by
+        return by if self.source == "model" and by.startswith("told apart") else ""
+
     def unnamed(self) -> Record:
         """Return it without the name that examples gave it: with what the model says, or asked."""
         if self.source != "taught" or self.protected:

@@ -208,7 +208,8 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
     ``outdated`` says that its place and size may be others by now.
     """
     details, line = record.details, ""
-    reworded = f", {record.reworded_by}" if record.reworded_by else ""
+    how = record.reworded_by or record.told_apart_by
+    reworded = f", {how}" if how else ""
     if outdated:
         reworded += f", {OUTDATED}"
     if record.is_outdated:

@@ -59,7 +59,7 @@ class Part(NamedTuple):
 def words_before(record: Record) -> str:
     """Return what a caption was before it was put in other words."""
     others = record.alternatives
-    return others[0] if record.reworded_by and others else record.caption
+    return others[0] if (record.reworded_by or record.told_apart_by) and others else record.caption
 
 
 def caption_of(record: Record, text: str, *, own: bool = False) -> Caption:
@@ -152,6 +152,8 @@ class Rewriter(QObject):  # type: ignore[misc]
 
     def set_apart(self, uids: Sequence[str]) -> None:
         """Tell these regions apart; one from all that are called the same; all where none is."""
+        if self._waits(uids):
+            return
         places = self._places()
         if not places:
             self.messaged.emit(NOT_READ)
@@ -163,7 +165,8 @@ class Rewriter(QObject):  # type: ignore[misc]
             self.messaged.emit(NO_OTHERS)
             return
         options = self._queue.options_for(part.grid for part in parts)
-        self._run(distinguish, parts, options, delivered=partial(self._on_distinct, parts))
+        delivered = partial(self._on_distinct, parts, len(uids) - len(chosen))
+        self._run(distinguish, parts, options, delivered=delivered)
 
     def rank(self, uids: Sequence[str]) -> None:
         """Order the wordings of these regions by the context; of all where there are none."""
@@ -175,6 +178,8 @@ class Rewriter(QObject):  # type: ignore[misc]
             self.messaged.emit(NOT_READ)
             return
         records = self._session.records
+        if self._waits(uids):
+            return
         chosen = [uid for uid in list(uids) or list(places) if uid in places]
         chosen = [uid for uid in chosen if own_wordings(records[uid])]
         parts = self._parts(places, chosen, least=1)
@@ -202,6 +207,28 @@ class Rewriter(QObject):  # type: ignore[misc]
                 if place is not None and not record.members:
                     places[uid] = place
         return places
+
+    def _waits(self, uids: Sequence[str]) -> bool:
+        """Say how many captions are still to come, of several regions or of a whole plane."""
+        records = self._session.records
+        asked = [records[uid] for uid in uids if uid in records]
+        planes = {self._plane(record) for record in asked}
+        if len(asked) < 2:
+            shapes = (record for record in records.values() if record.subject == "shape")
+            asked = [r for r in shapes if not planes or self._plane(r) in planes]
+        coming = [r for r in asked if r.wanted and not r.protected and self._plane(r)]
+        if coming:
+            are, they = ("is", "it is") if len(coming) == 1 else ("are", "they are")
+            self.messaged.emit(
+                f"{counted(coming, 'caption')} {are} still to come: wait until {they} there, then "
+                "press again."
+            )
+        return bool(coming)
+
+    def _plane(self, record: Record) -> Plane | None:
+        """Return on which plane that has been read a record lies."""
+        place = self._encoder.plane_and_grid(record, self._session)
+        return place[0] if place is not None else None
 
     def _alike(
         self, places: Mapping[str, tuple[Plane, FeatureGrid]], chosen: Sequence[str]
@@ -253,8 +280,11 @@ class Rewriter(QObject):  # type: ignore[misc]
         now = self._session.records
         return {uid: record for uid, record in known.items() if now.get(uid) is record}
 
-    def _on_distinct(self, parts: Sequence[Part], answers: Mapping[str, DistinctCaption]) -> None:
+    def _on_distinct(
+        self, parts: Sequence[Part], silent: int, answers: Mapping[str, DistinctCaption]
+    ) -> None:
         records, texts = self._unchanged(parts), {}
+        offers: dict[str, tuple[str, str]] = {}
         ways: dict[str, int] = {}
         kept = still_alike = 0
         for uid, answer in answers.items():
@@ -265,7 +295,10 @@ class Rewriter(QObject):  # type: ignore[misc]
                 still_alike += not answer.way
                 continue
             if record.protected:
-                kept += 1
+                if record.source == "model" and not record.locked:
+                    offers[uid] = answer.text, answer.by
+                else:
+                    kept += 1
                 continue
             ways[answer.way] = ways.get(answer.way, 0) + 1
             made = {"way": answer.way, "others": answer.others, "model": self._encoder.model}
@@ -273,11 +306,15 @@ class Rewriter(QObject):  # type: ignore[misc]
         if not records:
             self.messaged.emit(CHANGED)
             return
-        if texts:
-            self._session.reword(f"telling {counted(texts, 'caption')} apart", texts)
+        if texts or offers:
+            label = f"telling {counted(len(texts) + len(offers), 'caption')} apart"
+            with self._session.step(label):
+                self._session.reword(label, texts)
+                for uid, (text, by) in offers.items():
+                    self._session.suggest(label, {uid: [text]}, by)
             # At once: what a table of a layer says otherwise is taken for a person's words.
             self.changed.emit()
-        self.messaged.emit(_distinct_message(ways, kept, still_alike))
+        self.messaged.emit(_distinct_message(ways, len(offers), kept, still_alike, silent))
 
     def _on_ranked(
         self, parts: Sequence[Part], context: str, answers: Mapping[str, Caption]
@@ -307,7 +344,9 @@ class Rewriter(QObject):  # type: ignore[misc]
         self.messaged.emit(f"Wordings ranked by {context!r}: {said}; others stand below each.")
 
 
-def _distinct_message(ways: Mapping[str, int], kept: int, still_alike: int) -> str:
+def _distinct_message(
+    ways: Mapping[str, int], offered: int, kept: int, still_alike: int, silent: int
+) -> str:
     """Say how many captions were told apart, and how."""
     total = sum(ways.values())
     parts = []
@@ -319,10 +358,19 @@ def _distinct_message(ways: Mapping[str, int], kept: int, still_alike: int) -> s
         parts.append(f"{counted(total, 'caption')} told apart: {', '.join(hows)}")
     else:
         leads = "every caption here leads to its region already"
-        parts.append("" if still_alike or kept else leads)
+        parts.append("" if still_alike or kept or offered else leads)
+    if offered:
+        which = (
+            "it apart is offered below it" if offered == 1 else "them apart is offered below each"
+        )
+        parts.append(
+            f"{counted(offered, 'caption')} you accepted kept, what tells {which}: Ctrl+1 takes it"
+        )
     if kept:
         parts.append(f"{counted(kept, 'caption')} of yours kept")
     if still_alike:
         parts.append(f"{counted(still_alike, 'region')} could not be told apart")
+    if silent:
+        parts.append(f"{counted(silent, 'region')} without a caption left out")
     message = "; ".join(part for part in parts if part)
     return f"{message[:1].upper()}{message[1:]}."
