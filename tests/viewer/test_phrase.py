@@ -176,6 +176,46 @@ def test_words_that_count_for_nothing_are_said(quiet, dock, qtbot):
     assert "count" not in said[-1]
 
 
+def test_what_is_still_shown_is_said_where_a_phrase_is_refused(quiet, dock, qtbot):
+    read(dock, qtbot)
+    said = []
+    dock.controller.search.messaged.connect(said.append)
+    search = ask(dock, qtbot, "a cat")
+    for phrase in ("qwrtzp", "no cars", ""):
+        ask(dock, qtbot, phrase)
+        assert said[-1].endswith("What is shown is still what was found for 'a cat'.")
+        assert search.phrase == "a cat"
+    ask(dock, qtbot, "an airplane")
+    assert "What is shown" not in said[-1]
+
+
+def test_something_else_is_not_found_only_where_something_is(quiet, dock, qtbot):
+    read(dock, qtbot)
+    said = []
+    dock.controller.search.messaged.connect(said.append)
+    ask(dock, qtbot, "an airplane")
+    assert said[-1].startswith("Nothing here shows 'an airplane'")
+    layer = dock.controller.layer("regions")
+    right = WIDTH - 1
+    layer.add(np.array([(0, 0), (0, right), (299, right), (299, 0)]), shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    ask(dock, qtbot, "an airplane")
+    assert said[-1].startswith("Nothing here shows 'an airplane'")
+
+
+def test_what_was_rejected_and_came_back_is_said_to_be_back(quiet, dock, qtbot):
+    read(dock, qtbot)
+    search = ask(dock, qtbot, "a cat")
+    shown = len(search.proposals.shown())
+    proposals = dock.find.list
+    proposals.setCurrentRow(0)
+    QTest.keyClick(proposals, Qt.Key.Key_N)
+    assert "1 proposal rejected" in dock.panel.status.text()
+    dock.find.buttons["restore_found"].click()
+    assert dock.panel.status.text().startswith("1 rejected proposal is back. ")
+    assert len(search.proposals.shown()) == shown
+
+
 class TestLargeImage:
     @pytest.fixture
     def picture(self):
@@ -199,3 +239,33 @@ class TestLargeImage:
         row, column = viewer.layers[0].world_to_data(heat.data_to_world(hottest))[:2]
         assert 800 < row < 1000
         assert 2450 < column < 2700
+
+    @pytest.mark.parametrize("place", ["canvas", "field", "list"])
+    def test_escape_stops_it_and_then_ends_it(self, quiet, dock, hand, viewer, qtbot, place):
+        read(dock, qtbot)
+        search = ask(dock, qtbot, "a cup")
+        search.set_threshold(0.1)
+        dock.refresh()
+        count = len(search.proposals.shown())
+        assert count
+        field = dock.panel.phrase.text
+        field.setText("a cat")
+        QTest.keyClick(field, Qt.Key.Key_Return)
+        assert search.progress is not None
+        target = {
+            "canvas": viewer.window._qt_viewer.canvas.native,
+            "field": field,
+            "list": dock.find.list,
+        }[place]
+        target.setFocus()
+        QTest.keyClick(target, Qt.Key.Key_Escape)
+        assert search.progress is None
+        assert search.phrase == "a cup"
+        assert len(search.proposals.shown()) == count
+        still = "Cancelled. What is shown is still what was found for 'a cup'."
+        assert dock.panel.status.text() == still
+        QTest.keyClick(target, Qt.Key.Key_Escape)
+        if place == "field":
+            assert not field.hasFocus()
+        else:
+            assert search.proposals is None

@@ -459,6 +459,20 @@ class Actions:
         """Let what was rejected be proposed again."""
         self.controller.search.restore()
 
+    def stop_search(self) -> bool:
+        """Stop a search that runs; what was found before stays. Return whether one did."""
+        search = self.current.search if self.current is not None else None
+        if search is None or search.progress is None:
+            return False
+        search.cancel()
+        return True
+
+    @on_image
+    def escape_find(self) -> None:
+        """Stop a search that runs; where none does, take all proposals away."""
+        if not self.stop_search():
+            self.end_find()
+
     @on_image
     def end_find(self) -> None:
         """Take all proposals away."""

@@ -151,9 +151,9 @@ class Controller(QObject):  # type: ignore[misc]
         self.describing.messaged.connect(self.show_message)
         self.describing.changed.connect(self._show)
         self.changed.connect(self.describing.follow)
-        self._escape = EscapeKey(viewer, self.describing.stop)
+        self._escape = EscapeKey(viewer, self._on_stop)
         for signal in (self.describing.changed, self.changed):
-            signal.connect(self._on_describing)
+            signal.connect(self._on_running)
         self.why = Why(self.encoder, self.session, self.queue, self)
         self.why.messaged.connect(self.show_message)
         self.why.suggested.connect(self.show)
@@ -751,9 +751,15 @@ class Controller(QObject):  # type: ignore[misc]
             self.grow(False)
             self.show_message("Growing has ended.")
 
-    def _on_describing(self) -> None:
-        """Let Escape stop the answer of a server while it comes."""
-        self._escape.follow(self.describing.running)
+    def _on_running(self) -> None:
+        """Let Escape stop a search while it runs, or the answer of a server while it comes."""
+        self._escape.follow(self.describing.running or self.search.progress is not None)
+
+    def _on_stop(self) -> None:
+        if self.search.progress is not None:
+            self.search.cancel()
+        else:
+            self.describing.stop()
 
     def _on_growing(self) -> None:
         self.overlays.growth = self.grower.drawing()

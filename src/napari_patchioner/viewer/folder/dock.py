@@ -498,7 +498,7 @@ class FolderList(qt.QWidget):  # type: ignore[misc]
         self.folder.setElideMode(Qt.TextElideMode.ElideLeft)
         self.search = qt.QLineEdit(placeholderText="Find by name", clearButtonEnabled=True)
         self.search.setToolTip("Lists the images whose name holds this, as you type.")
-        self.phrase = PhraseField()
+        self.phrase = PhraseField(browser.ranking.stop)
         self.phrase.setPlaceholderText("Find by text in all images: a red bus")
         self.phrase.setToolTip(
             "Lists the images that show it, the likeliest first; Enter reads them one by one, "

@@ -66,8 +66,8 @@ class PhraseRanking(QObject):  # type: ignore[misc]
         )
         self._rank()
 
-    def stop(self) -> None:
-        """Look no further; what was found stays listed."""
+    def stop(self) -> bool:
+        """Look no further; what was found stays listed. Return whether it was being looked for."""
         job, self._job = self._job, None
         if job is not None:
             job.drop()
@@ -75,6 +75,7 @@ class PhraseRanking(QObject):  # type: ignore[misc]
             self._rank()
             self.messaged.emit("stopped: the images that were read so far are listed")
             self.changed.emit()
+        return job is not None
 
     def clear(self) -> None:
         """Look no further, and list all images again, in their order."""

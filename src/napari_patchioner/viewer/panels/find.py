@@ -32,7 +32,11 @@ BUTTONS = (
     ),
     ("Find again", "find_again", "Find more, with what you accepted as further examples (key F)."),
     ("Bring back", "restore_found", "Let what you rejected be proposed again."),
-    ("End", "end_find", "Take all proposals away; accepted ones are regions (key Esc)."),
+    (
+        "End",
+        "end_find",
+        "Take all proposals away; accepted ones are regions (key Esc, once no search runs).",
+    ),
 )
 # The keys of these while the list has the focus.
 LIST_KEYS = {
@@ -44,10 +48,10 @@ LIST_KEYS = {
     "Y": "accept_found",
     "N": "reject_found",
     "F": "find_again",
-    "Esc": "end_find",
+    "Esc": "escape_find",
 }
 # And while the layer of what was found is active on the canvas
-CANVAS_KEYS = {"Y": "accept_found", "N": "reject_found", "Escape": "end_find"}
+CANVAS_KEYS = {"Y": "accept_found", "N": "reject_found", "Escape": "escape_find"}
 CAUTION = (
     "This looks like a photograph. Finding more works well where things keep their size and "
     "look, as in micrographs; here much of what is proposed may be wrong."
@@ -68,31 +72,37 @@ class PhraseBar(qt.QWidget):  # type: ignore[misc]
 
     def __init__(self, actions: Any) -> None:
         super().__init__()
-        self.text = PhraseField()
+        self.text = PhraseField(actions.stop_search)
         self.button = button("Find", "Find what the phrase says (Enter).", actions.find_phrase)
         self.text.returnPressed.connect(actions.find_phrase)
         stack(self, (self.text, self.button), wide=[self.text])
 
 
 class PhraseField(qt.QLineEdit):  # type: ignore[misc]
-    """The field for it; Escape goes back to the canvas."""
+    """The field for it; Escape stops what runs, else it goes back to the canvas.
 
-    def __init__(self) -> None:
+    ``stop`` does that, and says whether something ran.
+    """
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
         super().__init__(
             placeholderText="Find by text: a red bus, not a car",
             accessibleName="Find by text",
             clearButtonEnabled=True,
             maxLength=LONGEST_PHRASE,
         )
+        self._stop = stop
         self.setToolTip(
             'What to look for on the image, such as "a red bus"; what follows "not" is not wanted.'
-            "\nEnter shows where it is, proposes boxes and ranks your regions."
+            '\nOf "a bus, a car" any is found. Enter shows where it is, proposes boxes and ranks '
+            "your regions; Escape stops a search."
         )
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Go back to the canvas with Escape."""
+        """Stop what runs with Escape, or go back to the canvas."""
         if event.key() == Qt.Key.Key_Escape:
-            self.clearFocus()
+            if not self._stop():
+                self.clearFocus()
         else:
             super().keyPressEvent(event)
 

@@ -106,7 +106,7 @@ IN_WHAT_WAS_FOUND = (
     ("Delete", "Reject it: it does not come back"),
     ("A", "Accept all that are shown"),
     ("F", "Find again, with what was accepted"),
-    ("Esc", "Take all proposals away"),
+    ("Esc", "Stop the search; else take all proposals away"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo"),
 )
 # Names of the package's links, the guide first

@@ -127,7 +127,7 @@ class Search(QObject):  # type: ignore[misc]
         """Find more of what these regions show, on the plane on display."""
         here = self._encoder.here()
         if here is None:
-            self.messaged.emit(NOT_READ)
+            self._refuse(NOT_READ)
             return
         plane, grid = here
         shapes = self._shapes(uids)
@@ -139,7 +139,7 @@ class Search(QObject):  # type: ignore[misc]
                 pictures.setdefault(place[0], []).append(record)
         known = [record for of_plane in pictures.values() for record in of_plane]
         if not known:
-            self.messaged.emit(NOT_READ if examples else NO_AREA)
+            self._refuse(NOT_READ if examples else NO_AREA)
             return
         asked = {p: self._pictured(p, records) for p, records in pictures.items()}
         uids = tuple(record.uid for record in known)
@@ -160,7 +160,7 @@ class Search(QObject):  # type: ignore[misc]
         """Find what a phrase says, on the plane on display."""
         here = self._encoder.here()
         if here is None:
-            self.messaged.emit(NOT_READ_YET)
+            self._refuse(NOT_READ_YET)
             return
         # It loads torch, as the model that has read the image has done already.
         from napari_patchioner.grounding import nothing_wanted, split_negative
@@ -168,7 +168,7 @@ class Search(QObject):  # type: ignore[misc]
 
         wanted, unwanted = split_negative(phrase)
         if not wanted:
-            self.messaged.emit(nothing_wanted(unwanted))
+            self._refuse(nothing_wanted(unwanted))
             return
         plane, grid = here
         levels = self._pictured(plane, ()).measures.levels
@@ -191,7 +191,7 @@ class Search(QObject):  # type: ignore[misc]
         here = self._encoder.here()
         if here is None:
             reading = self._encoder.read_on()
-            self.messaged.emit(PROPOSE_READING if reading else PROPOSE_NOT_READ)
+            self._refuse(PROPOSE_READING if reading else PROPOSE_NOT_READ)
             return
         plane, grid = here
         question = _Question(plane, grid, (), "", options=options)
@@ -243,9 +243,20 @@ class Search(QObject):  # type: ignore[misc]
             self._drop_job()
             self._generation += 1
             self._take_down_unused()
-            kept = "; what was found before is still there" if self.proposals is not None else ""
-            self.messaged.emit(f"cancelled{kept}")
+            self._refuse("cancelled")
             self.changed.emit()
+
+    def _refuse(self, message: str) -> None:
+        """Say why nothing new is found, and what that is which was found before and is shown."""
+        shown = ""
+        if self.proposals is not None and self.options is not None:
+            shown = " The regions that were proposed before are still shown."
+        elif self.proposals is not None:
+            name = self.phrase or self.name()
+            shown = f" What is shown is still what was found for {name!r}."
+            if not name:
+                shown = " What is shown is still what was found before."
+        self.messaged.emit(f"{message.rstrip('.')}.{shown}" if shown else message)
 
     def _drop_job(self) -> None:
         if self._job is not None:
@@ -278,7 +289,7 @@ class Search(QObject):  # type: ignore[misc]
                 self._refresh()
             return
         if self._encoder.grids.get(question.plane) is not question.grid:
-            self.messaged.emit("The image has changed meanwhile; find again.")
+            self._refuse("The image has changed meanwhile; find again.")
             return
         asked = question.plane, question.name, question.examples
         found_before = self._rejections(*asked, proposed=question.options is not None)
@@ -315,9 +326,9 @@ class Search(QObject):  # type: ignore[misc]
         self._job = None
         self._take_down_unused()
         if isinstance(error, MemoryError):
-            self.messaged.emit("there is not enough memory to search this image; crop it")
+            self._refuse("there is not enough memory to search this image; crop it")
         elif error is not None:
-            self.messaged.emit(error_message(error, "the image could not be searched"))
+            self._refuse(error_message(error, "the image could not be searched"))
         self.changed.emit()
 
     def sentence(self, left_out: int = 0, words: Sequence[str] = ()) -> str:
@@ -328,7 +339,10 @@ class Search(QObject):  # type: ignore[misc]
         if self.options is not None and not total and not len(self.proposals.rejected):
             return "Nothing here stands out enough to be proposed, or all of it is a region."
         if self.phrase and not total and not len(self.proposals.rejected):
-            return f"Nothing else here shows {self.phrase!r}, as far as the model can tell."
+            # Where regions show it, these are what there is of it.
+            is_matched = max(self._matches.values(), default=0.0) >= self.proposals.threshold
+            what = "Nothing else" if is_matched else "Nothing"
+            return f"{what} here shows {self.phrase!r}, as far as the model can tell."
         if not total and (self.proposals.accepted or len(self.proposals.rejected)):
             text = "All that was found is accepted or rejected; Find again goes on from there."
         elif not total:
@@ -393,6 +407,8 @@ class Search(QObject):  # type: ignore[misc]
         self._session.put_aside(kept, f"return of {counted(count, 'rejected proposal')}")
         self._meet()
         self._refresh()
+        are = "is" if count == 1 else "are"
+        self.messaged.emit(f"{counted(count, 'rejected proposal')} {are} back. {self.sentence()}")
         return count
 
     def accepted(self, uids: Sequence[str], items: Sequence[Proposed]) -> None:
