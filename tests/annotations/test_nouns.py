@@ -15,6 +15,7 @@ from napari_patchioner.annotations.nouns import (
     phrase_of,
     plural_of,
     with_article,
+    with_the,
 )
 
 CONCEPTS = json.loads(
@@ -69,6 +70,30 @@ def test_names_of_the_embedded_model_are_their_own_nouns_but_for_a_few():
         ("something red", ""),
         ("一只猫", ""),
         ("β-cell", "β-cell"),
+        ("Eileen Collins", "Eileen Collins"),
+        ("Eileen Collins smiling in a suit", "Eileen Collins"),
+        ("Mr. Smith", "Mr Smith"),
+        ("the Eiffel Tower", "Eiffel Tower"),
+        ("Big Ben", "Big Ben"),
+        # Labels in capitals are kinds of things.
+        ("Espresso Cup", "espresso cup"),
+        ("Red Car", "car"),
+        ("Purkinje Cells", "group of purkinje cells"),
+        ("Two Dogs", "group of dogs"),
+        ("3D printer", "3D printer"),
+        # What is no noun names nothing.
+        ("=SUM(A1)", ""),
+        ("n/a", ""),
+        ("TODO", ""),
+        ("unknown", ""),
+        ("Fig. 3a", ""),
+        ("http://example.org/a.html", ""),
+        ("https://example.org", ""),
+        ("me@example.org", ""),
+        ("C:\\x", ""),
+        ("img_a.png", ""),
+        ("@user", ""),
+        ("U.S. flag", ""),
         ("the", ""),
         ("...", ""),
         ("", ""),
@@ -108,3 +133,8 @@ def test_sizes_and_numbers_behind_a_noun_are_no_part_of_it():
     assert noun_of(measured) == "group of spots"
     assert phrase_of(measured) == "about 12 light gray round spots"
     assert phrase_of("one gray round spot 33 µm across") == "one gray round spot"
+
+
+def test_names_of_people_take_no_article_and_no_plural():
+    name = "Eileen Collins"
+    assert plural_of(name) == with_article(name) == with_the(name) == phrase_of(name) == name

@@ -19,7 +19,7 @@ from napari_patchioner.annotations.paragraph import (
     regions_digest,
 )
 from napari_patchioner.annotations.place import Place as Placed
-from napari_patchioner.annotations.place import Thing, with_place
+from napari_patchioner.annotations.place import Places, Thing, with_place
 from napari_patchioner.regions import Box, RegionSet
 
 
@@ -44,6 +44,23 @@ def test_counts_the_largest_first_and_relations():
     assert linked(paragraph)["two cats"] == ("b", "a")
     assert linked(paragraph)["a tall tree"] == ("c",)
     assert linked(paragraph)["Both cats"] == ("b", "a")
+
+
+@pytest.mark.parametrize("name", ["Eileen Collins", "=SUM(A1)", "n/a", "TODO", "Fig. 3a"])
+def test_names_of_people_and_what_is_no_noun_get_no_counting_words(name):
+    things = [
+        thing("a", 0, 0, 90, name),
+        thing("b", 0, 92, 7, name),
+        thing("c", 40, 92, 7, "a cat"),
+    ]
+    paragraph = paragraph_of(things, shape=(100, 100))
+    assert paragraph.text.startswith(f"The image shows {name} in two places and a cat.")
+    assert linked(paragraph)[f"{name} in two places"] == ("a", "b")
+    alone = paragraph_of(things[:1], shape=(100, 100)).text
+    assert alone.startswith(f"The image shows {name}.")
+    assert alone.endswith(("Eileen Collins fills most of the image.", f"shows {name}."))
+    places = Places(things, shape=(100, 100))
+    assert [places.place(uid).rank for uid in "abc"] == ["", "", ""]
 
 
 def test_the_largest_of_several_and_sizes_where_there_is_a_unit():

@@ -105,3 +105,17 @@ def test_what_is_not_wanted_goes_with_a_phrase(folder, tmp_path, mini, capsys):
     asked = ["find", str(folder), "--like", str(like), "--not", "car", "--out", "f.csv"]
     assert main(asked, load=lambda _: mini) == 2
     assert "--not goes with --phrase" in capsys.readouterr().err
+
+
+def test_words_that_count_for_nothing_are_said(folder, tmp_path, mini, capsys):
+    out = tmp_path / "found.csv"
+    for phrase, said in (
+        ("two sleeping cats", "'two' and 'sleeping' count for nothing with mini"),
+        ("a sleeping cat", "'sleeping' counts for nothing with mini"),
+    ):
+        asked = ["find", str(folder / "cat.png"), "--phrase", phrase, "--quick", "--overwrite"]
+        assert main([*asked, "--out", str(out)], load=lambda _: mini) == 0
+        assert said in capsys.readouterr().err
+    asked[3] = "a cat"
+    assert main([*asked, "--out", str(out)], load=lambda _: mini) == 0
+    assert "for nothing" not in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.resources import files
 from typing import NamedTuple
 
 from napari_patchioner.decoders.options import plural_forms
@@ -60,6 +62,26 @@ _THINGS = _words(
     "lightning dressing frosting pudding siding icing marking opening covering stuffing swing "
     "string spring ring wing king thing sling duckling sibling dwelling staining lining fitting "
     "bed shed sled seed weed reed breed hundred red stocking living"
+)
+# Formulas, addresses, paths, tags and what stands for a name that is still to come.
+_NO_NOUN = re.compile(
+    r"^[=@#]|://|\bwww\.|\w@\w|^[a-z]:[\\/]|^(?:figs?\b\.?|figures?|eqs?\.|ref\.|tab\.|sec\.)\s*\d"
+    r"|^(?:n[./]?a\.?|to ?do|tb[cd]|fixme|xx+|none|nil|null|nan|unknown|unlabell?ed|untitled"
+    r"|unnamed|misc\.?|etc\.?|idem|ditto|same|others?)$",
+    re.IGNORECASE,
+)
+# Letters first, or last behind a number; what joins them are no other signs than these.
+_WORD = re.compile(r"(?=.*[^\W\d_])[^\W_](?:[^\W_]|[-+.'’])*")
+_TITLES = _words("mr. mrs. ms. dr. prof. st. mr mrs ms dr prof")
+# The heads of names in capitals that are names of kinds, besides what the embedded model knows.
+_KINDS = _words(
+    "cell nucleus nuclei nucleolus vessel gland tissue tubule tubuli capsule glomerulus glomeruli "
+    "duct follicle villus villi crypt artery vein capillary neuron neurone axon dendrite synapse "
+    "fiber fibre filament lumen membrane vacuole organelle droplet granule island islet lobule "
+    "septum cortex medulla nerve ganglion tumor tumour lesion plaque polyp cyst crystal grain pore "
+    "particle crack defect body stroma epithelium endothelium muscle bone tree leaf stem root seed "
+    "bacterium bacteria colony spot region area object background sample thing scratch void phase "
+    "inclusion fold bubble mitosis artefact artifact lymphocyte spine spindle wall layer edge"
 )
 # Names of their own, though they begin as a description does.
 _COMPOUNDS = (
@@ -190,9 +212,12 @@ class _Parsed(NamedTuple):
 
 @lru_cache(maxsize=16384)
 def _parsed(caption: str) -> _Parsed:
-    if is_hedged(caption):
+    if is_hedged(caption) or _NO_NOUN.search(caption.strip()):
         return _Parsed()
     text = _FRAME.sub("", _NUMBERED.sub("", " ".join(caption.split()))).partition(":")[0]
+    start = text.split(maxsplit=1)[:1]
+    if start and start[0].casefold() in _TITLES:  # its stop ends no sentence
+        text = text.replace(".", "", 1)
     words = _END.split(text, maxsplit=1)[0].split()
     if any(map(_is_negation, words[: _denied_of(words)])):
         return _Parsed()
@@ -216,6 +241,10 @@ def _parsed(caption: str) -> _Parsed:
             break
     rest = words[before:]
     end = _end_of(rest)
+    is_known = before == 1 and words[0].casefold() == "the"
+    if (is_known or not before) and _is_own_name(rest[:end], known=is_known):
+        name = " ".join(rest[:end])
+        return _Parsed(name, f"the {name}" if before else name)
     # "A dog chases a cat": what comes before another article is a verb.
     is_sentence = 1 < end < len(rest) and rest[end].casefold() in _ARTICLES
     rest = _subject_of(rest[: end - is_sentence], singular=singular)
@@ -224,12 +253,57 @@ def _parsed(caption: str) -> _Parsed:
         noun = noun[2:] if len(noun) > 2 and noun[1].casefold() == "and" else noun[1:]
     if not 0 < len(noun) <= _MOST_WORDS or not noun[-1][-1].isalnum():
         return _Parsed()
+    is_initial = len(noun[-1]) == 1 and noun[-1] != caption.strip()
+    if is_initial or not all(map(_WORD.fullmatch, noun)):
+        return _Parsed()
     if noun[0].casefold() in _PRONOUNS or max(map(max, noun)) > _LAST_LETTER:
         return _Parsed()
     name = " ".join(_small(noun))
     phrase = " ".join(_small(words[: before + len(rest)]))
     is_group = several or (not singular and _is_plural(noun[-1]))
     return _Parsed(f"group of {name}" if is_group else name, phrase, not before)
+
+
+def _is_own_name(words: Sequence[str], *, known: bool) -> bool:
+    """Whether words are the name of somebody or of one thing: "Eileen Collins", "Mr. Smith".
+
+    Those whose last word is a kind of thing are a label in capitals: "Fire Truck", "Red Cell";
+    unless they are ``known``, as with "the" before them: "the Eiffel Tower".
+    """
+    if len(words) < 2 or len(words) > _MOST_WORDS or not all(map(_is_capital, words)):
+        return False
+    if words[0].casefold() in _TITLES:
+        return True
+    if known and not _is_adjective(words[0]):
+        return True
+    return words[-1].casefold() not in _kinds()
+
+
+def _is_capital(word: str) -> bool:
+    """Whether a word begins with a capital and has no other, as "Collins" or "Smith-Jones" do."""
+    parts = word.rstrip(".").split("-")
+    return all(part[:1].isupper() and (part[1:].islower() or not part[1:]) for part in parts)
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> frozenset[str]:
+    """Return nouns of kinds, in small letters: what the embedded model knows, and a few more."""
+    file = files("napari_patchioner") / "models" / "embedded" / "concepts.json"
+    known = {*_KINDS, *map(plural_of, _KINDS)}
+    for concept in json.loads(file.read_text(encoding="utf-8")):
+        for name in (concept["name"], concept["plural"], *concept.get("synonyms", ())):
+            known.add(name.split()[-1].casefold())
+    return frozenset(known)
+
+
+def is_own_name(noun: str) -> bool:
+    """Whether a noun is the name of somebody or of one thing, which takes no article or number.
+
+    >>> is_own_name("Eileen Collins"), is_own_name("fire truck"), is_own_name("DAPI")
+    (True, False, False)
+    """
+    words = noun.split(" ")
+    return len(words) > 1 and all(map(_is_capital, words))
 
 
 def _is_negation(word: str) -> bool:
@@ -286,9 +360,12 @@ def is_plural_only(noun: str) -> bool:
 
 
 def _small(words: Sequence[str]) -> list[str]:
-    """Return words without the capital that a sentence begins with."""
+    """Return words without the capitals that a sentence or a label begins with."""
     first = words[0]
-    return [first.lower() if first[1:].islower() or first == "A" else first, *words[1:]]
+    start = first.lower() if first[1:].islower() or first == "A" else first
+    # "Espresso Cup" is a label, "Golgi apparatus" may be a name.
+    is_label = len(words) > 1 and all(map(_is_capital, words))
+    return [start, *(word.lower() if is_label else word for word in words[1:])]
 
 
 def _is_plural(word: str) -> bool:
@@ -348,6 +425,8 @@ def plural_of(noun: str) -> str:
     >>> plural_of("giraffe"), plural_of("slice of pizza"), plural_of("sheep"), plural_of("city")
     ('giraffes', 'slices of pizza', 'sheep', 'cities')
     """
+    if is_own_name(noun):
+        return noun
     head, of, rest = noun.partition(" of ")
     *before, word = head.split(" ")
     plain = word.casefold()
@@ -410,6 +489,8 @@ def with_article(noun: str) -> str:
     >>> with_article("umbrella"), with_article("grass"), with_article("group of dogs")
     ('an umbrella', 'grass', 'a group of dogs')
     """
+    if is_own_name(noun):
+        return noun
     return _with_article(noun, noun)
 
 
@@ -424,8 +505,17 @@ def _with_article(phrase: str, noun: str) -> str:
 
 
 def is_mass(noun: str) -> bool:
-    """Whether a noun is not counted: "grass", "water"."""
-    return noun.split()[-1].casefold() in _MASS and " of " not in noun
+    """Whether a noun is not counted: "grass", "water", "Eileen Collins"."""
+    return is_own_name(noun) or (noun.split()[-1].casefold() in _MASS and " of " not in noun)
+
+
+def with_the(noun: str) -> str:
+    """Return what one thing is called that is known already.
+
+    >>> with_the("vessel"), with_the("Eileen Collins")
+    ('the vessel', 'Eileen Collins')
+    """
+    return noun if is_own_name(noun) else f"the {noun}"
 
 
 def number_words(count: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .nouns import is_mass, is_plural_only, number_words, phrase_of, plural_of
+from .nouns import is_mass, is_plural_only, number_words, phrase_of, plural_of, with_the
 from .place import PixelSides, Places, Thing, usual_sides, without_place
 from .record import Annotation
 
@@ -313,7 +313,7 @@ class _Writer:
         is_group = self.places.noun(index).startswith(_GROUP)
         # "The cups are", but "the group of cups is".
         several = not called.startswith(_GROUP) and (is_group or is_plural_only(called))
-        subject = f"The {called}"
+        subject = with_the(called)
         if len(members) > 1:
             which, of = self.places.ranked(index)
             subject, several = f"{which} {of.replace('of ', 'of the ', 1)}", False

@@ -30,6 +30,7 @@ from .nouns import (
     ordinal,
     plural_of,
     with_article,
+    with_the,
 )
 
 WITH_PLACE = "with place and size"
@@ -419,7 +420,7 @@ class Places:
         """Return what a thing is called where another lies by it: "the vessel", "a vessel"."""
         noun, count = self._nouns[index], len(self.alike_with(index))
         if count == 1 or is_mass(noun):
-            return f"the {self.called(index)}"
+            return with_the(self.called(index))
         which = self.ranked(index)[0]
         is_extreme = which.startswith("the ") and which.count(" ") == 1
         return f"{which} {noun}" if is_extreme else with_article(noun)

@@ -80,6 +80,9 @@ class Searching(Protocol):
     ) -> tuple[list[Annotation], float | None] | Found:
         """Return what is found, and how likely the image is a photograph, if that is known."""
 
+    def left_out(self, captioner: Captioner) -> tuple[str, ...]:
+        """Return words of what is looked for that count for nothing with this model."""
+
 
 class Found(NamedTuple):
     """What is found on an image, and what is wrong with regions that were given."""
@@ -236,6 +239,8 @@ class Outcome:
     faults : tuple of str
         What is wrong with regions that can never be captioned, as those outside the image, each
         named by its uid.
+    left_out : tuple of str
+        Words of what was looked for that count for nothing with the model.
     """
 
     image: str
@@ -247,6 +252,7 @@ class Outcome:
     width: int = 0
     photograph: float | None = None
     faults: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def failure(job: Job, why: str) -> Outcome:
@@ -310,7 +316,7 @@ def _captioned(captioner: Captioner, job: Job, read: Callable[[Path], Source] | 
             image = stack.enter_context(source or open_image(job.path))
             result = Found(*job.search.find(captioner, image, job.path, job.image))
             about = (tuple(result.annotations), "", 0.0, *image.shape, result.photograph)
-            return Outcome(job.image, "done", *about, result.faults)
+            return Outcome(job.image, "done", *about, result.faults, job.search.left_out(captioner))
         if isinstance(source, np.ndarray) and not job.options.get("zoom"):
             height, width = source.shape[:2]
             lexicon = job.lexicon.open() if job.lexicon else None

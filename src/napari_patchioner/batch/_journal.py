@@ -184,6 +184,7 @@ class Journal:
             os.close(file)
 
 
+_LISTS = ("faults", "left_out")
 _TEXTS = ("uid", "image", "caption", "source", "model")
 
 
@@ -197,7 +198,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "size": [outcome.height, outcome.width],
         "regions": [_annotation_to_json(annotation) for annotation in outcome.annotations],
         **({} if outcome.photograph is None else {"photograph": round(outcome.photograph, 4)}),
-        **({"faults": list(outcome.faults)} if outcome.faults else {}),
+        **{name: list(getattr(outcome, name)) for name in _LISTS if getattr(outcome, name)},
     }
 
 
@@ -206,7 +207,8 @@ def outcome_from_json(entry: dict[str, Any]) -> Outcome:
     annotations = tuple(map(_annotation_from_json, entry["regions"]))
     about = (entry["image"], entry["status"], annotations, entry["why"], entry["seconds"])
     height, width = entry["size"]
-    return Outcome(*about, height, width, entry.get("photograph"), tuple(entry.get("faults", ())))
+    lists: dict[str, Any] = {name: tuple(entry.get(name, ())) for name in _LISTS}
+    return Outcome(*about, height, width, entry.get("photograph"), **lists)
 
 
 def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:

@@ -139,6 +139,10 @@ class PhraseSearch:
             within(1.0, f"{name}: done")
         return proposals, sum(likely) / len(likely) if likely else None
 
+    def left_out(self, captioner: Captioner) -> tuple[str, ...]:
+        """Return words of the phrase that count for nothing with this model."""
+        return scorer_of(captioner, self.phrase, self.negative).left_out
+
 
 def ranked(
     outcomes: Iterable[Outcome], together: Collection[str] = ()

@@ -157,6 +157,10 @@ class Search:
             ]
         return proposals, sum(likely) / len(likely) if likely else None
 
+    def left_out(self, captioner: Captioner) -> tuple[str, ...]:
+        """Examples count as they are."""
+        return ()
+
 
 def planes_of(image: StoredImage, *, every: bool) -> Iterator[Index]:
     """Yield the first plane of an image, or all there are."""

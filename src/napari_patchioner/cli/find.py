@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_patchioner import batch
 from napari_patchioner.annotations import Notes, format_named
+from napari_patchioner.annotations.nouns import listed
 from napari_patchioner.errors import FormatError, counted
 from napari_patchioner.grids import PHOTOGRAPH
 
@@ -134,6 +135,9 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     searched = counted(tally.finished - tally.failed, "image")
     say(f"{out}: {counted(count, 'proposal')} on {searched}")
     if isinstance(search, batch.PhraseSearch):
+        if words := list(dict.fromkeys(word for o in outcomes for word in o.left_out)):
+            counts = "counts" if len(words) == 1 else "count"
+            say(f"{listed(list(map(repr, words)))} {counts} for nothing with {arguments.model}")
         others = len(likely) - photographs
         if others and search.is_name:
             are = "is no photograph" if others == 1 else "are no photographs"
