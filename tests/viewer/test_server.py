@@ -14,7 +14,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_patchioner.images import read_picture
-from napari_patchioner.models import add_model
 from napari_patchioner.models.servers import (
     ServerSettings,
     allow_host,
@@ -22,8 +21,10 @@ from napari_patchioner.models.servers import (
     settings_file,
     write_settings,
 )
+from napari_patchioner.progress import no_progress
 from napari_patchioner.viewer.panels.main import verdict_line
 from napari_patchioner.viewer.panels.server import ServerDialog
+from napari_patchioner.viewer.workers.models import shared_registry
 
 QUESTION = "what is the {mitotic} stage?"
 ELSEWHERE = "http://gpu.example:8000"
@@ -519,14 +520,67 @@ prompt = "What is it, {{size}} large?"
 """
 
 
-@pytest.fixture
-def preset(chat, tmp_path):
+def take_in(tmp_path, url):
     """Take a preset of a model on a server in."""
     folder = tmp_path / "beside"
     folder.mkdir()
-    (folder / "preset.toml").write_text(PRESET.format(url=chat.url))
-    add_model(folder)
+    (folder / "preset.toml").write_text(PRESET.format(url=url))
+    # One of that name may be in memory.
+    shared_registry().add(folder, no_progress)
+
+
+@pytest.fixture
+def preset(chat, tmp_path):
+    take_in(tmp_path, chat.url)
     return chat
+
+
+@pytest.fixture
+def preset_elsewhere(tmp_path):
+    take_in(tmp_path, ELSEWHERE)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("way", ["Escape", "Cancel"])
+def test_a_preset_of_a_slow_server_says_what_it_waits_for_and_stops(way, preset, dock, hand, qtbot):
+    dock.models.choice.value = "beside"
+    dock.panel.progress.button.click()
+    controller = dock.controller
+    qtbot.waitUntil(
+        lambda: controller.encoder.ready and not controller.encoder.active, timeout=60_000
+    )
+    preset.held = 1
+    dock.panel.draw.buttons["Box"].click()
+    hand.drag([(20, 70), (60, 110)])
+    assert preset.begun.wait(20)
+    qtbot.waitUntil(lambda: "Asking beside about 1 region" in dock.panel.status.text())
+    qtbot.waitUntil(lambda: controller.progress is not None)
+    dock.refresh()
+    if way == "Escape":
+        hand.key(Qt.Key.Key_Escape)
+    else:
+        dock.panel.progress.button.click()
+    assert preset.gone.wait(20)
+    assert not controller.queue.active
+    assert controller.progress is None
+    assert "Asking" not in dock.panel.status.text()
+
+
+@pytest.mark.embedded
+def test_a_preset_of_another_host_is_asked_about_before_anything_is_sent(
+    preset_elsewhere, dock, qtbot, monkeypatch
+):
+    asked = answer_with(monkeypatch, "No")
+    dock.models.choice.value = "beside"
+    dock.panel.progress.button.click()
+    assert ELSEWHERE in asked[0]
+    assert "was not asked" in dock.panel.status.text()
+    assert not dock.controller.encoder.active
+    assert not dock.controller.encoder.ready
+    answer_with(monkeypatch, "Yes")
+    dock.panel.progress.button.click()
+    assert read_settings().allowed == (ELSEWHERE,)
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=60_000)
 
 
 @pytest.mark.embedded

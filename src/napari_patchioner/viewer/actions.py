@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_patchioner.annotations import Notes
 from napari_patchioner.errors import FormatError, ModelError, counted
+from napari_patchioner.models.install import known_presets
 from napari_patchioner.models.servers import read_settings
 
 from .controller import Controller
@@ -31,7 +32,7 @@ from .panels.vocabulary import VocabularyPanel
 from .preferences import FOLDER_DOCK
 from .session.review import Review
 from .teaching.teacher import Teacher
-from .workers.server import NO_QUESTION
+from .workers.server import NO_QUESTION, SET_UP_FIRST
 
 Action = TypeVar("Action", bound=Callable[..., None])
 
@@ -109,7 +110,12 @@ class Actions:
 
     @on_image
     def start(self) -> None:
-        """Encode the image, with a model that is got first if it is not there."""
+        """Encode the image, with a model that is got first if it is not there.
+
+        One on a server of another host than this machine is asked about first.
+        """
+        if not self._may_send():
+            return
         self._parts.images.bind(image_layers.KEYS)
         self._parts.models.start()
 
@@ -404,19 +410,50 @@ class Actions:
         """Ask where the server is and what it is asked."""
         dialog = ServerDialog(self._parts.panel)
         dialog.saved.connect(self.stop_everywhere)
+        dialog.saved.connect(self._on_set_up)
         dialog.show()
+
+    def _on_set_up(self) -> None:
+        """Say what comes next, where a server was asked for before there was one."""
+        current = self.current
+        if current is not None and current.message == SET_UP_FIRST and read_settings().is_set_up:
+            self._say("The server is set up: ask it now.")
 
     def stop_everywhere(self) -> None:
         """Stop what asks a server by settings that are no longer so."""
         for controller in self._parts.images.controllers.values():
             controller.describing.stop()
+            controller.encoder.registry.forget_servers()
+
+    def _may_send(self) -> bool:
+        """Whether the chosen model may be sent crops, should it be one on a server."""
+        preset = known_presets().get(self._parts.models.choice.value)
+        server = preset.server if preset is not None else {}
+        if not server:
+            return True
+        try:
+            settings = read_settings()
+            if not (server.get("address") or settings.is_set_up):
+                self._say(SET_UP_FIRST)
+                self.set_up_server()
+                return False
+            endpoint = settings.endpoint(server.get("address", ""))
+            if not endpoint.is_allowed:
+                self.stop_everywhere()
+            if not may_ask(self._parts.panel, endpoint):
+                self._say(f"{endpoint.host} was not asked: choose another model, or press Start.")
+                return False
+        except ModelError as error:
+            self._say(str(error))
+            return False
+        return True
 
     def _ask_server(self, uids: list[str], question: str = "") -> None:
         """Ask, once a server is set up and its host allowed."""
         try:
             settings = read_settings()
             if not settings.is_set_up:
-                self._say("Set a server up first: its address is all it takes.")
+                self._say(SET_UP_FIRST)
                 self.set_up_server()
                 return
             if not may_ask(self._parts.panel, settings.endpoint()):

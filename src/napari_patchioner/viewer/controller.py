@@ -752,14 +752,17 @@ class Controller(QObject):  # type: ignore[misc]
             self.show_message("Growing has ended.")
 
     def _on_running(self) -> None:
-        """Let Escape stop a search while it runs, or the answer of a server while it comes."""
-        self._escape.follow(self.describing.running or self.search.progress is not None)
+        """Let Escape stop a search while it runs, or what a server is asked."""
+        asks = self.describing.running or self.queue.asks_server
+        self._escape.follow(asks or self.search.progress is not None)
 
     def _on_stop(self) -> None:
         if self.search.progress is not None:
             self.search.cancel()
-        else:
+        elif self.describing.running:
             self.describing.stop()
+        else:
+            self.queue.cancel()
 
     def _on_growing(self) -> None:
         self.overlays.growth = self.grower.drawing()

@@ -14,6 +14,7 @@ from napari_patchioner.annotations import Plane, Record
 from napari_patchioner.backbones import TextTower
 from napari_patchioner.captioner import Captioner
 from napari_patchioner.decoders import Caption
+from napari_patchioner.describers.picture import BACKBONE as PICTURE
 from napari_patchioner.errors import Cancelled, PatchionerError, counted
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.grounding import captions_in_context
@@ -122,7 +123,9 @@ def caption_tasks(
     done = 0
     for same in by_grid.values():
         remaining = iter(same)
-        while batch := list(islice(remaining, BATCH if done else 1)):
+        # A server takes its time for each.
+        most = 1 if same[0][2].backbone == PICTURE else BATCH
+        while batch := list(islice(remaining, most if done else 1)):
             message = f"captioning: {done} of {len(tasks)}"
             first, last = done / len(tasks), (done + len(batch)) / len(tasks)
             progress(first, message)
@@ -205,6 +208,8 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self._session, self._encoder = session, encoder
         self._job: Job | None = None
         self._is_long = False
+        # Whether it is a server that is asked
+        self.asks_server = False
         self._open: set[Request] = set()
         # Who got a caption since there was nothing to do.
         self._made: set[str] = set()
@@ -240,10 +245,17 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         self._open = {request for request, _, _ in tasks}
         self._made -= {request.uid for request in self._open}
         model, options = self._encoder.model, self.options_for(grid for _, _, grid in tasks)
-        self._is_long = len(tasks) > WATCHED or any(isinstance(t[2], Overview) for t in tasks)
+        self.asks_server = any(grid.backbone == PICTURE for _, _, grid in tasks)
+        is_large = any(isinstance(grid, Overview) for _, _, grid in tasks)
+        self._is_long = len(tasks) > WATCHED or is_large or self.asks_server
         work = (caption_tasks, self._encoder.registry, model, tasks, options)
         delivered = partial(self._on_delivered, model, options)
         self._job = Job.run(*work, delivered=delivered, ended=self._on_ended, parent=self)
+        if self.asks_server:
+            about = counted(tasks, "region")
+            self.messaged.emit(f"Asking {model} about {about}: Esc or Cancel stops it.")
+            # At once, as both are needed now.
+            self.captioned.emit()
 
     def close(self) -> None:
         """Drop the batch of the worker; its captions are wanted again."""
@@ -264,7 +276,7 @@ class CaptionQueue(QObject):  # type: ignore[misc]
         """Take the batch away from the worker; return what was not answered."""
         if self._job is not None:
             self._job.drop()
-        self._job = None
+        self._job, self.asks_server = None, False
         dropped, self._open = self._open, set()
         return dropped
 
@@ -371,6 +383,7 @@ class CaptionQueue(QObject):  # type: ignore[misc]
 
     def _on_ended(self, error: Exception | None) -> None:
         self._job = None
+        asked, self.asks_server = self.asks_server, False
         unanswered, self._open = self._open, set()
         if error is not None and not isinstance(error, Cancelled):
             message = error_message(error, "the captions could not be written")
@@ -378,4 +391,6 @@ class CaptionQueue(QObject):  # type: ignore[misc]
             if kept:
                 message = f"{message.rstrip('.')}. {left_message(len(self._made), kept, missing)}"
             self.messaged.emit(message)
+        elif asked and error is None:
+            self.messaged.emit(f"{counted(self._made, 'caption')} by {self._encoder.model}.")
         self.captioned.emit()

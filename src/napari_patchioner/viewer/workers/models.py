@@ -12,6 +12,7 @@ from threading import Lock
 
 from napari_patchioner import models
 from napari_patchioner.captioner import Captioner
+from napari_patchioner.describers import Describer
 from napari_patchioner.devices import CPU, Placeable, Placement
 from napari_patchioner.errors import ModelError
 from napari_patchioner.models import ModelCard, load_model
@@ -139,7 +140,17 @@ class ModelRegistry:
     def add(self, folder: Path, progress: Progress) -> str:
         """Take in a person's own model; return its id."""
         progress(0.0, "reading the preset")
-        return self.store.add(folder, progress=progress)
+        model = self.store.add(folder, progress=progress)
+        with self._state:
+            # One of that name may have been removed elsewhere.
+            self._loaded.pop(model, None)
+        return model
+
+    def forget_servers(self) -> None:
+        """Drop models on servers: they were set up with what was allowed then, and its key."""
+        with self._state:
+            for model in [m for m, c in self._loaded.items() if isinstance(c, Describer)]:
+                del self._loaded[model]
 
     def forget(self) -> None:
         """Drop all models that nobody uses at the moment; they are loaded anew when wanted."""

@@ -45,6 +45,7 @@ from .encode import Encoder
 from .job import Job, JobProgress, error_message
 from .plane import PlaneSource, all_sizes, channels
 
+SET_UP_FIRST = "Set a server up first: its address is all it takes."
 NO_REGION = "Select a region to ask about first: press S, then click it."
 NO_QUESTION = 'Type a question first, such as "what is the mitotic stage?".'
 NOT_WHERE = "What the server said is of regions that have changed meanwhile: ask again."
