@@ -154,6 +154,24 @@ def test_a_question_is_answered(run, chat, photo):
     assert NOT_SAID in err
 
 
+def test_what_the_model_thinks_is_not_printed(run, chat, photo):
+    run("server", "set", "--address", chat.url)
+    chat.pieces = ["<thi", "nk>A bus", "? <", "/think", ">\n\nA red ", "bus < a tram."]
+    status, out, _ = run("server", "ask", photo, "What is it?")
+    assert (status, out) == (0, "A red bus < a tram.\n")
+
+
+@pytest.mark.parametrize(
+    "option", [["--tell-apart"], ["--specificity", "1"], ["--context", "traffic"]]
+)
+def test_what_a_server_cannot_do_is_refused(run, chat, photo, option):
+    run("server", "set", "--address", chat.url)
+    words = ["caption", photo, "--regions", "grid:2", "--model", "server:tiny-vision", *option]
+    status, out, err = run(*words)
+    assert (status, out, chat.asked) == (2, "", [])
+    assert option[0] in err
+
+
 @pytest.mark.parametrize("options", [[], ["--zoom"]])
 def test_an_empty_answer_counts_as_failed(run, chat, photo, tmp_path, options):
     run("server", "set", "--address", chat.url)

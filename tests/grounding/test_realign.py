@@ -106,6 +106,12 @@ def test_a_sentence_with_a_noun_in_doubt_is_not_lengthened_by_what_it_may_mean(r
         ("The boss", "I see the cat", "I see the boss"),
         ("the boss", "A brown cat", "The boss, a brown cat"),
         ("tabby", "Her cat looks up", "Her tabby looks up"),
+        # What is quoted is somebody's own, and a measure is no thing.
+        ("Rex", "One region is described as “a cat”", "One region is described as “a cat”"),
+        ("Rex", 'They call it "a cat" here', 'They call it "a cat" here'),
+        ("Rex", "“old” and a cat", "“old” and Rex"),
+        ("+1 cat", "“+1 cat” is what it is", "“+1 cat” is what it is"),
+        ("Rex", "a cat of marble", "a cat of marble"),
     ],
 )
 def test_a_name_takes_the_place_of_the_noun(realigner, grid, name, text, named):

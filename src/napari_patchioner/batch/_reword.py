@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_patchioner.decoders import Caption, CaptionOptions
+from napari_patchioner.errors import ModelError
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -17,6 +18,8 @@ CONTEXT, APART = "context", "tell_apart"
 """Options of a job that are none of `Captioner.caption`."""
 
 REWORDED = (CONTEXT, APART)
+# Options that mean nothing to a server.
+_NOT_ASKED = (*REWORDED, "specificity")
 
 
 class Worded(NamedTuple):
@@ -38,6 +41,17 @@ def caption_in_words(
 
     With ``place`` those that look alike are told apart by where they are among these.
     """
+    # It loads torch, as whatever captions has done already.
+    from napari_patchioner.describers import Describer
+
+    if isinstance(captioner, Describer):
+        for name in _NOT_ASKED:
+            if options.get(name):
+                raise ModelError(
+                    f"{captioner.name} runs on a server, which is asked about one region at a "
+                    f"time and knows no --{name.replace('_', '-')}: leave it out, or choose "
+                    "another model."
+                )
     usual = {name: value for name, value in options.items() if name not in REWORDED}
     captions = captioner.caption(grid, regions, **usual)
     worded = [Worded(caption, {}) for caption in captions]

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from napari_patchioner.describers import (
     is_cut_off,
     list_models,
     question,
+    without_thoughts,
 )
 from napari_patchioner.errors import PatchionerError, shell_command
 from napari_patchioner.limits import check_plain_file
@@ -179,19 +181,24 @@ def _ask(arguments: argparse.Namespace, _: object) -> None:
     picture = region_picture(read_image(arguments.image), region)
     answer, is_cut, server = "", False, server.named()
     with closing(server.stream(picture, question=arguments.question)) as pieces:
-        for piece in pieces:
-            if piece:
-                sys.stdout.write(_printable(piece))
-                sys.stdout.flush()
-                answer += piece
+
+        def heard() -> Iterator[str]:
+            nonlocal is_cut
+            for piece in pieces:
                 is_cut = is_cut or is_cut_off(piece)
+                yield piece
+
+        for piece in without_thoughts(heard()):
+            sys.stdout.write(_printable(piece))
+            sys.stdout.flush()
+            answer += piece
     if answer and not answer.endswith("\n"):
         print()
-    if not cleaned_answer(answer):
-        raise ServerError(NOT_SAID)
     if is_cut:
         more = f"allow it more with '{_command('set', '--max-tokens', 'N')}', or ask for less"
         say(cut_off_sentence(server.model, server.most_tokens, more))
+    if not cleaned_answer(answer):
+        raise ServerError(NOT_SAID)
 
 
 def _printable(text: str) -> str:

@@ -20,6 +20,7 @@ from .server import (
     cleaned_answer,
     cut_off_sentence,
     is_cut_off,
+    without_thoughts,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ __all__ = [
     "region_picture",
     "size_in_words",
     "stream_chat",
+    "without_thoughts",
 ]
 
 __getattr__, *_ = lazy_loader.attach(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +30,7 @@ LONGEST_ANSWER = 20_000
 NOT_SAID = "The server said nothing of it."
 """What is said of an answer that is empty."""
 # What some models think before they answer.
+_MARKS = ("<think>", "</think>")
 _THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 
 
@@ -143,6 +144,31 @@ def cut_off_sentence(name: str, most_tokens: int, advice: str) -> str:
 def is_cut_off(piece: str) -> bool:
     """Whether a piece of an answer says that the rest of it is left out."""
     return isinstance(piece, CutOff)
+
+
+def without_thoughts(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Yield the pieces of an answer as they come, but for what the model thinks before it.
+
+    >>> list(without_thoughts(["<th", "ink>Hm.", "</think>\n", "A red", " bus."]))
+    ['A red', ' bus.']
+    """
+    held, thinks, begun = "", False, False
+    for piece in pieces:
+        held += piece
+        while (start := held.find(mark := _MARKS[thinks])) >= 0:
+            said, held = held[:start], held[start + len(mark) :]
+            if not thinks and (said := said if begun else said.lstrip()):
+                begun = True
+                yield said
+            thinks = not thinks
+        # The beginning of a mark may be gone on with.
+        kept = next((n for n in range(len(mark) - 1, 0, -1) if held.endswith(mark[:n])), 0)
+        said, held = held[: len(held) - kept], held[len(held) - kept :]
+        if not thinks and (said := said if begun else said.lstrip()):
+            begun = True
+            yield said
+    if held and not thinks:
+        yield held
 
 
 def cleaned_answer(text: str) -> str:

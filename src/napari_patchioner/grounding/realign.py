@@ -57,6 +57,9 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _NAMED_ALREADY = re.compile(r",?\s+(?:named|called|nicknamed)\b", re.IGNORECASE)
+# Words in marks are somebody's; behind a measure stands what it holds, as in "a glass of wine".
+_QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|„[^“”]*[“”]|(?<!\w)['‘][^'’]*['’](?!\w)")
+_MEASURING = re.compile(r"\s+of\s+(?!(?:mine|yours|his|hers|ours|theirs)\b)", re.IGNORECASE)
 # After these an owner goes on, as in "my brown cat's ears".
 _MARKS = ("'", "’", "‘", "`", "´")
 
@@ -286,10 +289,10 @@ class Realigner:
     ) -> tuple[str, list[Change]]:
         """Put a person's name for a thing in the place of the noun that its region shows."""
         name = " ".join(name.split())
-        if not name or re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
+        if not name or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
             return text, []
         things = [w for w in read_words(text) if w.kind == "thing" and not w.absent]
-        things = [word for word in things if not _is_plural(word)]
+        things = [word for word in things if not (_is_plural(word) or _is_fixed(text, word))]
         try:
             [caption] = self._captioner.caption(grid, [place])
         except RegionError:
@@ -318,6 +321,12 @@ def _kinds_in_doubt(words: Sequence[GroundedWord], edits: Sequence[Edit]) -> set
         for word in words
         if word.word.kind == "thing" and word.verdict != "borne out" and word.word.end not in ends
     }
+
+
+def _is_fixed(text: str, word: Word) -> bool:
+    """Whether no name takes the place of a word: it is quoted, or a measure ("glass of wine")."""
+    is_quoted = any(m.start() < word.start and word.end < m.end() for m in _QUOTED.finditer(text))
+    return is_quoted or _MEASURING.match(text, word.end) is not None
 
 
 def is_given_name(text: str) -> bool:
