@@ -43,7 +43,7 @@ def test_each_caption_leads_back_to_its_region(mini, cats):
     assert first.way in ("looks", "place")
 
 
-def test_what_looks_alike_is_told_apart_by_its_place(mini, twins):
+def test_what_looks_alike_is_distinguished_by_its_place(mini, twins):
     grid = mini.encode(twins)
     said = mini.caption(grid, CATS)
     assert said[0].text == said[1].text
@@ -102,7 +102,7 @@ def test_options_hold_for_what_is_said(mini, cats):
     assert found[1].text == "There is a blue cat."
 
 
-def test_micrographs_are_told_apart_by_place(mini):
+def test_micrographs_are_distinguished_by_place(mini):
     picture = np.full((240, 480, 3), 235, np.uint8)
     yy, xx = np.mgrid[:240, :480]
     for middle in (120, 360):

@@ -74,6 +74,27 @@ def test_what_is_said_already_is_not_asked_for_again(mini, cup, cat):
     assert "blue cup" in compared.own[0]
 
 
+def test_words_that_say_nothing_are_no_difference(mini, cat):
+    said = [
+        Caption("the left dog s in front of a wall", 0.9),
+        Caption("the second dog, a part of a wall", 0.9),
+    ]
+    assert compare_regions(mini, [cat, cat], captions=said).own == ((), ())
+
+
+def test_a_colour_that_others_have_nearly_as_much_of_is_no_difference(mini):
+    picture = data.coffee().copy()
+    picture[100:300, 100:320] = (40, 60, 180)
+    picture[100:300, 100:150] = (200, 30, 30)
+    grid = mini.encode(picture)
+    places = [(grid, Box(100, left, 299, left + 199)) for left in (100, 110)]
+    said = [Caption("a red thing", 0.9), Caption("a thing", 0.9)]
+    compared = compare_regions(mini, places, captions=said)
+    values = {row.name: row.values for row in compared.concepts}
+    assert 0.75 > values["red"][0] > 0.5 > values["red"][1] > 0.3
+    assert not any("red" in word.split() for words in compared.own for word in words)
+
+
 def test_a_guess_that_is_wrong_is_no_difference(mini, cat):
     said = [Caption("cat or bus?", 0.4), Caption("a cat", 0.9)]
     compared = compare_regions(mini, [cat, cat], captions=said)

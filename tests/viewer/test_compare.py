@@ -158,7 +158,13 @@ def test_one_shape_is_compared_over_the_slices_of_a_stack(quiet, dock, hand, vie
     QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert viewer.dims.point[0] == 1
     before = records[uid].caption
+    # The button goes gray, and the table is turned to.
+    panel.table.setCurrentCell(-1, -1)
+    viewer.dims.set_point(0, 3)
     QTest.mouseClick(panel.take, Qt.MouseButton.LeftButton)
+    panel.table.setFocus()
+    panel.table.setCurrentCell(0, 0)
+    assert viewer.dims.point[0] == 3
     record = dock.controller.session.records[uid]
     assert record.caption == comparer.sliced.result.consensus
     assert record.reworded_by == "consensus of 3 of 5 slices"
@@ -223,6 +229,7 @@ def test_of_several_axes_one_is_chosen(quiet, dock, hand, viewer, qtbot):
     panel = dock.compare
     assert comparer.question.axis == 1
     assert [panel.axis.itemText(row) for row in range(2)] == ["along t", "along z"]
+    assert panel.axis.width() >= panel.axis.sizeHint().width()
     assert comparer.sliced.result.changes == ()
     panel.axis.setCurrentIndex(0)
     panel.axis.activated.emit(0)
@@ -236,3 +243,32 @@ def test_of_several_axes_one_is_chosen(quiet, dock, hand, viewer, qtbot):
     place = panel.table.visualItemRect(panel.table.item(0, 1)).center()
     QTest.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert viewer.dims.point[0] == 0
+
+
+def test_the_window_goes_with_its_image_and_is_there_for_the_next(quiet, dock, hand, viewer, qtbot):
+    read(dock, qtbot)
+    dock.controller.select(draw_two(dock, hand, qtbot))
+    dock.image_actions.compare()
+    finished(dock, qtbot)
+    first, panel = dock.image, dock.compare
+    qtbot.waitUntil(lambda: panel.windowTitle().endswith(f" in {first.name}"), timeout=5000)
+    second = viewer.add_image(BESIDE[:, ::-1], rgb=True, name="mirrored")
+    dock.panel.image.value = second
+    # It tells which image it is still about, and touches no other.
+    panel.table.cellClicked.emit(0, 1)
+    assert f"about {first.name}" in panel.problem.text()
+    viewer.layers.remove(first)
+    assert not panel.isVisible()
+    qtbot.wait(100)
+    read(dock, qtbot)
+    layer = dock.controller.layer("regions")
+    layer.add_rectangles([np.array([[20, 60], [280, 400]]), np.array([[40, 500], [290, 800]])])
+    records = dock.controller.session.records
+    qtbot.waitUntil(
+        lambda: len(records) == 2 and all(r.caption for r in records.values()), timeout=60_000
+    )
+    dock.controller.select(records)
+    dock.image_actions.compare()
+    finished(dock, qtbot)
+    assert panel.isVisible()
+    qtbot.waitUntil(lambda: panel.windowTitle().endswith(" in mirrored"), timeout=5000)

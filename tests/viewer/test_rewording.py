@@ -125,7 +125,7 @@ def test_an_accepted_caption_is_offered_what_tells_it_apart(dock, cats, qtbot):
     dock.image_actions.choose(0)
     assert texts(cats) == ["a brown cat", "a blue cat"]
     assert cats.records[second].reviewed
-    assert cats.records[second].told_apart_by == "told apart from 1 other"
+    assert cats.records[second].distinguished_by == "told apart from 1 other"
     dock.image_actions.set_apart()
     qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
     assert texts(cats) == ["a brown cat", "a blue cat"]

@@ -54,6 +54,8 @@ _MOST_NOISE = 0.1
 _WRONG = 0.1
 # From this place on words are not in the caption.
 _UNSAID = 10_000
+# What one region has so much more of than any other, who may have as little of it, is its own.
+_ALONE = 0.3
 # Of what slices without a majority say, so much is named.
 _NAMED = 3
 # Said of anything.
@@ -63,7 +65,9 @@ _FUNCTION = frozenset(
         "a an the some any this that these those it its his her their my your our is are was were "
         "be being of and or with without in on at under over near by behind above below beside "
         "between inside outside from to for next into onto about around up down off out as very "
-        "there here no not never one two three several many few each other others",
+        "there here no not never one two three several many few each other others front back side "
+        "part group pair couple lot number kind left right top bottom middle larger smaller "
+        "largest smallest first second third fourth fifth sixth seventh eighth",
     )
 )
 
@@ -226,10 +230,20 @@ def compare_regions(
                 # One of several guesses, which the region does not bear out.
                 words.pop(row.name, None)
     shared = tuple(word for word in said[0] if all(word in words for words in said))
+    values = {row.name: row.values for row in concepts}
     own = []
     for number, words in enumerate(said):
         others = {word for other, more in enumerate(said) if other != number for word in more}
-        own.append(_phrases({word: at for word, at in words.items() if word not in others}))
+        alone = {word: at for word, at in words.items() if word not in others}
+        own.append(
+            _phrases(
+                {
+                    word: at
+                    for word, at in alone.items()
+                    if word not in values or _is_own(values[word], number, word, at)
+                }
+            )
+        )
     units = unit_rows(learned_part(captioner, vectors))
     report(1.0, "done")
     likeness = float((units @ units.T).min())
@@ -258,7 +272,8 @@ def _said(text: str) -> dict[str, int]:
     names = [(word.name or word.text.casefold(), place) for place, word in enumerate(words)]
     said: dict[str, int] = {}
     for name, place in names:
-        if name not in _FUNCTION:
+        # A single letter is a slip of the keys.
+        if name not in _FUNCTION and len(name) > 1:
             said.setdefault(name, place)
     return said
 
@@ -278,6 +293,13 @@ def _phrases(words: dict[str, int]) -> tuple[str, ...]:
             phrases.append(word)
         last = place
     return tuple(phrases)
+
+
+def _is_own(values: Sequence[float], number: int, word: str, place: int) -> bool:
+    """Whether others have none of it, or less; of colours and what nobody said much less."""
+    others = max(value for other, value in enumerate(values) if other != number)
+    measured = word in COLOURS or place >= _UNSAID
+    return others < _ALONE or values[number] - others >= (_ALONE if measured else 0.0)
 
 
 def _concepts(

@@ -179,6 +179,7 @@ class CaptionDock(DockBase):
         self.images.opened.connect(self._on_opened)
         self.images.closing.connect(self.teacher.leave)
         self.images.closing.connect(self.projects.dismiss)
+        self.images.closing.connect(self.compare.leave)
         # On the image, too: the layer that had these keys may be what was deleted.
         for key, name in VIEWER_KEYS.items():
             keys.bind(self.viewer, key, getattr(actions, name))

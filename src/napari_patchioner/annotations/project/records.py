@@ -668,7 +668,7 @@ class Record(Annotation):
         return by if isinstance(by, str) and self.caption in texts else ""
 
     @property
-    def told_apart_by(self) -> str:
+    def distinguished_by(self) -> str:
         """How its words tell it apart from others, if a person was offered them and took them."""
         by = self.suggested_by
         return by if self.source == "model" and by.startswith("told apart") else ""

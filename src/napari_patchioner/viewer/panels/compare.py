@@ -54,6 +54,8 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         self.again = button("Compare again", AGAIN_TIP, self._on_again)
         self.axis = qt.QComboBox(toolTip="Along which axis of the stack slices are compared.")
         self.axis.activated.connect(self._on_axis)
+        self.axis.setSizeAdjustPolicy(self.axis.SizeAdjustPolicy.AdjustToContents)
+        self.axis.setMinimumContentsLength(12)
         self.progress = qt.QProgressBar(textVisible=True, minimumHeight=18)
         self.stop = button("Cancel", "Stop; what was read is kept.", self._on_stop)
         self.table = qt.QTableWidget(accessibleName="Differences")
@@ -99,6 +101,11 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         if comparer is not None:
             comparer.changed.connect(self._soon.throttle)
 
+    def leave(self, controller: Controller) -> None:
+        """Close where it is about an image that goes."""
+        if self._comparer is controller.comparer:
+            self.let_go()
+
     def let_go(self) -> None:
         """Stop following, and close."""
         self._soon.cancel()
@@ -110,6 +117,8 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         comparer = self._comparer
         if comparer is None or not self.isVisible():
             return
+        self.setWindowTitle(f"{TITLE} in {comparer.image_name}")
+        self.problem.hide()
         at_work = comparer.progress
         for part in (self.progress, self.stop):
             part.setVisible(at_work is not None)
@@ -172,8 +181,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             write_bytes(path, text.encode("utf-8"))
         except FormatError as error:
             message = f"Nothing was saved: {error}"
-        self.problem.setText(message)
-        self.problem.setVisible(bool(message))
+        self._object(message)
 
     def _show_axes(self, axes: tuple[tuple[int, str], ...], chosen: int) -> None:
         with signals_blocked(self.axis):
@@ -206,7 +214,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
 
     def _on_cell(self, row: int, column: int) -> None:
         """Go to a slice, or select a region."""
-        controller, comparer = self._current(), self._comparer
+        controller, comparer = self._here(), self._comparer
         if controller is None or comparer is None:
             return
         if comparer.compared is not None and column > 0:
@@ -215,8 +223,13 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             controller.go_to_slice(comparer.question, comparer.slices[row].number)
 
     def _on_current(self, row: int, column: int, before: int, _before: int) -> None:
-        """Follow the arrow keys over slices."""
-        if row != before and self._comparer is not None and self._comparer.question is not None:
+        """Follow the arrow keys over slices; that the table is turned to means none of them."""
+        if (
+            before >= 0
+            and row != before
+            and self._comparer is not None
+            and self._comparer.question is not None
+        ):
             self._on_cell(row, column)
 
     def _on_axis(self, _index: int) -> None:
@@ -233,10 +246,24 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
             self._comparer.cancel()
 
     def _on_take(self) -> None:
-        controller = self._current()
-        if controller is not None and self._comparer is controller.comparer:
-            self._comparer.take_consensus()
+        controller = self._here()
+        if controller is not None:
+            controller.comparer.take_consensus()
             controller.show()
+
+    def _here(self) -> Controller | None:
+        """Return the controller of the image that this is about, or say that it is not at hand."""
+        controller, comparer = self._current(), self._comparer
+        if controller is not None and controller.comparer is comparer:
+            return controller
+        if comparer is not None:
+            self._object(f"This is about {comparer.image_name}: turn to that image first.")
+        return None
+
+    def _object(self, problem: str) -> None:
+        """Say what is wrong; nothing where all is well."""
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
 
     def _on_export(self) -> None:
         path, _ = qt.QFileDialog.getSaveFileName(self, "Export", "differences.csv", "CSV (*.csv)")

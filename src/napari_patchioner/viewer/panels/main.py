@@ -208,7 +208,7 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
     ``outdated`` says that its place and size may be others by now.
     """
     details, line = record.details, ""
-    how = record.reworded_by or record.told_apart_by
+    how = record.reworded_by or record.distinguished_by
     reworded = f", {how}" if how else ""
     if outdated:
         reworded += f", {OUTDATED}"

@@ -215,6 +215,11 @@ class Comparer(QObject):  # type: ignore[misc]
         self._shown = ("", "")
 
     @property
+    def image_name(self) -> str:
+        """What the image is called."""
+        return str(self._image.name)
+
+    @property
     def progress(self) -> JobProgress | None:
         """How far a comparison is."""
         return self._job.progress if self._job is not None else None

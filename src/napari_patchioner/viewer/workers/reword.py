@@ -59,7 +59,9 @@ class Part(NamedTuple):
 def words_before(record: Record) -> str:
     """Return what a caption was before it was put in other words."""
     others = record.alternatives
-    return others[0] if (record.reworded_by or record.told_apart_by) and others else record.caption
+    return (
+        others[0] if (record.reworded_by or record.distinguished_by) and others else record.caption
+    )
 
 
 def caption_of(record: Record, text: str, *, own: bool = False) -> Caption:
