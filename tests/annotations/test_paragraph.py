@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,3 +230,32 @@ def test_the_same_guess_is_made_once():
     assert paragraph_of(guesses).text == "Two regions may each be a cup or coffee."
     text = paragraph_of([*guesses, thing("c", 0, 60, 9, "a cat")]).text
     assert text == "The image shows a cat. Two other regions may each be a cup or coffee."
+
+
+def test_what_is_drawn_several_times_is_counted_once():
+    # Three elephants, and many boxes around each.
+    rng = np.random.default_rng(7)
+    things = [
+        Thing(f"{animal}-{number}", Box(*corners), "an elephant")
+        for animal in range(3)
+        for number in range(13)
+        for corners in [
+            np.array([20, 10 + 120 * animal, 100, 100 + 120 * animal]) + rng.integers(-12, 12, 4)
+        ]
+    ]
+    paragraph = paragraph_of(things, shape=(160, 400))
+    assert paragraph.text.startswith("The image shows three elephants.")
+    places = Places(things, shape=(160, 400))
+    assert {places.ranked(index)[1] for index in range(len(things))} <= {"", "of three elephants"}
+
+
+def test_what_only_touches_is_counted_each():
+    things = [Thing(str(n), Box(0, 30 * n, 30, 30 * n + 40), "a cell") for n in range(5)]
+    assert paragraph_of(things).text.startswith("The image shows five cells.")
+
+
+@pytest.mark.parametrize("noun", ["texture", "pattern", "background"])
+def test_what_has_no_number_is_not_counted(noun):
+    things = [Thing(str(n), Box(0, 30 * n, 20, 30 * n + 20), f"a {noun}") for n in range(4)]
+    assert paragraph_of(things).text.startswith(f"The image shows {noun} in four places.")
+    assert Places(things).place("0").rank == ""

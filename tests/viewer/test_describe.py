@@ -377,3 +377,26 @@ def test_the_whole_image_has_no_place(quiet, captioned, qtbot):
     captioned.controller.describer.add_places([record.uid])
     wait(captioned, qtbot)
     assert "no place" in captioned.controller.message
+
+
+def test_another_size_takes_the_place_of_the_one_that_was_offered(quiet, captioned, qtbot):
+    dock = captioned
+    first, second, *_ = uids(dock)
+    records = dock.controller.session.records
+    for uid in (first, second):
+        dock.controller.edit(uid, "nucleus")
+    before = records[first].alternatives
+    for scale in (1, 3, 5):
+        dock.image.scale = (scale, scale)
+        add_places(dock, qtbot, [first, second])
+    offered = [text for text in records[first].alternatives if text not in before]
+    assert len(offered) == 1
+    dock.controller.select([first, second])
+    dock.image_actions.choose(0)
+    assert all("nucleus, " in records[uid].caption for uid in (first, second))
+    dock.controller.select([first])
+    dock.refresh()
+    assert dock.panel.caption.verdict.text().startswith("Edited by you, with place and size")
+    dock.image_actions.undo()
+    records = dock.controller.session.records
+    assert [records[uid].caption for uid in (first, second)] == ["nucleus", "nucleus"]

@@ -142,6 +142,8 @@ _MASS = _words(
     "broccoli pasta soup milk coffee tea juice wine beer chocolate fruit jewelry equipment "
     "asphalt concrete marble cytoplasm background debris plastic fabric denim ocean sea"
 )
+# What no image has a number of, though many of it are spoken of
+_UNCOUNTED = _words("texture pattern foreground noise blur")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth"),
@@ -505,8 +507,9 @@ def _with_article(phrase: str, noun: str) -> str:
 
 
 def is_mass(noun: str) -> bool:
-    """Whether a noun is not counted: "grass", "water", "Eileen Collins"."""
-    return is_own_name(noun) or (noun.split()[-1].casefold() in _MASS and " of " not in noun)
+    """Whether a noun is not counted: "grass", "water", "texture", "Eileen Collins"."""
+    last = noun.split()[-1].casefold()
+    return is_own_name(noun) or (last in _MASS | _UNCOUNTED and " of " not in noun)
 
 
 def with_the(noun: str) -> str:

@@ -54,6 +54,8 @@ _MOST_NEAR = 12
 _AS_FAR = 3.0
 _OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 _GROUP = "group of "
+# What has so much in common with a larger one of its noun is no other thing.
+_SAME_THING = 0.5
 # Of more, nobody would pick out "one of the five largest".
 _FEW = 3
 
@@ -232,14 +234,15 @@ class Places:
     def alike(self) -> dict[tuple[Hashable, str], list[int]]:
         """The indices of those of one noun on one plane, by plane and noun in small letters.
 
-        What lies within another of its noun is a part of that, and not counted.
+        What lies within another of its noun, or has half of itself in common with a larger one, is
+        that once more or a part of it, and not counted.
         """
         alike = defaultdict(list)
         for index, (thing, noun) in enumerate(zip(self.things, self._nouns, strict=True)):
             if noun:
                 alike[thing.plane, noun.casefold()].append(index)
         for key, members in alike.items():
-            parts = self.layout.nested(members)
+            parts = self.layout.nested(members, _SAME_THING)
             alike[key] = [member for member in members if member not in parts]
         return dict(alike)
 

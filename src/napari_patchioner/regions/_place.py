@@ -218,8 +218,8 @@ class Layout:
         along = np.maximum(self.boxes[:, 1] - right, left - self.boxes[:, 3])
         return np.asarray(np.hypot(np.maximum(down, 0), np.maximum(along, 0)))
 
-    def nested(self, members: Sequence[int]) -> set[int]:
-        """Return those of some regions that lie for the most part in a larger one of them.
+    def nested(self, members: Sequence[int], share: float = _NESTED) -> set[int]:
+        """Return those of some regions of which such a share lies in a larger one of them.
 
         >>> Layout([Box(0, 0, 9, 9), Box(1, 1, 3, 3), Box(0, 20, 9, 29)]).nested([0, 1, 2])
         {1}
@@ -236,8 +236,8 @@ class Layout:
             common = np.prod(np.maximum(high.min(axis=0) - low, 0))
             own = np.prod(boxes[inner, 2:] - boxes[inner, :2])
             # What the boxes do not have in common, the outlines cannot.
-            may_be = own == 0 or common >= _NESTED * self._area(order[inner])
-            if may_be and self._share(order[inner], order[outer]) >= _NESTED:
+            may_be = own == 0 or common >= share * self._area(order[inner])
+            if may_be and self._share(order[inner], order[outer]) >= share:
                 nested.add(order[inner])
         return nested
 

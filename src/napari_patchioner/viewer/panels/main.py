@@ -13,6 +13,7 @@ from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import Record
 from napari_patchioner.annotations.paragraph import FROM_REGIONS, Link
+from napari_patchioner.annotations.place import WITH_PLACE
 from napari_patchioner.annotations.project.records import server_host
 from napari_patchioner.annotations.record import UNFAMILIAR
 from napari_patchioner.models.familiar import unknown_sentence
@@ -231,7 +232,9 @@ def verdict_line(record: Record, pending: str = "", *, outdated: bool = False) -
         line = f"Found by {record.found_by!r}, score {record.score or 0:.2f}"
     elif record.source != "model":
         line = "Edited by you" if record.source == "edited" else "Written by you"
-        line += ", from a checked sentence" if record.suggested_by else ""
+        if record.suggested_by:
+            was_checked = record.suggested_by != WITH_PLACE
+            line += ", from a checked sentence" if was_checked else f", {WITH_PLACE}"
         if record.example and record.teaches != record.caption:
             line += f", an example of {widgets.brief(record.teaches)!r}"
     elif details and details.verdict == "appearance":

@@ -373,12 +373,13 @@ class Describer(QObject):  # type: ignore[misc]
         label = f"place and size of {counted(len(texts) + len(offers), 'caption')}"
         with session.step(label):
             session.reword(label, texts)
-            session.suggest(label, offers)
+            session.suggest(label, offers, by=WITH_PLACE)
         # At once: what a table of a layer says otherwise is taken for a person's words.
         self.changed.emit()
         parts = [f"added to {counted(texts, 'caption')}"] if texts else []
         if offers:
-            parts.append(f"offered for {counted(offers, 'caption')} of yours, as a wording")
+            theirs = f"offered for {counted(offers, 'caption')} of yours, as a wording"
+            parts.append(f"{theirs} (Ctrl+1 takes that of each selected region)")
         self.messaged.emit(f"Place and size {' and '.join(parts)}.")
 
     def _on_composed(self, plane: Plane, composed: Composed) -> None:
