@@ -71,11 +71,21 @@ def test_a_model_without_a_text_tower_says_so():
         captions_in_context(captioner, grid, [Box(0, 0, 9, 9)], [SAID], "a kitchen")
 
 
-@pytest.mark.parametrize("context", ["!!!", "dog", "not a cup", "kitchen"])
+@pytest.mark.parametrize("context", ["!!!", "dog", "not a cup", "kitchen", "cutlery", "crockery"])
 def test_what_speaks_of_none_of_them_settles_no_doubt(mini, context):
     grid, region = mini.encode(data.coffee()), Box(50, 150, 300, 430)
     captions = mini.caption(grid, [region])
     assert captions[0].text == "cup or coffee?"
     assert captions_in_context(mini, grid, [region], captions, context)[0].text == captions[0].text
+    # What the context names itself, it does settle.
     [said] = captions_in_context(mini, grid, [region], captions, "a hot drink, coffee")
     assert said.text == "coffee"
+
+
+def test_a_guess_is_settled_by_what_is_likely(mini, grid):
+    for chance, first in ((0.45, "cup or bowl?"), (0.7, "a bowl")):
+        concepts = (("bowl", chance), ("cup", 0.2))
+        said = Caption("cup or bowl?", 0.5, alternatives=("a bowl", "a cup"), concepts=concepts)
+        [ranked] = captions_in_context(mini, grid, [CUP], [said], "bowls")
+        assert ranked.text == first
+        assert set(ranked.alternatives) == {"cup or bowl?", "a cup", "a bowl"} - {first}

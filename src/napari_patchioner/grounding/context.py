@@ -35,6 +35,8 @@ _CLOSENESS = 8.0
 _RANK = 0.3
 # So much nearer to the context than the model's own wording another one has to be, to come first.
 _NEARER = 0.05
+# So likely is what settles a guess.
+_SURE = 0.5
 _PARTS = re.compile(r"[,;\n]+")
 _LEAST = 1e-6
 
@@ -129,6 +131,9 @@ def captions_in_context(
         behind = merits[0] - _RANK * np.arange(len(merits))
         merits = np.where(near < usual + _NEARER, np.minimum(merits, behind), merits)
         order = np.argsort(-merits, kind="stable")
+        if caption.text.endswith("?") and not _is_settled(wordings[order[0]], caption, parts):
+            # What is likely enough beside it stays a guess, whatever the image is about.
+            order = np.concatenate([[0], order[order != 0]])
         text, *others = (wordings[place] for place in order)
         # Another wording is never trusted more than the one that came first.
         score = caption.score
@@ -147,6 +152,15 @@ def _likelihoods(captioner: Captioner, output: BridgeOutput, texts: Sequence[str
     lengths = np.array([1 + len(text.split()) for text in texts])
     sums = decoder.log_likelihoods(output.vectors, texts, evidence=output.evidence)
     return np.asarray(sums / lengths, float)
+
+
+def _is_settled(text: str, caption: Caption, parts: Sequence[str]) -> bool:
+    """Whether a text may take the place of a guess: it is likely, or the context names it."""
+    if text.endswith("?"):
+        return True
+    thing = read_phrase(text).thing
+    named = {word for part in parts for word in re.findall(r"\w+", part.casefold())}
+    return thing.casefold() in named or dict(caption.concepts).get(thing, 0.0) >= _SURE
 
 
 def _recognised(text: str, caption: Caption) -> float:
