@@ -7,11 +7,12 @@ import sys
 import pytest
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QKeyEvent
+from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QCheckBox, QLineEdit, QSpinBox
 
 from napari_patchioner.viewer.folder.dock import FolderDock
+from napari_patchioner.viewer.panels.regions import CAPTION
 
 CONTROL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 PLAIN = Qt.KeyboardModifier.NoModifier
@@ -217,3 +218,56 @@ def test_once_no_dock_is_left_the_window_is_as_it_was(started, canvas, viewer):
     window = viewer.window._qt_window
     QTest.keyRelease(window, Qt.Key.Key_S)
     assert str(layer.mode) == "add_ellipse"
+
+
+def captions_on_the_way_back(dock):
+    """Undo all, and return what the caption was after each step."""
+    session, seen = dock.controller.session, []
+    uid = dock.controller.current().uid
+    while dock.controller.session.undo():
+        record = session.records.get(uid)
+        seen.append(record.caption if record else None)
+    return seen
+
+
+def over_it(dock, viewer, text):
+    """Type a text over the caption."""
+    dock.panel.caption.editor.setFocus()
+    dock.panel.caption.editor.selectAll()
+    write(viewer, text)
+
+
+def test_each_edit_that_was_finished_is_a_step_back(started, canvas, viewer, qtbot):
+    drawn = ["something red", None]
+    over_it(started, viewer, "one by one")
+    write(viewer, "\r")
+    over_it(started, viewer, "two")
+    # An action that was pressed, whether it changes anything or not
+    started.panel.reword.menu().actions()[0].trigger()
+    over_it(started, viewer, "three")
+    # The cursor went elsewhere
+    started.teach.name.setFocus()
+    QApplication.sendEvent(started.panel.caption.editor, QFocusEvent(QEvent.Type.FocusOut))
+    over_it(started, viewer, "four")
+    # Nothing was typed for a while
+    started.panel.caption._rest.flush()
+    over_it(started, viewer, "five")
+    # Another region was looked at
+    uid = started.controller.current().uid
+    started.controller.select([])
+    started.refresh()
+    started.controller.select([uid])
+    started.refresh()
+    over_it(started, viewer, "six")
+    seen = captions_on_the_way_back(started)
+    assert seen == ["five", "four", "three", "two", "one by one", *drawn]
+
+
+def test_edits_in_the_list_are_steps_of_their_own(started, canvas, qtbot):
+    started.image_actions.toggle_list()
+    regions = started.region_list.regions
+    qtbot.waitUntil(lambda: len(regions.lines) == 1, timeout=5000)
+    for text in ("one", "two"):
+        regions.setData(regions.index(0, CAPTION), text)
+        qtbot.waitUntil(lambda text=text: regions.lines[0].caption == text, timeout=5000)
+    assert captions_on_the_way_back(started) == ["one", "something red", None]

@@ -38,11 +38,12 @@ Action = TypeVar("Action", bound=Callable[..., None])
 
 
 def on_image(action: Action) -> Action:
-    """Return an action that does nothing where there is no image."""
+    """Return an action that does nothing where there is no image, and ends what is being typed."""
 
     @wraps(action)
     def guarded(actions: Actions, *arguments: Any) -> None:
         if actions.current is not None:
+            actions.finish_edit()
             action(actions, *arguments)
 
     return guarded  # type: ignore[return-value]  # it takes what the action takes
@@ -168,7 +169,6 @@ class Actions:
 
     undo = of_controller(Controller.undo)
     redo = of_controller(Controller.redo)
-    edit = of_controller(Controller.edit)
     caption_together = of_controller(Controller.group_selected)
     caption_whole = of_controller(Controller.whole_image)
     describe_whole = of_controller(Controller.describe)
@@ -234,10 +234,21 @@ class Actions:
             editor.setFocus()
             editor.selectAll()
 
+    def edit(self, uid: str, text: str) -> None:
+        """Take the text of a caption, at every letter that is typed."""
+        if self.current is not None:
+            self.current.edit(uid, text)
+
     @on_image
+    def rewrite(self, uid: str, text: str) -> None:
+        """Take the text of a caption that was typed to its end elsewhere."""
+        self.edit(uid, text)
+        self.finish_edit()
+
     def finish_edit(self) -> None:
         """Let the next words typed be a step of their own."""
-        self.controller.session.history.seal()
+        if self.current is not None:
+            self.current.session.finish_edit()
 
     @on_image
     def accept(self) -> None:

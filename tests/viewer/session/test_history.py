@@ -210,11 +210,11 @@ def test_letters_typed_one_after_the_other_are_one_step():
     assert session.records[first].source == "edited"
 
 
-def test_a_sealed_edit_is_a_step_of_its_own():
+def test_an_edit_after_one_that_was_finished_is_a_step_of_its_own():
     session = drawn(0)
     [uid] = session.uids("regions")
     session.edit(uid, "one")
-    session.history.seal()
+    session.finish_edit()
     session.edit(uid, "two")
     session.undo()
     assert captions(session) == ["one"]

@@ -150,6 +150,8 @@ SPREAD_WEIGHT = 0.05
 LEAST_SHARE = 0.01
 # Alternatives that are shown without scrolling
 SHOWN = 3
+# Who has typed nothing for so long has come to an end, as far as Undo goes.
+REST_MS = 3000
 
 
 class DrawBar(qt.QWidget):  # type: ignore[misc]
@@ -365,6 +367,8 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
     # The index of an alternative, counted from 0.
     picked = Signal(str, int)
     left = Signal()
+    # What was typed so far belongs together: nothing more was for a while, or it is about another.
+    rested = Signal()
 
     def __init__(self, empty: str, *, lines: int = 3, compact: bool = False) -> None:
         super().__init__()
@@ -379,6 +383,7 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
             "Enter goes back to the canvas; an emptied caption may be written by the model again."
         )
         self.editor.installEventFilter(self)
+        self._rest = widgets.throttled(self.rested.emit, REST_MS, self, rest=True)
         self.editor.textChanged.connect(self._on_text)
         self.why = WhyRow()
         self.verdict = wrapped("Who wrote the caption, and how far to trust it.")
@@ -404,6 +409,8 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         if uid != self._uid or " ".join(self.editor.toPlainText().split()) != text:
             with signals_blocked(self.editor):
                 self.editor.setPlainText(text)
+        if uid != self._uid:
+            self._end_edit()
         self._uid = uid
         self.editor.setEnabled(record is not None)
         self.editor.setPlaceholderText("No caption yet" if record else empty or self._empty)
@@ -423,7 +430,9 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         return self._uid
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Let Enter finish the editing."""
+        """Let Enter finish the editing, and so whatever takes the cursor away."""
+        if watched is self.editor and event.type() == QEvent.Type.FocusOut:
+            self._end_edit()
         pressed = watched is self.editor and event.type() == QEvent.Type.KeyPress
         if pressed and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
             self.editor.clearFocus()
@@ -431,8 +440,13 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
             return True
         return bool(super().eventFilter(watched, event))
 
+    def _end_edit(self) -> None:
+        self._rest.cancel()
+        self.rested.emit()
+
     def _on_text(self) -> None:
         if self._uid:
+            self._rest.throttle()
             self.edited.emit(self._uid, self.editor.toPlainText())
 
     def _on_picked(self, item: qt.QListWidgetItem) -> None:
@@ -497,6 +511,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         for box in (self.caption, self.whole):
             box.edited.connect(actions.edit)
             box.left.connect(actions.finish_edit)
+            box.rested.connect(actions.finish_edit)
             box.picked.connect(actions.take)
         self.caption.why.chosen.connect(actions.choose_word)
         self.caption.why.toggled.connect(actions.toggle_why)

@@ -473,7 +473,7 @@ class RegionList(qt.QWidget):  # type: ignore[misc]
         self.pattern.toggled.connect(self._on_filter)
         self.only.currentIndexChanged.connect(self._on_filter)
         self.table.itemDelegate().closeEditor.connect(lambda *_: self._soon.throttle())
-        self.regions.edited.connect(actions.edit)
+        self.regions.edited.connect(actions.rewrite)
         self._guard = widgets.WheelGuard(self)
 
     def sizeHint(self) -> QSize:

@@ -153,6 +153,8 @@ class Session:
         self._asked: set[str] = set()
         self._asking: object = None
         self._order: dict[str, list[str]] = {}
+        # How many edits were finished: those that follow each other until then are one step
+        self._edits = 0
         self._stepping = False
         self._together = False
         # Layers whose shapes are not ours to bring back; only their captions are.
@@ -471,7 +473,11 @@ class Session:
         """Take a person's text for a record; an empty one hands it back to the models."""
         for record in self._chosen([uid]):
             edited = self._corrected(record, " ".join(text.split()))
-            self._decide("edit", [edited], key=("edit", uid))
+            self._decide("edit", [edited], key=("edit", uid, self._edits))
+
+    def finish_edit(self) -> None:
+        """Let what is written next be a step of its own, whatever it is about."""
+        self._edits += 1
 
     def _corrected(self, record: Record, text: str) -> Record:
         """Return a record with a person's text, which is its name as well where every text is."""
