@@ -81,6 +81,16 @@ def test_the_colour_of_skin_is_no_colour_of_clothes(mini):
     assert suit.text == "a person in red"
 
 
+def test_a_wall_is_no_colour_of_clothes(mini):
+    astronaut = data.astronaut().copy()
+    astronaut[0:250, 0:140] = 128
+    said = [Caption("a person", 0.9)] * 2
+    regions = [Box(20, 40, 220, 240), Box(280, 60, 500, 220)]
+    beside_wall, suit = distinct_captions(mini, mini.encode(astronaut), regions, said)
+    assert " in " not in beside_wall.text
+    assert suit.text == "a person in red"
+
+
 def test_places_are_those_among_what_is_called_the_same(mini):
     picture = np.concatenate([data.cat()] * 3, axis=1)
     width = data.cat().shape[1]

@@ -408,6 +408,8 @@ def _colours_worn(
     embeddings[..., -len(AXES) :] = without_skin(embeddings[..., -len(AXES) :])
     skinless = captioner.embed(replace(grid, embeddings=embeddings), regions)
     shares = captioner.bridge.adjective_strengths(skinless, COLOURS)
+    # Most of what looks gray is white in the shade, or a wall.
+    shares[:, COLOURS.index("gray")] = 0
     whole = clothed(vectors[:, -len(AXES) :], skinless[:, -len(AXES) :])
     return [
         {colour: float(share) for colour, share in zip(COLOURS, own, strict=True)}
