@@ -121,7 +121,10 @@ def test_an_accepted_caption_is_offered_what_tells_it_apart(dock, cats, qtbot):
     assert texts(cats) == ["a cat", "a cat"]
     assert dock.controller.message.startswith("2 captions you accepted kept")
     assert cats.records[second].alternatives[0] == "a blue cat"
-    # Where several are selected, each takes its own.
+    # Where several are selected, each takes its own; nothing that was not offered.
+    dock.image_actions.choose(1)
+    assert "There is no wording 2" in dock.controller.message
+    assert texts(cats) == ["a cat", "a cat"]
     dock.image_actions.choose(0)
     assert texts(cats) == ["a brown cat", "a blue cat"]
     assert cats.records[second].reviewed

@@ -288,10 +288,14 @@ class Actions:
 
     @on_image
     def choose(self, index: int) -> None:
-        """Take one of the model's other captions, counted from 0, for all that have so many."""
+        """Take one of the model's other captions, counted from 0; of several, what was offered."""
         uids = self._needed()
         if uids:
             session = self.controller.session
+            if len(uids) > 1:
+                # Whoever takes what tells regions apart means no others.
+                known = [session.records[uid] for uid in uids if uid in session.records]
+                uids = [r.uid for r in known if set(r.alternatives[index:][:1]) & set(r.offered)]
             with session.step("choice of another wording"):
                 chosen = [session.choose(uid, index) for uid in uids]
             if not any(chosen):

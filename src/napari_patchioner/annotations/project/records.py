@@ -661,11 +661,15 @@ class Record(Annotation):
     def suggested_by(self) -> str:
         """What the words that it has were suggested by, if they were."""
         made = self.origin.get(SUGGESTED)
-        texts = made.get("texts") if isinstance(made, Mapping) else None
-        if not isinstance(made, Mapping) or not isinstance(texts, list | tuple):
-            return ""
-        by = made.get("by")
-        return by if isinstance(by, str) and self.caption in texts else ""
+        by = made.get("by") if isinstance(made, Mapping) else ""
+        return by if isinstance(by, str) and self.caption in self.offered else ""
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The texts that were offered to a person, by whatever `suggested` them."""
+        made = self.origin.get(SUGGESTED)
+        texts = made.get("texts") if isinstance(made, Mapping) else ()
+        return tuple(map(str, texts)) if isinstance(texts, list | tuple) else ()
 
     @property
     def distinguished_by(self) -> str:
