@@ -3,11 +3,12 @@
 ``python -m recipes.mini.find_by_text --data DIR [--folds DIR] [--grids DIR] [--every N]``
 
 Each category that an image shows is asked for as a phrase ("a dog"), of heads that have not seen
-the image where those of the folds are given. Prints four tables, the categories that go worst, and
+the image where those of the folds are given. Prints five tables, the categories that go worst, and
 the time of an answer:
 
 * which of an image's boxes a phrase picks, of images with boxes of several categories;
 * the boxes of all images in one order, and the images themselves;
+* the images that score at least as much as a threshold;
 * boxes that are proposed, and where the heat map has its peak;
 * colours: of two or more of a kind, one is painted in a colour, and asked for ("a red dog").
 """
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 0.005
 FIRST, SEVERAL, MANY = 1, 5, 10
+LEAST = (0.3, 0.5, 0.7, 0.9)
 SAME = 0.5
 # Hue angles of the paint, of 255.
 PAINTS = {"red": 0, "green": 85, "blue": 165, "yellow": 42}
@@ -278,6 +280,9 @@ def report(scores: Scores) -> None:
         print(
             markdown_table(["ranked by", "mAP", f"recall@{MANY}", "first is right"], _ranks(lists))
         )
+    print(f"\nThe images that are listed, {len(scores.images)} phrases\n")
+    header = ["score of at least", "listed", "right", "of those that show it"]
+    print(markdown_table(header, _listed(list(scores.images.values()))))
     placed = np.array([item[2:] for item in scores.placed])
     means = [_percent(value) for value in placed.mean(axis=0)]
     print(f"\nPlaces on the image, {len(placed)} phrases\n")
@@ -325,6 +330,18 @@ def _ranks(lists: dict[str, list[tuple[float, float, bool]]]) -> list[list[str]]
             values.append((hits[ranked].mean(), ranked[:MANY].sum() / most, ranked[0]))
         mean = np.mean(np.array(values, float), axis=0)
         rows.append([way, f"{mean[0]:.3f}", _percent(mean[1]), _percent(mean[2])])
+    return rows
+
+
+def _listed(lists: Sequence[list[tuple[float, float, bool]]]) -> list[list[str]]:
+    """Rows of a table: how many images score so much, and how many of which are which."""
+    scores, _, right = np.array([item for items in lists for item in items], float).T
+    rows = []
+    for least in LEAST:
+        listed = scores >= least
+        hits = float(right[listed].sum())
+        shares = _percent(hits / max(listed.sum(), 1)), _percent(hits / max(right.sum(), 1))
+        rows.append([f"{least:g}", str(int(listed.sum())), *shares])
     return rows
 
 
