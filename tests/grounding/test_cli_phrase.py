@@ -54,7 +54,7 @@ def test_any_of_a_list_is_found_and_and_lists_images_that_show_all(folder, tmp_p
     out = tmp_path / "found.csv"
     for phrase, is_any in (("a cat, a cup", True), ("a cat and a cup", False)):
         asked = ["find", str(folder), "--phrase", phrase, "--out", str(out), "--overwrite"]
-        assert main([*asked, "--least", "0.3"], load=lambda _: mini) == 0
+        assert main([*asked, "--least", "0.1"], load=lambda _: mini) == 0
         listed = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
         assert "both.png" in listed
         # There is no cat.

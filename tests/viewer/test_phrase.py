@@ -152,7 +152,7 @@ def test_any_of_several_things_is_found_and_named_by_what_it_is(quiet, dock, qtb
     dock.controller.search.messaged.connect(said.append)
     search = ask(dock, qtbot, "a cat and a cup, not a dog")
     assert "nothing" not in said[-1]
-    search.set_threshold(0.3)
+    search.set_threshold(0.1)
     texts = {item.text for item in search.proposals.shown()}
     assert texts == {"a cat", "a cup"}
     dock.refresh()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_patchioner import batch
 from napari_patchioner.annotations import Notes, format_named
@@ -58,9 +58,8 @@ def add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--least",
         type=share_of_one,
-        default=0.5,
         metavar="SCORE",
-        help="score that a proposal has at least, 0 to 1 (0.5)",
+        help="score that a proposal has at least, 0 to 1 (0.3 for a phrase, 0.5 for examples)",
     )
     parser.add_argument(
         "--every-plane",
@@ -88,13 +87,15 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
     check_folder(out.absolute().parent)
     paths = batch.find_images(arguments.images, recursive=arguments.recursive)
     part = out.with_name(f"{out.name}.part")
-    how_much = arguments.least, arguments.every_plane
+    how_much: dict[str, Any] = {"every_plane": arguments.every_plane}
+    if arguments.least is not None:
+        how_much["least"] = arguments.least
     search = (
         batch.PhraseSearch(
-            arguments.phrase, arguments.unwanted, *how_much, in_parts=not arguments.quick
+            arguments.phrase, arguments.unwanted, in_parts=not arguments.quick, **how_much
         )
         if like is None
-        else batch.Search(batch.Examples.read(like, paths), *how_much)
+        else batch.Search(batch.Examples.read(like, paths), **how_much)
     )
     jobs = search.jobs(paths)
     is_begun = arguments.resume and part.exists()

@@ -29,8 +29,8 @@ Edit: TypeAlias = "tuple[int, int, str, Change]"
 _GONE, _SURE = 0.2, 0.9
 # What a sentence speaks of first may also be another kind of thing, of which one has to be surer.
 _GONE_FIRST, _SURER = 0.1, 0.97
-# What is added has as much support, or if the sentence has another thing of its kind, such as a truck
-# where the model sees a car, as much as the other.
+# What is added has as much support, or as much as the second where the sentence has another thing
+# of its kind, such as a truck where the model sees a car.
 _MISSING, _MISSING_TOO = 0.985, 0.99
 # Of these people say one or another: what stands in a field stands in grass.
 _SURROUNDINGS = ("scene", "stuff", "building", "plant", "")

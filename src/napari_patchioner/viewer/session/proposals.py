@@ -26,6 +26,9 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 THRESHOLD = 0.5
 """The score from which the method itself takes something for the thing."""
 
+PHRASE_THRESHOLD = 0.3
+"""The same for a phrase, whose scores say how often they are right: two of three from here on."""
+
 SAME = 0.55
 """A box shows what regions show by which more than this share of it is covered.
 

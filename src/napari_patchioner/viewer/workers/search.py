@@ -29,6 +29,7 @@ from napari_patchioner.viewer.layers.geometry import (
 )
 from napari_patchioner.viewer.layers.proposals import ProposalLayers
 from napari_patchioner.viewer.session.proposals import (
+    PHRASE_THRESHOLD,
     Proposals,
     Proposed,
     Rejection,
@@ -312,6 +313,8 @@ class Search(QObject):  # type: ignore[misc]
             self.proposals.threshold = LEAST
         elif before is not None and before.name == question.name:
             self.proposals.threshold = before.threshold
+        elif question.phrase:
+            self.proposals.threshold = PHRASE_THRESHOLD
         self._heat, self._grid = result.heat, question.grid
         self.phrase, self._matches = question.phrase, result.matches
         self.options, self._memory = question.options, {}
