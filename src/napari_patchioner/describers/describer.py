@@ -197,19 +197,32 @@ def picture_on(grid: FeatureGrid, region: Region) -> RegionPicture:
     return draw_region(crop, region, window)
 
 
-def size_in_words(region: Region, shape: tuple[int, int], pixel_size: str | None = None) -> str:
+def size_in_words(
+    region: Region,
+    shape: tuple[int, int],
+    pixel_size: str | None = None,
+    *,
+    sides: tuple[tuple[float, float], str] | None = None,
+) -> str:
     """Return how large a region is, width first, in the unit of the pixel size if there is one.
+
+    ``sides`` are height and width of a pixel, and their unit, where it is no square.
 
     >>> from napari_patchioner.regions import Box
     >>> size_in_words(Box(0, 0, 20, 40), (100, 100))
     '40 by 20 pixels'
     >>> size_in_words(Box(0, 0, 20, 40), (100, 100), "0.65 µm")
     '26 by 13 µm'
+    >>> size_in_words(Box(0, 0, 20, 40), (100, 100), sides=((0.5, 0.25), "µm"))
+    '10 by 10 µm'
     """
     if any(isinstance(member, WholeImage) for member in region.parts()):
         height, width = map(float, shape)
     else:
         box = region.bounds()
         height, width = box.bottom - box.top, box.right - box.left
+    if sides is not None:
+        (tall, wide), unit = sides
+        return f"{width * wide:.3g} by {height * tall:.3g} {unit}"
     side, unit = as_length(pixel_size) if pixel_size else (1.0, "pixels")
     return f"{width * side:.3g} by {height * side:.3g} {unit}"

@@ -82,6 +82,7 @@ def region_picture(
     margin: float = MARGIN,
     longest: int = LONGEST,
     outlined: bool = True,
+    aspect: float = 1.0,
 ) -> RegionPicture:
     """Crop a region with its surroundings out of an image and draw its outline.
 
@@ -98,6 +99,8 @@ def region_picture(
     outlined : bool
         Whether the outline is drawn: yellow on black, a ring around a point; nothing is drawn
         around the whole image.
+    aspect : float
+        Height of a pixel, for a width of one: the crop is sent with square pixels.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def region_picture(
     window = crop_window(region, (int(pixels.shape[0]), int(pixels.shape[1])), margin)
     top, left, height, width = window
     crop = as_rgb(pixels[top : top + height, left : left + width])
-    return draw_region(crop, region, window, longest=longest, outlined=outlined)
+    return draw_region(crop, region, window, longest=longest, outlined=outlined, aspect=aspect)
 
 
 def draw_region(
@@ -126,6 +129,7 @@ def draw_region(
     *,
     longest: int = LONGEST,
     outlined: bool = True,
+    aspect: float = 1.0,
 ) -> RegionPicture:
     """Draw a region on a crop, shape (height, width, 3), as `region_picture` does.
 
@@ -133,9 +137,11 @@ def draw_region(
     pixels of the image, of which the crop may have more or fewer.
     """
     top, left, height, width = window
-    side = max(crop.shape[:2])
-    wanted = min(longest, max(side, _LEAST))
-    rows, columns = (max(1, round(length * wanted / side)) for length in crop.shape[:2])
+    # The shorter side of a pixel is made as long as the other, so that nothing is lost.
+    full = crop.shape[0] * max(aspect, 1.0), crop.shape[1] * max(1 / aspect, 1.0)
+    side = max(full)
+    wanted = min(longest, max(math.ceil(side), _LEAST))
+    rows, columns = (max(1, round(length * wanted / side)) for length in full)
     picture = Image.fromarray(np.ascontiguousarray(crop))
     if (rows, columns) != crop.shape[:2]:
         picture = picture.resize((columns, rows), Image.Resampling.BICUBIC)

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from napari_patchioner.annotations import Plane
 from napari_patchioner.regions import Box
 from napari_patchioner.viewer.workers.plane import all_sizes
-from napari_patchioner.viewer.workers.server import picture_of
+from napari_patchioner.viewer.workers.server import aspect_of, picture_of
 
 BLUE = (20, 30, 200)
 
@@ -50,3 +50,19 @@ def test_of_a_pyramid_the_size_that_has_it_sharp_is_read(side):
     for places, length in ((rows, pixels.shape[0]), (columns, pixels.shape[1])):
         assert places.min() / length == pytest.approx(0.3 / 1.6, abs=0.03)
         assert (places.max() + 1) / length == pytest.approx(1.3 / 1.6, abs=0.03)
+
+
+def test_pixels_that_are_no_squares_are_sent_as_squares():
+    image = Image(np.zeros((100, 200), np.uint8))
+    sides = (0.5, "µm"), (0.25, "µm")
+    assert aspect_of(sides) == 2.0
+    assert aspect_of(((500, "nm"), (0.25, "µm"))) == 2.0
+    assert aspect_of(((1, "pixel"), (4, "pixel"))) == 0.25
+    # Time and space do not compare.
+    assert aspect_of(((1, "s"), (0.25, "µm"))) == 1.0
+    # With its surroundings it has 44 rows and 64 columns.
+    region = Box(40, 80, 60, 120)
+    picture = picture_of(all_sizes(image, Plane()), region, aspect_of(sides))
+    assert picture.width / picture.height == pytest.approx(64 * 0.25 / (44 * 0.5), rel=0.03)
+    flat = picture_of(all_sizes(image, Plane()), region)
+    assert flat.width / flat.height == pytest.approx(64 / 44, rel=0.03)

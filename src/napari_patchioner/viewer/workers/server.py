@@ -14,6 +14,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_patchioner.annotations import Plane, Record
+from napari_patchioner.annotations.place import PixelSides, usual_sides
 from napari_patchioner.describers import (
     NOT_SAID,
     Server,
@@ -33,7 +34,6 @@ from napari_patchioner.progress import Progress
 from napari_patchioner.regions import Region
 from napari_patchioner.viewer.layers.geometry import (
     own_axes,
-    pixel_size,
     record_outline,
     record_plane,
     shown_plane,
@@ -41,6 +41,7 @@ from napari_patchioner.viewer.layers.geometry import (
 )
 from napari_patchioner.viewer.session.session import Session
 
+from .describe import pixel_scale
 from .encode import Encoder
 from .job import Job, JobProgress, error_message
 from .plane import PlaneSource, all_sizes, channels
@@ -55,6 +56,8 @@ OFF_PLANE = "A region lies on no single plane and cannot be shown to a server; d
 
 # How often at most what has come is shown.
 _SHOWN_S = 0.1
+# A pixel that is so many times as long as wide is no square on any screen.
+_THINNEST = 20.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,7 +68,7 @@ class Subject:
     sizes: Sequence[PlaneSource]
     outline: Callable[[], Region]
     fields: Mapping[str, str]
-    pixel_size: str | None
+    sides: PixelSides
 
 
 class Piece(NamedTuple):
@@ -96,9 +99,11 @@ def ask_about(
         progress(number / len(subjects), said)
         is_cut, fresh, shown = False, False, -math.inf
         region = untangled(subject.outline())
-        size = size_in_words(region, subject.sizes[0].full_size, subject.pixel_size)
+        lengths = usual_sides(subject.sides)
+        known = lengths if lengths[1] != "pixel" else None
+        size = size_in_words(region, subject.sizes[0].full_size, sides=known)
         fields = {**subject.fields, "size": size}
-        picture = picture_of(subject.sizes, region)
+        picture = picture_of(subject.sizes, region, aspect_of(subject.sides))
         with closing(server.stream(picture, fields, question=question)) as pieces:
             for piece in pieces:
                 # Raises once somebody has stopped it; the connection is closed then.
@@ -112,8 +117,24 @@ def ask_about(
         yield Piece(subject.uid, cleaned_answer(text), True, server.model, is_cut)
 
 
-def picture_of(sizes: Sequence[PlaneSource], region: Region) -> RegionPicture:
-    """Return a crop of a region from the smallest size of a plane that has it sharp."""
+def aspect_of(sides: PixelSides) -> float:
+    """Return the height of a pixel for a width of one; 1 where both do not compare."""
+    (tall, unit), (wide, other) = sides
+    lengths, common = usual_sides(sides)
+    if common != "pixel":
+        tall, wide = lengths
+    elif unit != other:
+        return 1.0
+    aspect = tall / wide if wide else 1.0
+    # What is thinner is no picture.
+    return aspect if 1 / _THINNEST <= aspect <= _THINNEST else 1.0
+
+
+def picture_of(sizes: Sequence[PlaneSource], region: Region, aspect: float = 1.0) -> RegionPicture:
+    """Return a crop of a region from the smallest size of a plane that has it sharp.
+
+    ``aspect`` is the height of a pixel for a width of one.
+    """
     shape = sizes[0].full_size
     top, left, height, width = crop_window(region, shape)
     sharp = [size for size in sizes if max(height, width) * size.shape[0] / shape[0] >= LONGEST]
@@ -129,7 +150,7 @@ def picture_of(sizes: Sequence[PlaneSource], region: Region) -> RegionPicture:
         (rows[1] - rows[0]) / down,
         (columns[1] - columns[0]) / across,
     )
-    return draw_region(np.asarray(crop, np.uint8), region, window)
+    return draw_region(np.asarray(crop, np.uint8), region, window, aspect=aspect)
 
 
 def _span(low: float, high: float, length: int) -> tuple[int, int]:
@@ -300,7 +321,10 @@ class Describing(QObject):  # type: ignore[misc]
             "image": encoder.image.name,
         }
         outline = record_outline(record, self._session, plane.axes)
-        return Subject(record.uid, self._sizes(plane), outline, fields, pixel_size(encoder.image))
+        scale, (down, across) = pixel_scale(encoder.image), plane.axes
+        return Subject(
+            record.uid, self._sizes(plane), outline, fields, (scale[down], scale[across])
+        )
 
     def _sizes(self, plane: Plane) -> tuple[PlaneSource, ...]:
         """Return a plane in all its sizes, as it is displayed now."""
