@@ -30,6 +30,7 @@ from napari_patchioner.errors import counted
 from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
 from napari_patchioner.progress import Progress, no_progress, part
 
+from .arguments import check_as_many, check_captioner, check_grid, check_regions
 from .phrase import NounPhrase, read_phrase
 from .places import is_end, place_words, placed
 from .sentence import kind_of
@@ -137,7 +138,7 @@ def distinct_captions(
     regions : sequence of Region
         To be told apart from one another, such as a group of `alike` ones.
     captions : sequence of Caption, optional
-        What they say now, one for each; those of the model by default.
+        What they say now, one for each, or a ModelError; those of the model by default.
     options : CaptionOptions, optional
         What is asked of captions.
     place : bool
@@ -158,6 +159,11 @@ def distinct_captions(
     >>> [item.text for item in distinct_captions(captioner, grid, cups)]  # doctest: +SKIP
     ['a red cup', 'the left white cup', 'the right white cup']
     """
+    check_captioner(captioner)
+    check_grid(grid)
+    check_regions(regions)
+    if captions is not None:
+        check_as_many(captions, regions, "caption")
     options, progress = options or CaptionOptions(), progress or no_progress
     if captions is None:
         captions = captioner.caption(grid, regions, options, progress=part(progress, 0.0, 0.6))

@@ -18,6 +18,7 @@ from napari_patchioner.errors import ModelError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.progress import Progress, no_progress
 
+from .arguments import check_as_many, check_captioner, check_grid, check_regions, check_text
 from .phrase import read_phrase, split_negative
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def captions_in_context(
     regions : sequence of Region
         What the captions are about.
     captions : sequence of Caption
-        One for each region, with alternatives.
+        One for each region, with alternatives; a ModelError where there are more or fewer.
     context : str
         Names, tags or a sentence, with commas between them, such as ``"kitchen, breakfast"``.
         Captions stay as they are where it is empty.
@@ -92,6 +93,11 @@ def captions_in_context(
     list of Caption
         With the same texts in another order. A score is that of the text that comes first.
     """
+    check_captioner(captioner)
+    check_grid(grid)
+    check_regions(regions)
+    check_as_many(captions, regions, "caption")
+    check_text(context, "context")
     parts, progress = context_parts(context), progress or no_progress
     if not isinstance(captioner.backbone, TextTower):
         raise ModelError(

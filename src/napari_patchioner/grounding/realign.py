@@ -14,6 +14,7 @@ from napari_patchioner.errors import RegionError
 from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import Region
 
+from .arguments import check_captioner
 from .sentence import Word, ends_in_denial, is_mass, kind_of, plural_of, read_words
 from .words import GroundedWord, WordGrounder
 
@@ -142,6 +143,7 @@ class Realigner:
     """
 
     def __init__(self, captioner: Captioner, grounder: WordGrounder | None = None) -> None:
+        check_captioner(captioner)
         self._captioner = captioner
         self.grounder = grounder or WordGrounder(captioner)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_patchioner.errors import RegionError
 from napari_patchioner.regions import Mask, Polygon
 
+from .arguments import check_grid, check_whole
 from .membership import belonging
 from .outline import region_outline
 from .segments import SegmentTree, segment_tree
@@ -28,6 +29,9 @@ Pixel: TypeAlias = tuple[int, int]
 _OF_ANY = (-0.071, -0.002, -0.004, 0.05, 0.071, 0.039, 0.277, 0.28, -0.041, -0.15)
 # Proposed regions take this share of the image at least, and overlap no better one by more.
 _LEAST, _OVERLAP = 0.003, 0.5
+
+# Steps of 255 by which the pixels of a picture of one colour differ, once compressed.
+_NOISE = 2
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,7 +76,7 @@ def grow_region(
         one is beside the image, or a pixel is clicked both ways.
     size : int
         For a larger region than is likeliest meant more than 0, for a smaller one less, within
-        `membership.SIZES`.
+        `membership.SIZES`; what is beyond counts as the last of these.
 
     Returns
     -------
@@ -87,6 +91,8 @@ def grow_region(
     >>> grid = load_model("mini").encode(data.coffee())  # doctest: +SKIP
     >>> cup = grow_region(grid, data.coffee(), [(200, 300)])  # doctest: +SKIP
     """
+    check_grid(grid)
+    check_whole(size, "size of a region")
     wanted, unwanted = _checked(clicks, negative, grid.transform.image_shape)
     return _grown(segment_tree(grid, image), wanted, unwanted, size)
 
@@ -120,6 +126,8 @@ def grow_outline(
     Polygon
         In pixels of what was encoded.
     """
+    check_grid(grid)
+    check_whole(size, "size of a region")
     _checked(clicks, negative, grid.transform.image_shape)
     tree = segment_tree(grid, image)
     scale = np.divide(tree.image_shape, tree.labels.shape)
@@ -137,7 +145,8 @@ def propose_regions(
 ) -> list[RegionProposal]:
     """Propose regions of an image that may be things, the likeliest first.
 
-    Some lie inside others, as a face lies in a person. None overlaps another by half or more.
+    Some lie inside others, as a face lies in a person. None overlaps another by half or more. An
+    image of one colour has none.
 
     Parameters
     ----------
@@ -148,6 +157,9 @@ def propose_regions(
     most : int
         Regions at most.
     """
+    check_grid(grid)
+    if _is_plain(image):
+        return []
     return _proposed(segment_tree(grid, image), most)
 
 
@@ -167,6 +179,9 @@ def propose_outlines(
     most : int
         Regions at most.
     """
+    check_grid(grid)
+    if _is_plain(image):
+        return []
     tree = segment_tree(grid, image)
     scale = np.divide(tree.image_shape, tree.labels.shape)
     small = replace(tree, image_shape=tree.labels.shape)
@@ -180,6 +195,16 @@ def propose_outlines(
 
 
 # details
+
+
+def _is_plain(image: npt.ArrayLike) -> bool:
+    """Whether an image is of one colour, as far as bytes of a compressed picture tell."""
+    pixels = np.asarray(image)
+    if pixels.ndim < 2 or not pixels.size:
+        return False
+    plane = pixels.reshape(*pixels.shape[:2], -1)
+    spread = plane.max(axis=(0, 1)).astype(float) - plane.min(axis=(0, 1)).astype(float)
+    return bool((spread <= (_NOISE if pixels.dtype == np.uint8 else 0)).all())
 
 
 def _checked(

@@ -25,6 +25,7 @@ from napari_patchioner.teaching.find import Proposal, areas_of, common_areas, ov
 
 from . import windows
 from .alternatives import alternatives
+from .arguments import check_captioner, check_grid, check_regions, check_text
 from .phrase import NounPhrase, read_phrase, split_negative
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class PhraseScorer:
     def __init__(
         self, captioner: Captioner, phrase: str, negative: str = "", *, whole: bool = False
     ) -> None:
+        check_captioner(captioner)
+        check_text(phrase, "phrase")
+        check_text(negative, "negative phrase")
         if not isinstance(captioner.backbone, TextTower):
             raise ModelError(
                 f"{captioner.name} cannot read a phrase, since it has no text tower; choose a "
@@ -176,6 +180,7 @@ class PhraseScorer:
         be found in this image, see `problem`.
         """
         self._check(grid)
+        check_regions(regions)
         if not regions:
             return np.zeros(0)
         return np.asarray(self._regions(grid, regions).max(axis=1))
@@ -338,6 +343,7 @@ class PhraseScorer:
         return not self._meaning_of(phrase)
 
     def _check(self, grid: FeatureGrid) -> None:
+        check_grid(grid)
         if problem := self.problem(grid):
             raise ModelError(problem)
 
@@ -357,6 +363,7 @@ class PhraseScorer:
 
     def _scales(self, grid: FeatureGrid) -> Sequence[tuple[float, int]]:
         """Return the windows to ask about, fewer where each takes long."""
+        check_grid(grid)
         if isinstance(self._captioner.backbone, RegionEncoder):
             return windows.FEW_SCALES
         if self._is_described(grid):

@@ -18,6 +18,7 @@ from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid
 from napari_patchioner.regions import PatchWeights, Region, cover
 
 from . import windows
+from .arguments import check_as_many, check_grid, check_region, check_regions, check_text
 from .scorer import PhraseScorer
 from .sentence import Word, kind_of, read_words
 
@@ -123,6 +124,9 @@ class WordGrounder:
         tuple of GroundedWord
             In the order of the text, function words included.
         """
+        check_grid(grid)
+        check_region(region)
+        check_text(text, "caption")
         words = read_words(text)
         names = [word.name for word in words if word.kind in ("thing", "part")]
         supports = self.supports(grid, region, names)
@@ -160,6 +164,8 @@ class WordGrounder:
 
         Zero outside the region. A ModelError where the model cannot look for that word.
         """
+        check_grid(grid)
+        check_region(region)
         covered = self._cover(grid, region).dense() > 0
         if name in COLOURS and isinstance(self.captioner.bridge, PhraseReader):
             cells = grid.embeddings.reshape(-1, grid.dim)
@@ -183,8 +189,11 @@ class WordGrounder:
         grid : FeatureGrid
             From ``encode`` of the captioner.
         regions, texts : sequence
-            As many of both.
+            As many of both; a ModelError otherwise.
         """
+        check_grid(grid)
+        check_regions(regions)
+        check_as_many(texts, regions, "text")
         return np.array(
             [
                 agreement_of(self.words(grid, region, text), text)
