@@ -700,3 +700,22 @@ def test_an_image_too_thin_is_told_with_its_own_size(
     Image.new("RGB", (5000, 1)).save(tmp_path / "thin.png")
     assert main(["caption", str(tmp_path / "thin.png"), "--regions", "whole"], load=load) == 1
     assert "at least 2 by 2 pixels, but this one is 1 by 5000" in capsys.readouterr().err
+
+
+def test_pages_of_other_sizes_are_said_to_be_left_out(
+    tmp_path: Path, load: Loader, capsys: Any
+) -> None:
+    pages = [np.full((32, 64, 3), 90, np.uint8), np.full((48, 64, 3), 9, np.uint8)]
+    for name, kept in (("alike.tif", [np.stack(pages[:1] * 2)]), ("pages.tif", [*pages, pages[1]])):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            for page in kept:
+                writer.write(page, photometric="rgb")
+    asked = ["caption", str(tmp_path / "pages.tif"), str(tmp_path / "alike.tif")]
+    assert main([*asked, "--regions", "whole"], load=load) == 0
+    said = capsys.readouterr().err
+    assert (
+        "2 pages behind the first are no part of a stack with it and not read, such as in" in said
+    )
+    assert "in pages.tif; save each as a file of its own" in said
+    assert main(["caption", asked[2], "--regions", "whole"], load=load) == 0
+    assert "page" not in capsys.readouterr().err

@@ -39,6 +39,9 @@ class Tally:
     unfamiliar: int = 0
     # Those of them that can never be captioned.
     left_out: int = 0
+    # Pages that are no part of a stack with the first, and were not read, and such a file.
+    pages_left_out: int = 0
+    with_pages: str = ""
     # The first images that failed, and why.
     failures: list[tuple[str, str]] = field(default_factory=list)
     # The first regions that can never be captioned: their images, and why.
@@ -67,6 +70,9 @@ class Tally:
         self.taught += sum(region.source == "taught" for region in outcome.annotations)
         self.unfamiliar += sum(map(is_unfamiliar, outcome.annotations))
         self.left_out += len(outcome.faults)
+        self.pages_left_out += outcome.pages_left_out
+        if outcome.pages_left_out and not self.with_pages:
+            self.with_pages = outcome.image
         room = max(_MOST_FAILURES - len(self.faults), 0)
         self.faults += [(outcome.image, text) for text in outcome.faults[:room]]
         if outcome.status == "failed" and len(self.failures) < _MOST_FAILURES:

@@ -30,7 +30,13 @@ from napari_patchioner.errors import (
     RegionError,
 )
 from napari_patchioner.grids import PHOTOGRAPH, FeatureGrid, GridStore
-from napari_patchioner.images import StoredImage, open_image, pixel_sides, read_image
+from napari_patchioner.images import (
+    StoredImage,
+    open_image,
+    pages_left_out,
+    pixel_sides,
+    read_image,
+)
 from napari_patchioner.pyramid import BIG, Plan, Pyramid
 from napari_patchioner.regions import cover
 from napari_patchioner.teaching import ImageMeasures, Lexicon, read_lexicon
@@ -241,6 +247,8 @@ class Outcome:
         named by its uid.
     left_out : tuple of str
         Words of what was looked for that count for nothing with the model.
+    pages_left_out : int
+        Pages of the file that are no part of a stack with the first, and were not read.
     """
 
     image: str
@@ -253,6 +261,7 @@ class Outcome:
     photograph: float | None = None
     faults: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    pages_left_out: int = 0
 
 
 def failure(job: Job, why: str) -> Outcome:
@@ -290,7 +299,11 @@ def work(
         raise
     except Exception as error:  # one bad image never stops the rest, whatever is wrong with it
         outcome = failure(job, reason(error))
-    return replace(outcome, seconds=time.perf_counter() - started)
+    unread = 0
+    if outcome.status == "done" and job.path.suffix.lower() in _TIFF:
+        with suppress(Exception):  # whatever is wrong with the other pages, this one is done
+            unread = pages_left_out(job.path)
+    return replace(outcome, seconds=time.perf_counter() - started, pages_left_out=unread)
 
 
 def read_source(path: Path, big: int = BIG) -> Source:

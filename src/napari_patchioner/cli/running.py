@@ -68,6 +68,12 @@ def say_tally(tally: batch.Tally) -> None:
         f"{tally.done} done{before}, {tally.skipped} skipped, {tally.failed} failed; "
         f"{duration(tally.seconds)}, {tally.rate:.3g} images per second"
     )
+    if tally.pages_left_out:
+        are = "is" if tally.pages_left_out == 1 else "are"
+        say(
+            f"{counted(tally.pages_left_out, 'page')} behind the first {are} no part of a stack "
+            f"with it and not read, such as in {tally.with_pages}; save each as a file of its own"
+        )
 
 
 def say_failures(tally: batch.Tally) -> None:

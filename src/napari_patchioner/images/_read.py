@@ -81,6 +81,18 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return _picture.picture_size(path)  # Pillow may know what is only damaged to others
 
 
+def pages_left_out(path: str | os.PathLike[str]) -> int:
+    """Return how many pages of a TIFF are no part of a stack with the first, and so never read.
+
+    Smaller copies do not count, nor what slides hold beside the slide, as their labels.
+    """
+    if not _tiff.is_tiff(_start(path)):
+        return 0
+    with _tiff.reading_tiff(path) as tiff:
+        others = tiff.series[1:] if not _tiff.is_slide(tiff) else []
+        return sum(len(series) for series in others if not series.keyframe.is_reduced)
+
+
 def file_orientation(path: str | os.PathLike[str]) -> int:
     """Return how the pixels of a file are turned, 1 to 8 as in EXIF; 1 where nothing says so."""
     if _tiff.is_tiff(_start(path)):

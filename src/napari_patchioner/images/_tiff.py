@@ -199,6 +199,12 @@ def check_whole(path: object, shape: tuple[int, ...], dtype: Any) -> None:
         raise ImageError(f"{path}: has no pixels")
 
 
+def is_slide(tiff: TiffFile) -> bool:
+    """Whether a scanner of slides wrote it, with pictures of the glass and its label beside."""
+    kinds = ("svs", "ndpi", "bif", "scn", "qpi", "philips", "avs")
+    return any(getattr(tiff, f"is_{kind}", False) for kind in kinds)
+
+
 def open_tiff(path: Path) -> StoredImage | None:
     """Open a TIFF; None if its pixels have to be read whole to be understood.
 
