@@ -400,3 +400,17 @@ def test_another_size_takes_the_place_of_the_one_that_was_offered(quiet, caption
     dock.image_actions.undo()
     records = dock.controller.session.records
     assert [records[uid].caption for uid in (first, second)] == ["nucleus", "nucleus"]
+
+
+@pytest.mark.parametrize("turned", [{"rotate": 90}, {"scale": (-0.5, 0.5)}])
+def test_directions_that_are_not_those_of_the_screen_are_said_once(turned, quiet, captioned, qtbot):
+    dock = captioned
+    add_places(dock, qtbot)
+    assert "stored image" not in dock.controller.message
+    for name, value in turned.items():
+        setattr(dock.image, name, value)
+    write(dock, qtbot)
+    assert "Directions are those of the stored image" in dock.controller.message
+    dock.controller.edit(uids(dock)[0], "my nucleus")
+    write(dock, qtbot)
+    assert "stored image" not in dock.controller.message

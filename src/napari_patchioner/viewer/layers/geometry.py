@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -158,6 +159,15 @@ def world_matrix(layer: Layer) -> FloatArray:
     steps = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)])
     world = np.array([layer.data_to_world(step) for step in steps], float)
     return _homogeneous((world[1:] - world[0]).T, world[0])
+
+
+def is_shown_turned(layer: Layer) -> bool:
+    """Whether a layer shows its rows or columns mirrored, or turned by more than 45 degrees."""
+    linear = world_matrix(layer)[:-1, :-1][-2:, -2:]
+    # How long a step along a row or a column is, whichever way it goes
+    steps = np.hypot(*linear)
+    along = np.diag(linear) / np.where(steps > 0, steps, 1.0)
+    return bool((along < math.sqrt(0.5) - 1e-6).any())
 
 
 def _homogeneous(linear: FloatArray, origin: FloatArray) -> FloatArray:

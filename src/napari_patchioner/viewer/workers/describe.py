@@ -36,6 +36,7 @@ from napari_patchioner.errors import Cancelled, RegionError, counted
 from napari_patchioner.progress import Progress
 from napari_patchioner.viewer.layers.geometry import (
     full_shape,
+    is_shown_turned,
     own_axes,
     record_outline,
     record_plane,
@@ -47,6 +48,7 @@ from .job import Job, error_message
 NO_CAPTION = "There is no caption to add place and size to yet: press Start, or write one."
 NO_REGIONS = "No region on this plane has a caption to make a paragraph of: draw and caption some."
 SAME = "Nothing has changed: the paragraph stays as it is."
+TURNED = "Directions are those of the stored image, which this layer shows turned or mirrored."
 NO_PLACE = "The whole image has no place within itself: select regions that lie on one plane."
 # Regions that are placed between two looks at whether to go on.
 _BATCH = 64
@@ -236,6 +238,8 @@ class Describer(QObject):  # type: ignore[misc]
         super().__init__(parent)
         self._image, self._session = image, session
         self._job: Job | None = None
+        # Whether somebody was told that the image is shown turned
+        self._told = False
         # What has been found out of each record, by uid.
         self._known: dict[str, Placed] = {}
         # Those whose place and size may be others by now, and for pixels of what size; None where
@@ -380,7 +384,7 @@ class Describer(QObject):  # type: ignore[misc]
         if offers:
             theirs = f"offered for {counted(offers, 'caption')} of yours, as a wording"
             parts.append(f"{theirs} (Ctrl+1 takes that of each selected region)")
-        self.messaged.emit(f"Place and size {' and '.join(parts)}.")
+        self.messaged.emit(f"Place and size {' and '.join(parts)}.{self._hint()}")
 
     def _on_composed(self, plane: Plane, composed: Composed) -> None:
         session, paragraph = self._session, composed.paragraph
@@ -407,7 +411,13 @@ class Describer(QObject):  # type: ignore[misc]
         kept = "What you wrote of the whole image is kept; the paragraph is offered below it."
         count = counted(composed.digests, "region")
         written = f"A paragraph was put together from {count}: click a phrase to go there."
-        self.messaged.emit(kept if record.protected else written)
+        self.messaged.emit(f"{kept if record.protected else written}{self._hint()}")
+
+    def _hint(self) -> str:
+        """Say once that directions are not those of the screen, where that is so."""
+        is_turned, before = is_shown_turned(self._image), self._told
+        self._told = is_turned
+        return f" {TURNED}" if is_turned and not before else ""
 
 
 def _says(whole: Record, text: str, made: Mapping[str, object]) -> bool:
