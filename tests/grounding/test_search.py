@@ -90,6 +90,32 @@ def test_the_grids_of_parts_are_kept_and_a_search_can_be_stopped(large, mini, tm
     assert any(tmp_path.rglob("*.*"))
 
 
+class Watched:
+    """Pixels that count how often they are read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.dtype, self.reads = pixels, pixels.shape, pixels.dtype, 0
+
+    def __getitem__(self, window):
+        self.reads += 1
+        return self.pixels[window]
+
+
+def test_parts_that_were_encoded_are_not_read_again_for_the_next_phrase(large, mini, tmp_path):
+    [given] = large.given
+    watched, store, grid = Watched(given.data), GridStore(tmp_path), mini.encode(given.data)
+    levels = Levels(watched)
+    find_in_levels(mini, PhraseScorer(mini, "a cup"), levels, grid=grid, store=store)
+    reads = watched.reads
+    assert reads
+    again = find_in_levels(mini, PhraseScorer(mini, "a cat"), levels, grid=grid, store=store)
+    assert watched.reads == reads
+    anew = find_in_levels(mini, PhraseScorer(mini, "a cat"), large, grid=grid)
+    assert [proposal.score for proposal in again.proposals] == [
+        proposal.score for proposal in anew.proposals
+    ]
+
+
 def test_what_is_no_photograph_says_why_nothing_is_found(mini):
     found = find_in_levels(mini, PhraseScorer(mini, "a cat"), Levels(data.immunohistochemistry()))
     assert found.proposals == []

@@ -176,6 +176,40 @@ def test_words_that_count_for_nothing_are_said(quiet, dock, qtbot):
     assert "count" not in said[-1]
 
 
+def test_no_phrase_makes_the_dock_wider(quiet, dock, qtbot):
+    read(dock, qtbot)
+
+    def width():
+        dock.refresh()
+        qtbot.wait(50)
+        return dock.panel.minimumSizeHint().width(), dock.width()
+
+    search = ask(dock, qtbot, "a cat")
+    narrow = width()
+    long = "w" * 180
+    for phrase in (
+        long,
+        f"a cat, {long}",
+        f"a cat, not {long}",
+        f"a {'big ' * 40}cat",
+        f"no {long}",
+    ):
+        ask(dock, qtbot, phrase)
+        assert width() == narrow
+    ask(dock, qtbot, f"a cat on a {'m' * 180}")
+    assert search.phrase == f"a cat on a {'m' * 180}"
+    assert search.phrase in dock.find.title.text()
+    assert search.phrase in dock.find.title.toolTip()
+    assert width() == narrow
+    search.set_threshold(0.02)
+    dock.find.buttons["accept_all_found"].click()
+    dock.controller.select(list(dock.controller.session.records)[:1])
+    assert width() == narrow
+    dock.find.buttons["find_again"].click()
+    qtbot.waitUntil(lambda: search.progress is None, timeout=60_000)
+    assert width() == narrow
+
+
 def test_what_is_still_shown_is_said_where_a_phrase_is_refused(quiet, dock, qtbot):
     read(dock, qtbot)
     said = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,8 @@ def find_in_levels(
     scorer : PhraseScorer
         The phrase.
     levels : Levels
-        The plane.
+        The plane, whose pixels stay as they are: of one that is searched again with the same
+        ``store``, parts are not read again.
     grid : FeatureGrid, optional
         Of the whole plane, where that is known already.
     in_parts : bool
@@ -129,7 +131,7 @@ def find_in_levels(
         message = f"searching part {number} of {len(parts)}"
         within = share(progress, number / (1 + len(parts)), (number + 1) / (1 + len(parts)))
         within(0.0, message)
-        own = captioner.encode(_read(levels, fine, part), store=store, progress=within)
+        own = _encoded(captioner, levels, fine, part, store, within)
         # What the whole picture is does not change with a part of it, such as a clear sky.
         own = replace(own, measures={**own.measures, **_kind_of(photograph)})
         lay_heat(heat, scorer.heat(own), part, fine.shape)
@@ -151,6 +153,31 @@ def find_in_levels(
         ]
         kept += [scored[int(row)] for _, row, _ in distinct(ranked, ())]
     return PhraseFound(unlike(kept), heat, photograph)
+
+
+# Keys of the grids of parts, by model, size and part, of planes that are in use.
+_keys: WeakKeyDictionary[Levels, dict[tuple[str, tuple[int, int], Part], str]] = WeakKeyDictionary()
+
+
+def _encoded(
+    captioner: Captioner,
+    levels: Levels,
+    size: Level,
+    part: Part,
+    store: GridStore | None,
+    progress: Progress,
+) -> FeatureGrid:
+    """Return the grid of a part; where the store has it, its pixels are read only once.
+
+    To read, shrink and hash them takes longer than to look for a phrase in their grid.
+    """
+    keys = _keys.setdefault(levels, {})
+    place = captioner.backbone.name, size.shape, part
+    grid = store.get(keys[place]) if store is not None and place in keys else None
+    if grid is None:
+        grid = captioner.encode(_read(levels, size, part), store=store, progress=progress)
+        keys[place] = grid.key
+    return grid
 
 
 def _read(levels: Levels, size: Level, part: Part) -> npt.NDArray[np.uint8]:

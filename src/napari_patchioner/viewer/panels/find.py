@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
+from superqt import QElidingLabel
 from superqt.utils import signals_blocked
 
 from napari_patchioner.errors import counted
@@ -198,7 +199,9 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
     def __init__(self, actions: Any, current: Current) -> None:
         super().__init__()
         self._current = current
-        self.title = qt.QLabel(styleSheet="font-weight: bold", textFormat=Qt.TextFormat.PlainText)
+        # Of any length, and as narrow as the dock is
+        self.title = QElidingLabel(styleSheet="font-weight: bold", minimumWidth=1)
+        self.title.setElideMode(Qt.TextElideMode.ElideRight)
         self.text = Sentence()
         self.caution = Sentence()
         self.slider = qt.QSlider(Qt.Orientation.Horizontal, accessibleName="Least score")
@@ -252,10 +255,10 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
             self.title.setToolTip("Regions of the whole image that may be things.")
         elif search.phrase:
             self.title.setText(f"Showing {search.phrase!r}")
-            self.title.setToolTip("Found by text.")
+            self.title.setToolTip(f"Found by {search.phrase!r}.")
         else:
             self.title.setText(f"More like {name!r}" if name else f"More like {examples}")
-            self.title.setToolTip(f"From {examples}.")
+            self.title.setToolTip(f"{self.title.text()}: from {examples}.")
         self.caution.setVisible(not (search.phrase or proposed) and search.photograph >= PHOTOGRAPH)
         matches = search.ranked()
         self.matches_title.setVisible(bool(matches))

@@ -109,6 +109,8 @@ class Search(QObject):  # type: ignore[misc]
         # Grows with each question; answers to earlier ones are dropped.
         self._generation = 0
         self._measures: dict[Plane, tuple[tuple[PlaneSource, ...], ImageMeasures]] = {}
+        # Kept when proposals are taken away: what was read of a large plane is not read again.
+        self._levels: dict[Plane, tuple[tuple[PlaneSource, ...], Levels]] = {}
         # What is put aside, as it was when it was last looked at
         self._aside: tuple[object, ...] = ()
         self._following = False
@@ -276,7 +278,10 @@ class Search(QObject):  # type: ignore[misc]
         sizes = self._encoder.sizes[plane]
         known = self._measures.get(plane)
         if known is None or known[0] is not sizes:
-            known = self._measures[plane] = sizes, ImageMeasures(Levels(sizes))
+            levels = self._levels.get(plane)
+            if levels is None or levels[0] is not sizes:
+                levels = self._levels[plane] = sizes, Levels(sizes)
+            known = self._measures[plane] = sizes, ImageMeasures(levels[1])
         outlines = [record_outline(record, self._session, plane.axes) for record in records]
         return Pictured(self._encoder.grids[plane], known[1], outlines)
 
