@@ -494,3 +494,24 @@ def test_a_snippet_runs_as_it_stands(
 ) -> None:
     monkeypatch.setattr("napari_patchioner.load_model", lambda _name, **_: mini)
     run_snippet(said, said.text.replace(DESCRIBER, chat))
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("docs/your-sentence.md", ["Rex looks at me", "replaced bus cat"]),
+        ("docs/telling-apart.md", ["[[0, 1]]", "a brown cat looks 1", "a gray cat looks 1"]),
+    ],
+)
+def test_an_example_shows_what_its_page_is_about(
+    page: str,
+    shown: list[str],
+    mini: Captioner,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("napari_patchioner.load_model", lambda _name, **_: mini)
+    [said] = [said for said in SNIPPETS if said.page == page]
+    run_snippet(said, said.text)
+    printed = capsys.readouterr().out
+    assert [text for text in shown if text not in printed] == []
