@@ -19,6 +19,7 @@ ROWS = (
     ("right", "cat.png", HEAD, "a cat", "model"),
     ("name", "cat.png", HEAD, "Rex", "human"),
     ("cup", "cup.png", WholeImage(), "a cup and a bus", "human"),
+    ("french", "cup.png", WholeImage(), "une tasse bleue", "human"),
     ("empty", "cup.png", Box(10, 10, 60, 60), "", ""),
 )
 
@@ -66,8 +67,15 @@ def test_agreement_wrong_words_and_a_suggestion_are_columns(folder, tmp_path, mi
     assert rows["cup"]["contradicted"] == "bus"
     assert float(rows["cup"]["agreement"]) < 0.1
     assert rows["name"]["agreement"] == rows["empty"]["agreement"] == ""
+    assert rows["right"]["judged"] == "cat"
+    assert rows["right"]["account"] == "Borne out: 'cat'."
+    assert rows["wrong"]["account"] == "Contradicted: 'bus'; all else was not judged."
+    assert rows["french"]["judged"] == rows["french"]["contradicted"] == ""
+    assert rows["french"]["account"].startswith("Nothing of it can be judged.")
+    assert rows["empty"]["account"] == ""
     said = capsys.readouterr().err
-    assert "4 captions on 2 images, 2 with a word that the image contradicts" in said
+    assert "5 captions on 2 images, 2 with a word that the image contradicts" in said
+    assert "of 2 nothing could be judged" in said
 
 
 def test_what_was_written_is_not_overwritten_unasked(folder, tmp_path, mini, capsys):

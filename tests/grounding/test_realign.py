@@ -81,6 +81,53 @@ def test_what_is_plain_to_see_and_not_said_is_added_at_the_end(realigner, mini, 
     assert realigner.check(grid, WholeImage(), "A cup of coffee.", add=False).changes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("My cup is empty.", "My cup is empty; also a cat."),
+        ("The cup stands on a table", "The cup stands on a table; also a cat"),
+        ("a cup", "a cup with a cat"),
+    ],
+)
+def test_what_is_added_leaves_the_sentence_grammatical(realigner, grid, text, added):
+    result = realigner.check(grid, WholeImage(), text)
+    assert result.text == added
+    assert result.changes[0].after in ("also a cat", "with a cat")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"), [("a cup on a bus", "bus"), ("There is no cat here, but a cup", "cat")]
+)
+def test_nothing_is_added_while_a_word_that_is_marked_is_kept(realigner, grid, text, wrong):
+    result = realigner.check(grid, WholeImage(), text)
+    assert wrong in [word.word.text for word in result.kept_wrong()]
+    assert result.changes == ()
+    assert not result.sought
+
+
+def test_what_was_replaced_is_kept_no_more(realigner, grid):
+    assert realigner.check(grid, CAT, "a dog").kept_wrong() == ()
+    assert realigner.check(grid, CAT, "a dog", [("Rex", CAT)]).kept_wrong() == ()
+    [bus] = realigner.check(grid, CAT, "a dog on a bus").kept_wrong()
+    assert bus.word.text == "bus"
+
+
+@pytest.mark.parametrize("text", ["There is no cat here", "the cat isn't here"])
+def test_a_denial_is_never_rewritten(realigner, grid, text):
+    result = realigner.check(grid, CAT, text)
+    assert result.text == text
+    assert [word.word.text for word in result.kept_wrong()] == ["cat"]
+
+
+def test_what_the_region_surely_shows_is_known_where_nothing_is_borne_out(realigner, grid):
+    assert realigner.check(grid, CAT, "something to look at and a shirt").shown == "cat"
+    assert realigner.check(grid, CAT, "a cat").shown == ""
+
+
+def test_a_question_is_given_no_more(realigner, grid):
+    assert realigner.check(grid, WholeImage(), "is it a cup?").changes == ()
+
+
 def test_a_sentence_with_a_noun_in_doubt_is_not_lengthened_by_what_it_may_mean(realigner, grid):
     for text in ("a bird", "a rabbit on a table"):
         result = realigner.check(grid, CAT, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_patchioner.grounding.sentence import plural_of, read_words
+from napari_patchioner.grounding.sentence import is_clause, plural_of, read_words
 
 
 def kinds(sentence):
@@ -92,6 +92,92 @@ def test_words_that_only_look_like_things_are_none(sentence, things):
 )
 def test_what_is_said_to_be_missing_is_marked_so(sentence, absent):
     assert [word.name for word in read_words(sentence) if word.absent] == absent
+
+
+@pytest.mark.parametrize(
+    ("sentence", "denied"),
+    [
+        ("There is no bus here", ["bus"]),
+        ("the cat isn't here", ["cat"]),
+        ("The cat on the sofa isn’t here", ["cat"]),
+        ("the cat and the dog are gone", ["cat", "dog"]),
+        ("This isn't a bus.", ["bus"]),
+        ("There arent any buses", ["buses"]),
+        ("I can't see a bus", ["bus"]),
+        ("a bus cannot be seen", ["bus"]),
+        ("a cat, not a bus", ["bus"]),
+        ("neither a cat nor a dog", ["cat", "dog"]),
+        ("a street with no bus, train or tram", ["bus", "train", "tram"]),
+        ("a truck with no bed and a man in it", ["bed"]),
+        ("a man without a hat on a horse", ["hat"]),
+        ("a cat instead of a bus on a sofa", ["bus"]),
+        ("The bus is no longer here", ["bus"]),
+        ("the bus is out of the picture", ["bus"]),
+        ("a bus is nowhere to be seen", ["bus"]),
+        # Who may well be there
+        ("waiting for a bus", []),
+        ("a girl dreams of a cat", []),
+        ("a toy bus", []),
+        ("a statue of a cat", []),
+        ("the cat is not looking at the camera", []),
+        ("The man isn't wearing a hat", []),
+        ("a man who is not on a bus", []),
+        ("a man is missing a tooth", []),
+        ("This is not a red bus", []),
+        ("no red bus", []),
+        ("it is not the bus that I took", []),
+        ("a sign says no dogs", []),
+        ("with or without a bus", []),
+        ("not only a cat but a bus", []),
+        ("Is this not a bus?", []),
+        ("a purple bus can't be missed", []),
+        ("a cat larger than a dog", []),
+    ],
+)
+def test_what_is_said_outright_not_to_be_there_is_told_from_what_may_be(sentence, denied):
+    assert [word.text for word in read_words(sentence) if word.denied] == denied
+    assert all(word.absent for word in read_words(sentence) if word.denied)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "My cat Rex is ill",
+        "the television is on",
+        "two dogs play",
+        "A cat sits on a table",
+        "It isn't a cat",
+        "I saw a bus",
+        "there's a bus",
+        "the horse stood in a field",
+    ],
+)
+def test_a_sentence_with_a_verb_is_a_clause(sentence):
+    assert is_clause(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "a brown cat",
+        "Two dogs on a tennis court",
+        "a man riding a horse across a grass field",
+        "my sister's cat with glasses",
+        "",
+    ],
+)
+def test_what_only_names_things_is_no_clause(sentence):
+    assert not is_clause(sentence)
+
+
+def test_what_a_thing_stands_at_or_on_is_a_place():
+    def placed(sentence):
+        return [word.text for word in read_words(sentence) if word.placed]
+
+    assert placed("a person near an elephant") == ["elephant"]
+    assert placed("a horse in front of a wall with a dog") == ["wall"]
+    assert placed("on a bus") == []
+    assert placed("a man with a cat and a dog on the grass") == ["grass"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from skimage import data
 
 from napari_patchioner.errors import ModelError, RegionError
 from napari_patchioner.grounding import WordGrounder
+from napari_patchioner.grounding.words import NO_PHOTOGRAPH, account_of
 from napari_patchioner.regions import Box, Polygon, WholeImage
 
 from .test_scorer import SentencePatches, Speechless, made
@@ -61,6 +62,80 @@ def test_what_is_said_to_be_missing_and_what_is_often_overlooked_is_not_marked(g
     assert verdicts(grounder.words(grid, CAT, "a shirt"))["shirt"] == ""
 
 
+@pytest.mark.parametrize("text", ["There is no cat here", "the cat isn't here", "without a cat"])
+def test_what_is_said_not_to_be_there_and_surely_is_is_marked(grounder, grid, text):
+    [cat] = [word for word in grounder.words(grid, CAT, text) if word.word.kind]
+    assert cat.verdict == "contradicted"
+    assert cat.support > 0.95
+    assert "not there; the region shows it" in cat.why
+    assert grounder.agreement(grid, [CAT], [text])[0] < 0.05
+    # What is not there is rightly said not to be.
+    [cat] = [word for word in grounder.words(grid, CUP, text) if word.word.kind]
+    assert cat.verdict == ""
+
+
+@pytest.mark.parametrize("text", ["waiting for a cat", "I dream of a cat", "a toy cat", "a cat?"])
+def test_what_is_only_thought_of_is_not_marked(grounder, grid, text):
+    assert "contradicted" not in verdicts(grounder.words(grid, CAT, text)).values()
+
+
+def test_what_a_thing_is_beside_is_looked_for_around_the_region_as_well(grounder, grid):
+    narrow = Box(20, 200, 280, 450)
+    beside, within = (
+        {word.word.text: word for word in grounder.words(grid, narrow, text)}
+        for text in ("a cat next to a cup", "a cat with a cup")
+    )
+    assert beside["cup"].verdict == "borne out"
+    assert beside["cup"].why.startswith("What is around it shows 'cup'")
+    assert within["cup"].verdict != "borne out"
+    bus = grounder.words(grid, narrow, "a cat next to a bus")[-1]
+    assert bus.verdict == "contradicted"
+    assert "or around it" in bus.why
+
+
+def test_a_model_agrees_with_its_own_words_about_what_is_around(mini, grounder, grid):
+    region = Box(60, 500, 240, 700)
+    [caption] = mini.caption(grid, [region])
+    if any(word.word.placed for word in grounder.words(grid, region, caption.text)):
+        assert grounder.agreement(grid, [region], [caption.text])[0] > 0.1
+
+
+def test_what_was_judged_and_what_was_not_is_said(mini, grounder, grid):
+    def account(text, grid=grid, region=CAT):
+        return account_of(grounder.words(grid, region, text))
+
+    assert account("a cat") == "Borne out: 'cat'."
+    assert account("a cat sleeps") == "Borne out: 'cat'; all else was not judged."
+    assert account("two cats") == (
+        "Borne out: 'cats'; all else was not judged, nor how many there are."
+    )
+    assert "Contradicted: 'bus'" in account("a bus")
+    for text in ("一只猫", "eine Katze schläft", "un chat noir", "96", ""):
+        assert account(text).startswith("Nothing of it can be judged.")
+    assert "in English" in account("eine Katze schläft")
+    assert "by name alone" in account("a kitchen")
+    micrograph = mini.encode(data.immunohistochemistry())
+    said = account("a dog among brown glands", micrograph, WholeImage())
+    assert said == f"Borne out: 'brown'; all else was not judged. {NO_PHOTOGRAPH}"
+    assert account("a dog", micrograph, WholeImage()) == (
+        f"Nothing of it can be judged. {NO_PHOTOGRAPH}"
+    )
+
+
+def test_a_colour_near_one_that_is_there_is_doubtful(mini, grounder):
+    violet = np.full((224, 224, 3), (120, 60, 170), np.uint8)
+    violet[::7, ::5] = (110, 50, 160)
+    grid = mini.encode(violet)
+    found = {
+        text: grounder.words(grid, WholeImage(), text)[-1]
+        for text in ("purple", "blue", "orange", "green")
+    }
+    assert found["purple"].verdict == "borne out"
+    assert found["blue"].verdict == "doubtful"
+    assert "'purple', which is near it" in found["blue"].why
+    assert found["orange"].verdict == found["green"].verdict == "contradicted"
+
+
 def test_a_colour_that_is_nowhere_is_marked(grounder, grid):
     assert verdicts(grounder.words(grid, CAT, "a green cat"))["green"] == "contradicted"
     assert verdicts(grounder.words(grid, CAT, "a black cat"))["black"] != "contradicted"
@@ -102,6 +177,12 @@ def test_of_a_micrograph_the_text_as_a_whole_is_compared(mini, grounder):
     assert (
         "contradicted" not in verdicts(grounder.words(micrograph, WholeImage(), "a dog")).values()
     )
+    # One colour that is there makes no caption of a dog a good one; one that is nowhere a bad one.
+    assert math.isnan(grounder.agreement(micrograph, whole[:1], ["a dog among brown glands"])[0])
+    page = mini.encode(np.repeat(data.page()[..., None], 3, axis=2))
+    wrong, gray = grounder.agreement(page, whole[:2], ["a dog among green glands", "gray"])
+    assert wrong < 0.1
+    assert gray > 0.5
 
 
 def test_a_region_outside_the_image_is_refused(grounder, grid):

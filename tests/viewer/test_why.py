@@ -41,8 +41,8 @@ def explained(dock, qtbot):
     why = dock.controller.why
     qtbot.waitUntil(lambda: why.explained is not None, timeout=30_000)
     dock.refresh()
-    # Wherever the mouse of an earlier test may be
-    dock.panel.caption.why.words.setCurrentRow(-1)
+    # What it comes to is said first, wherever the mouse lies.
+    assert why.chosen == -1
     return why
 
 
@@ -67,6 +67,8 @@ def test_a_word_is_pointed_at_and_its_patches_are_shown(quiet, dock, qtbot):
     why = explained(dock, qtbot)
     row = dock.panel.caption.why
     assert row.isVisibleTo(dock)
+    # The button gives the keys to the words; Qt would choose the first of them.
+    assert "'bus'" in row.sentence.text()
     words = row.words
     assert [words.item(n).text() for n in range(words.count())] == [
         *("a", "brown", "cat", "beside", "a", "bus")
@@ -75,7 +77,7 @@ def test_a_word_is_pointed_at_and_its_patches_are_shown(quiet, dock, qtbot):
     bus, cat = words.item(row_of(words, "bus")), words.item(row_of(words, "cat"))
     assert bus.font().strikeOut()
     assert not cat.font().strikeOut()
-    assert "Nothing in the region looks like 'bus'" in bus.toolTip()
+    assert "Nothing in the region or around it looks like 'bus'" in bus.toolTip()
     point_at(words, row_of(words, "cat"))
     qtbot.waitUntil(lambda: why.chosen == row_of(words, "cat"), timeout=5000)
     transform, heat = why.shown_heat()
@@ -89,6 +91,10 @@ def test_a_word_is_pointed_at_and_its_patches_are_shown(quiet, dock, qtbot):
     assert corners[..., 1].max() < WIDTH + transform.patch_size[1]
     assert weights.max() == 1
     assert "The region shows 'cat'" in row.sentence.text()
+    # A word of which there is nothing to say does not take the place of what it comes to.
+    point_at(words, row_of(words, "beside"))
+    qtbot.waitUntil(lambda: why.chosen == -1, timeout=5000)
+    assert row.sentence.text().startswith("Agreement")
     dock.panel.buttons["toggle_why"].click()
     assert not row.isVisibleTo(dock)
     assert why.shown_heat() is None
@@ -206,6 +212,7 @@ def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, 
     assert wordings.texts()[0] == "A cat looks at me"
     assert "'dog'" in wordings.item(0).toolTip()
     assert any("dog → cat" in text for text in said)
+    assert not any("Kept, though" in text for text in said)
     place = wordings.visualItemRect(wordings.item(0)).center()
     QTest.mouseClick(wordings.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert session.records[cat].caption == "A cat looks at me"
@@ -218,7 +225,7 @@ def test_a_sentence_is_checked_and_the_suggestion_taken_by_a_click(quiet, dock, 
     assert "A cat looks at me" not in session.records[cat].alternatives
     controller.edit(cat, "a cat")
     action.trigger()
-    qtbot.waitUntil(lambda: "Nothing here contradicts it" in said[-1], timeout=30_000)
+    qtbot.waitUntil(lambda: said[-1].startswith("Nothing here contradicts it"), timeout=30_000)
     controller.edit(cat, "A dog, left of the bus")
     action.trigger()
     better = "A cat, left of the bus"
@@ -347,3 +354,59 @@ def test_the_newest_suggestion_takes_the_place_of_those_that_nobody_took(quiet, 
     controller.edit(cat, "my cat")
     checked(dock, qtbot, cat)
     assert offered() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("eine Katze schläft", ("Nothing of it can be judged", "in English")),
+        ("一只猫", ("Nothing of it can be judged",)),
+        ("96", ("Nothing of it can be judged",)),
+        ("two cats", ("Borne out: 'cats'", "nor how many there are")),
+        ("the cat isn't here", ("that it is not there; the region shows it (support ", "yourself")),
+        ("a dog on a bus", ("dog → cat", "Kept, though Why marks it: 'bus'")),
+    ],
+)
+def test_what_of_a_sentence_could_be_judged_is_said(quiet, dock, qtbot, text, expected):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    dock.controller.edit(cat, text)
+    message = checked(dock, qtbot, cat)
+    assert all(part in message for part in expected), message
+    assert "Nothing here contradicts" not in message
+
+
+def test_agreement_says_what_it_rests_on(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [cat] = draw(dock, qtbot, 0)
+    dock.controller.select([cat])
+    dock.controller.edit(cat, "a cat asleep")
+    dock.image_actions.toggle_why()
+    why, sentence = explained(dock, qtbot), dock.panel.caption.why.sentence
+    assert ", of 'cat' alone. " in sentence.text()
+    dock.controller.edit(cat, "ein Tier")
+    qtbot.waitUntil(
+        lambda: why.explained is not None and math.isnan(why.explained.agreement), timeout=30_000
+    )
+    dock.refresh()
+    assert sentence.text().startswith("Nothing of it can be judged. ")
+
+
+class TestOnAMicrograph:
+    """What is no photograph: its nouns are not judged, and that is said."""
+
+    @pytest.fixture
+    def picture(self):
+        return data.immunohistochemistry()
+
+    def test_one_colour_makes_no_sentence_right(self, quiet, dock, qtbot):
+        read(dock, qtbot)
+        [uid] = draw(dock, qtbot, 0)
+        dock.controller.edit(uid, "a dog among brown glands")
+        message = checked(dock, qtbot, uid)
+        assert "Borne out: 'brown'; all else was not judged" in message
+        assert "no photograph" in message
+        dock.image_actions.toggle_why()
+        why = explained(dock, qtbot)
+        assert math.isnan(why.explained.agreement)
+        assert "no photograph" in dock.panel.caption.why.sentence.text()

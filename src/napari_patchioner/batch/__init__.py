@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._check import AGREEMENT, CONTRADICTED, SUGGESTION, Checking, check_image
+from ._check import ACCOUNT, AGREEMENT, CONTRADICTED, JUDGED, SUGGESTION, Checking, check_image
 from ._dataset import Dataset
 from ._find import find_images, image_names
 from ._folder import Tally, caption_folder
@@ -17,8 +17,10 @@ from ._teach import name_of, teach_image
 from .local import run
 
 __all__ = [
+    "ACCOUNT",
     "AGREEMENT",
     "CONTRADICTED",
+    "JUDGED",
     "SUGGESTION",
     "TABLES",
     "Checking",

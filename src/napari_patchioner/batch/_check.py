@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 AGREEMENT, CONTRADICTED, SUGGESTION = "agreement", "contradicted", "suggestion"
 """Extras that hold how well a caption agrees, the words that do not, and a better caption."""
+JUDGED, ACCOUNT = "judged", "account"
+"""Extras that hold the words that could be judged at all, and a sentence on these and the rest."""
 
 _STORE_BYTES = 256 * 2**20
 
@@ -78,8 +80,9 @@ def check_image(
     Returns
     -------
     annotations : list of Annotation
-        The same in the same order, with `AGREEMENT`, 0 to 1, the `CONTRADICTED` words with commas
-        between them, and a `SUGGESTION` among their extras, as far as there is something to say.
+        The same in the same order, with `AGREEMENT`, 0 to 1, the `JUDGED` and the `CONTRADICTED`
+        words with commas between them, an `ACCOUNT` of them, and a `SUGGESTION` among their extras,
+        as far as there is something to say.
     faults : list of str
         What is wrong with regions, each named by its uid.
     """
@@ -130,6 +133,9 @@ def _checked(
     names: Sequence[tuple[str, Region]],
 ) -> Annotation:
     """Return a region with what its image says to its caption."""
+    # It loads torch, as whatever reads images with the model does as well.
+    from napari_patchioner.grounding.words import account_of, judged_words
+
     region = annotation.region
     # Place and size, which were measured, stay behind what is suggested.
     text = without_place(annotation.caption)
@@ -140,7 +146,9 @@ def _checked(
     wrong = [word.word.text for word in result.words if word.verdict == "contradicted"]
     extra = {
         AGREEMENT: "" if math.isnan(agreement) else f"{agreement:.4f}",
+        JUDGED: ", ".join(dict.fromkeys(word.word.text for word in judged_words(result.words))),
         CONTRADICTED: ", ".join(wrong),
+        ACCOUNT: account_of(result.words),
         SUGGESTION: result.text + place if result.changes else "",
     }
     return replace(annotation, extra={**annotation.extra, **extra})

@@ -46,7 +46,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="file to write, its format by its ending: the same regions with the columns "
-        "agreement, contradicted and suggestion; no caption is changed",
+        "agreement, judged, contradicted, account and suggestion; no caption is changed",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
     add_running(parser.add_argument_group("running"))
@@ -96,10 +96,12 @@ def _run(arguments: argparse.Namespace, load: Callable[[str], Captioner]) -> int
         say(f"{counted(left_out, 'region')} {are} left out, which this format cannot hold")
     wrong = sum(bool(item.extra.get(batch.CONTRADICTED)) for item in said)
     better = sum(bool(item.extra.get(batch.SUGGESTION)) for item in said)
+    mute = sum(not item.extra.get(batch.JUDGED) for item in said)
+    unjudged = f"; of {mute:,} nothing could be judged, see the column account" if mute else ""
     images = counted(tally.finished - tally.failed, "image")
     say(
         f"{out}: {counted(said, 'caption')} on {images}, {wrong:,} with a word that the image "
-        f"contradicts, {counted(better, 'suggestion')}"
+        f"contradicts, {counted(better, 'suggestion')}{unjudged}"
     )
     say_left_out(tally)
     if not tally.failed:

@@ -1,4 +1,4 @@
-"""Which words of a sentence are said, or may be said, not to be there."""
+"""Which words of a sentence are said not to be there, and which may be meant so."""
 
 from __future__ import annotations
 
@@ -54,10 +54,83 @@ _JOINING = ("or", "nor", "and", "of")
 _TURNS = ("but", "although", "though", "while", "whereas", "because", "since", "yet")
 _SUBJECTS = frozenset(re.findall(r"\w+", "it there this that they these those he she we i you who"))
 _END = re.compile(r"[.:;!?\n\u2013\u2014()]")
+# The nouns that are listed right after these are said outright not to be there.
+_NONE_OF = frozenset(
+    re.findall(r"\w+", "no zero 0 without neither nor sans lacks lack lacking")
+) | {*("instead of", "rather than", "devoid of", "free of", "anything but")}
+_IS_NOT = re.compile(
+    r"not|cannot|(?:is|are|was|were|do|does|did|ca|can|could|has|have|had)(?:n't|nt)"
+)
+# "Is not a bus", but not "is not the bus that I took"
+_ANY = ("a", "an", "any", "one", "single")
+_SHOWING = frozenset(
+    re.findall(r"\w+", "see show contain have include find feature depict spot got")
+)
+_HERE = re.compile(
+    r"(?:(?:even|really|actually) )?(?:(?:be |to be )?(?:here|there|present|visible|around|anywhere"
+    r"|shown|pictured|seen|found)\b|(?:in|on|within) (?:(?:the|this|our|any) )?(?:picture|image"
+    r"|photo|photograph|frame|region|view|sight|scene|box|shot)\b)"
+)
+_VANISHED = frozenset(
+    re.findall(r"\w+", "missing absent gone invisible nowhere vanished disappeared")
+)
+_IS = frozenset(re.findall(r"\w+", "is are was were has have had been be got"))
+_OWNERS = frozenset(
+    re.findall(r"\w+", "a an the my our your his her its their this that these those")
+)
+_PREPOSITIONS = frozenset(
+    re.findall(
+        r"\w+", "in on at near with of behind under over by beside from to for like as about"
+    )
+)
+_MOST_BETWEEN = 3
 
 
 def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) -> set[int]:
+    """Return the places of the nouns that a sentence says outright are not there.
+
+    Fewer than `absent` returns: who isn't looking at a bus, waits for one, or is not on it, does
+    not say that there is none. The parameters are those of `absent`.
+
+    Examples
+    --------
+    >>> sorted(denied(["no", "bus", "a", "cat"], [" ", ", ", " ", "."], {1, 3}))
+    [1]
+    """
+    places: set[int] = set()
+    for place, word in enumerate(plain):
+        after = plain[place + 1] if place + 1 < len(plain) else ""
+        before = plain[place - 1] if place else ""
+        both, rest = f"{word} {after}", " ".join(plain[place + 1 : place + 6])
+        if word in _NONE_OF or both in _NONE_OF:
+            # "A no entry sign", "a sign says no dogs", "with or without a bus"
+            is_sign = word == "no" and (before in _ANY or before == "the" or "sign" in plain)
+            if not is_sign and before != "or" and after not in _STILL:
+                last = place + (both in _NONE_OF)
+                places |= _listed(plain, gaps, nouns, last, (*_ANY, "the"))
+            is_away = word == "no" and after in ("longer", "more")
+            if is_away and _HERE.match(" ".join(plain[place + 2 : place + 7])):
+                places |= _subject(plain, gaps, nouns, place)
+        elif _IS_NOT.fullmatch(word) and after not in _STILL:
+            if _HERE.match(rest):
+                places |= _subject(plain, gaps, nouns, place)
+            elif after in _SHOWING:
+                places |= _listed(plain, gaps, nouns, place + 1, _ANY)
+            elif word == "not" or word.startswith(("is", "are", "was", "were", "has", "have")):
+                places |= _listed(plain, gaps, nouns, place, _ANY)
+        elif word in _VANISHED and before in _IS:
+            # "A man is missing a tooth"
+            if after in ("", "from", "to", "in", "now") or _opens_clause(gaps, place + 1):
+                places |= _subject(plain, gaps, nouns, place)
+        elif before in _IS and _OUT.match(" ".join(plain[place : place + 4])):
+            places |= _subject(plain, gaps, nouns, place)
+    return places
+
+
+def absent(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) -> set[int]:
     """Return the places of the words that a sentence says, or may say, are not there.
+
+    Of those it cannot be told what the image should show; of a few more is known, see `denied`.
 
     From "not" and the like on it is all up to the end of the clause, and what stands before it as
     well: "a bus isn't here". After "without" and the like it is the nouns that are listed.
@@ -73,7 +146,7 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
 
     Examples
     --------
-    >>> sorted(denied(["no", "bus", "a", "cat"], [" ", ", ", " ", "."], {1, 3}))
+    >>> sorted(absent(["no", "bus", "a", "cat"], [" ", ", ", " ", "."], {1, 3}))
     [0, 1]
     """
     places: set[int] = set()
@@ -101,6 +174,42 @@ def denied(plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int]) ->
             start = _start(plain, gaps, nouns, place) if is_said_of_all else place
             places.update(range(start, _end(plain, gaps, place)))
     return places
+
+
+def _listed(
+    plain: Sequence[str],
+    gaps: Sequence[str],
+    nouns: Collection[int],
+    place: int,
+    determiners: Collection[str],
+) -> set[int]:
+    """Return the nouns that stand right after a word, with nothing that narrows them down."""
+    places: set[int] = set()
+    end = _end(plain, gaps, place)
+    for number in range(place + 1, end):
+        if number in nouns:
+            places.add(number)
+        elif plain[number] == "and" and number + 1 < end and number + 1 not in nouns and places:
+            # "A truck with no bed and a man in it"; subjects are "the cat and the dog".
+            if "the" not in determiners or plain[number + 1] in _ANY:
+                break
+        elif plain[number] not in determiners and plain[number] not in ("or", "nor", "and"):
+            break
+    return places
+
+
+def _subject(
+    plain: Sequence[str], gaps: Sequence[str], nouns: Collection[int], place: int
+) -> set[int]:
+    """Return the nouns that a clause begins with: "the cat on the sofa isn't here"."""
+    start = _start(plain, gaps, nouns, place)
+    while start < place and plain[start] in _TURNS:
+        start += 1
+    first = next((n for n in range(start, place) if n in nouns), place)
+    ahead = plain[start:first]
+    if first == place or len(ahead) > _MOST_BETWEEN or _PREPOSITIONS & set(ahead):
+        return set()
+    return {first} | _listed(plain, gaps, [n for n in nouns if n < place], first, _OWNERS)
 
 
 def _opens_clause(gaps: Sequence[str], place: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from napari_patchioner.bridges.appearance import VOCABULARY
 from napari_patchioner.decoders.grounded.vocabulary import COLOURS, LIGHT, TEXTURES
@@ -111,9 +112,22 @@ class NounPhrase:
     @property
     def is_measurable(self) -> bool:
         """Whether a description of marks, colours and textures could say any of it."""
-        words = (word.removesuffix("s") for word in re.findall(r"[a-z]+", self.text.casefold()))
-        known = {word.removesuffix("s") for word in VOCABULARY - _JOINING} | set(ADJECTIVES)
-        return any(word in known for word in words)
+        return any(word in _measured() for word in self._words())
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether such a description could say all of it: "round spots", but not "brown cells"."""
+        left = {word for word in self._words() if word not in _JOINING and not word.isdigit()}
+        return bool(left) and left <= _measured()
+
+    def _words(self) -> list[str]:
+        return [word.removesuffix("s") for word in re.findall(r"\w+", self.text.casefold())]
+
+
+@cache
+def _measured() -> frozenset[str]:
+    """Words that say what is measured, in the singular."""
+    return frozenset({word.removesuffix("s") for word in VOCABULARY - _JOINING} | set(ADJECTIVES))
 
 
 def split_negative(text: str) -> tuple[str, tuple[str, ...]]:

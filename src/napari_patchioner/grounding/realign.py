@@ -15,7 +15,7 @@ from napari_patchioner.grids import FeatureGrid
 from napari_patchioner.regions import Region
 
 from .arguments import check_captioner
-from .sentence import Word, ends_in_denial, is_mass, kind_of, plural_of, read_words
+from .sentence import Word, ends_in_denial, is_clause, is_mass, kind_of, plural_of, read_words
 from .words import GroundedWord, WordGrounder
 
 if TYPE_CHECKING:
@@ -98,11 +98,28 @@ class Realigned:
         What was changed, in the order of the sentence.
     words : tuple of GroundedWord
         What the region says to every word of the sentence as it was.
+    sought : bool
+        Whether it was looked for what the sentence lacks.
+    shown : str
+        What the region surely shows where nothing of the sentence is borne out; may be empty.
     """
 
     text: str
     changes: tuple[Change, ...]
     words: tuple[GroundedWord, ...]
+    sought: bool = False
+    shown: str = ""
+
+    def kept_wrong(self) -> tuple[GroundedWord, ...]:
+        """Return the words that the region contradicts and the text still has."""
+        # An article goes with what has a name in its place.
+        gone = {change.before.split(" ", 1)[-1] for change in self.changes if change.before}
+        gone |= {change.before for change in self.changes}
+        return tuple(
+            word
+            for word in self.words
+            if word.verdict == "contradicted" and (word.word.text not in gone or word.word.denied)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +207,11 @@ class Realigner:
         result, done = _edited(text, edits), [change for *_, change in edits]
         known = said | {name for new in replaced for name in self._meant(new)}
         is_affirmed = bool(edits) or any(word.verdict == "borne out" for word in words)
-        if add and is_affirmed and not ends_in_denial(text):
+        left = Realigned(text, tuple(done), words).kept_wrong()
+        sought = add and is_affirmed and not left and not ends_in_denial(text)
+        # Nothing that is added to a question is an answer.
+        sought = sought and not text.rstrip().endswith("?")
+        if sought:
             kinds = {kind_of(name) for name in known}
             missing = self._missing(shown, known, kinds, _kinds_in_doubt(words, edits))
             for candidate in missing[:_MOST_ADDED]:
@@ -199,7 +220,11 @@ class Realigner:
         for name, place in names:
             result, named = self._named(grid, result, name, place)
             done += named
-        return Realigned(result, tuple(done), words)
+        surest = shown[0] if shown and shown[0].support >= _SURER else None
+        is_said = surest is None or bool(is_affirmed or self._meant(surest.name) & known)
+        return Realigned(
+            result, tuple(done), words, sought, surest.name if surest and not is_said else ""
+        )
 
     # details
 
@@ -332,13 +357,17 @@ def _is_fixed(text: str, word: Word) -> bool:
 
 
 def is_given_name(text: str) -> bool:
-    """Whether a caption is what somebody calls a thing: a few words without an article.
+    """Whether a caption is what somebody calls a thing: a few words without article or verb.
 
     >>> is_given_name("Rex"), is_given_name("espresso cup"), is_given_name("a cup")
     (True, True, False)
+    >>> is_given_name("My dog sleeps")
+    False
     """
     words = text.split()
-    return 0 < len(words) <= _LONGEST_NAME and words[0].casefold() not in _NO_NAMES
+    if not 0 < len(words) <= _LONGEST_NAME or words[0].casefold() in _NO_NAMES:
+        return False
+    return len(words) == 1 or not is_clause(text)
 
 
 def lies_in(region: Region, other: Region) -> bool:
@@ -423,6 +452,8 @@ def _with_addition(text: str, candidate: _Candidate) -> tuple[str, Change]:
     ending = _END.search(text)
     end = ending.start() if ending is not None else len(text)
     name = candidate.name
-    phrase = candidate.joined or f" with {name if is_mass(name) else f'{article(name)} {name}'}"
+    called = name if is_mass(name) else f"{article(name)} {name}"
+    # Behind a whole sentence only what stands by itself is grammatical, whatever it says.
+    phrase = f"; also {called}" if is_clause(text) else candidate.joined or f" with {called}"
     why = f"The region shows {name!r} (support {candidate.support:.2f})."
-    return text[:end] + phrase + text[end:], Change("added", "", phrase.strip(), why)
+    return text[:end] + phrase + text[end:], Change("added", "", phrase.strip(" ;"), why)

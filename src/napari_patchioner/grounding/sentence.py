@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Literal, TypeAlias
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER
 
-from .negation import denied
+from .negation import absent, denied
 from .phrase import ADJECTIVES, SINGULAR
 
 Kind: TypeAlias = Literal["thing", "part", "look", ""]
@@ -52,6 +52,39 @@ _OWNING = re.compile(r"^['’‘`´\u02bc]s\b|\s+", re.IGNORECASE)
 _NAMING = frozenset(re.findall(r"\w+", "named called nicknamed mr mrs ms miss dr sir saint st"))
 _COUNTED = frozenset(re.findall(r"\w+", "a an some any no every each two three four"))
 _MOST_WORDS = 4
+# After these stands what a thing is on, at or beside.
+_PLACES = frozenset(
+    re.findall(
+        r"\w+",
+        "on in at near by beside behind under below beneath above over against along alongside "
+        "across outside around between among amid atop toward towards through before past",
+    )
+) | frozenset(("next to", "close to", "front of", "top of", "side of", "middle of"))
+# Of these words a clause is made, others but these and names of things of a noun with what it has.
+_SUBJECTS = frozenset(re.findall(r"\w+", "i you he she it we they there who which"))
+_FINITE = frozenset(
+    re.findall(
+        r"\w+",
+        "is are was were am be been has have had do does did can could will would may might must "
+        "shall should isnt arent wasnt werent dont doesnt didnt cant wont "
+        "sat stood lay slept ran rode held wore ate drank went came saw got took made left fell "
+        "threw flew swam grew hung kept led met spoke "
+        "sit stand lie sleep look play run walk ride hold wear eat drink watch wait go come see "
+        "get take make fall throw fly swim graze grow hang lean jump smile show seem talk read "
+        "drive enjoy carry cross face fill gather move pose prepare rest share surf skate pull "
+        "push cook",
+    )
+)
+_ENDS_IN_S = frozenset(
+    re.findall(
+        r"\w+",
+        "this his hers its us across towards besides as plus less various always perhaps previous "
+        "famous delicious enormous gorgeous curious grass glass glasses bus dress class series "
+        "species pants jeans shorts scissors sunglasses binoculars tennis christmas canvas "
+        "stainless brass cross upstairs downstairs outdoors indoors lots pieces kinds types others "
+        "ones leaves",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +104,12 @@ class Word:
         What is looked for: in lower case, singular where that is known.
     absent : bool
         Whether the sentence says, or may say, that it is not there ("without a hat").
+    denied : bool
+        Whether the sentence says so outright, and of a thing: "there is no bus", but not "waiting
+        for a bus".
+    placed : bool
+        Whether it is what the thing before it stands on, at or beside: it may lie outside of a
+        region of that thing.
     is_name : bool
         Whether it would name a thing or a colour, but is what somebody is called: "Mr Bush".
     """
@@ -81,6 +120,8 @@ class Word:
     kind: Kind = ""
     name: str = ""
     absent: bool = False
+    denied: bool = False
+    placed: bool = False
     is_name: bool = False
 
 
@@ -111,8 +152,11 @@ def read_words(sentence: str) -> tuple[Word, ...]:
         place += count
     gaps = [sentence[a.end() : b.start()] for a, b in pairwise(spelt)] + [""]
     nouns = {p + n for p, count, kind, _ in places if kind == "thing" for n in range(count)}
-    absent = denied(said, gaps, nouns)
+    away = absent(said, gaps, nouns)
+    # Who asks says nothing.
+    gone = set() if sentence.rstrip().endswith("?") else denied(said, gaps, nouns)
     words: list[Word] = []
+    is_named = False
     for place, count, kind, name in places:
         last = place + count - 1
         start, end = spelt[place].start(), spelt[last].end()
@@ -122,8 +166,12 @@ def read_words(sentence: str) -> tuple[Word, ...]:
         text = sentence[start:end]
         if kind and last in names:
             words.append(Word(text, start, end, is_name=True))
-        else:
-            words.append(Word(text, start, end, kind, name, bool(kind) and place in absent))
+            is_named = True
+            continue
+        is_away, is_gone = bool(kind) and place in away, kind == "thing" and place in gone
+        placed = kind == "thing" and is_named and _is_placed(plain, nouns, place)
+        words.append(Word(text, start, end, kind, name, is_away or is_gone, is_gone, placed))
+        is_named = is_named or kind == "thing"
     return tuple(_parted(words, sentence))
 
 
@@ -136,6 +184,28 @@ def ends_in_denial(sentence: str) -> bool:
     last = re.split(r"[.!?]\s", sentence.strip())[-1]
     words = read_words(f"{last.rstrip(' .!?')} with a cat")
     return any(word.absent for word in [word for word in words if word.kind == "thing"][-2:])
+
+
+def is_clause(sentence: str) -> bool:
+    """Whether a sentence seems to have a verb that says something, rather than to name things.
+
+    In doubt it has: "a man rides" may be written for "a man's rides".
+
+    >>> is_clause("My cat is ill"), is_clause("a brown cat on a table"), is_clause("two dogs play")
+    (True, False, True)
+    """
+    words = [word for word in read_words(sentence) if not word.kind]
+    for word in words:
+        spelt = word.text.casefold().translate(_APOSTROPHES)
+        if "'" in spelt and not spelt.endswith("'s"):
+            return True
+        bare = spelt.removesuffix("'s")
+        may_be_verb = re.search(r"[^s]s$", bare) and not word.is_name
+        if may_be_verb and bare not in _ENDS_IN_S and bare not in _DETERMINERS:
+            return True
+        if bare in _FINITE or bare in _SUBJECTS:
+            return True
+    return False
 
 
 def things_named() -> tuple[str, ...]:
@@ -194,6 +264,14 @@ def _own_names(sentence: str, spelt: Sequence[re.Match[str]], plain: Sequence[st
     return places
 
 
+def _is_placed(plain: Sequence[str], nouns: set[int], place: int) -> bool:
+    """Whether a word of place stands between the noun before and a noun."""
+    before = max((number for number in nouns if number < place), default=place)
+    between = plain[before + 1 : place]
+    pairs = {f"{first} {second}" for first, second in pairwise(between)}
+    return not _PLACES.isdisjoint({*between, *pairs})
+
+
 def _named(plain: Sequence[str], place: int) -> tuple[int, str]:
     """Return how many words from here on name one thing, and its name; (1, "") where none does."""
     names = _names()
@@ -229,7 +307,7 @@ def _parted(words: Sequence[Word], sentence: str) -> Iterator[Word]:
         after = words[number + 1] if number + 1 < len(words) else None
         adjacent = after is not None and not _OWNING.sub("", sentence[word.end : after.start])
         if word.kind == "thing" and after is not None and adjacent and after.kind == "thing":
-            yield Word(word.text, word.start, word.end, "part", word.name, word.absent)
+            yield replace(word, kind="part", denied=False, placed=False)
         else:
             yield word
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QBrush, QColor, QKeyEvent, QResizeEvent
+from qtpy.QtGui import QBrush, QColor, QCursor, QFocusEvent, QKeyEvent, QResizeEvent
 
 from napari_patchioner.viewer.widgets import Sentence, stack
 
 if TYPE_CHECKING:
     from napari_patchioner.annotations import Record
     from napari_patchioner.grounding import GroundedWord
-    from napari_patchioner.viewer.workers.why import Why
+    from napari_patchioner.viewer.workers.why import Explained, Why
 
 # Readable on light and dark themes alike; that a word is wrong is told by its line, too.
 WRONG, BORNE_OUT, DOUBTFUL = "#e5484d", "#2f9e64", "#c98a00"
@@ -44,9 +44,11 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         self.setMouseTracking(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setStyleSheet("border: none; background: transparent;")
-        self.itemEntered.connect(lambda item: self.setCurrentItem(item))
+        self.itemEntered.connect(self._on_entered)
         self.currentRowChanged.connect(self.chosen)
         self._shown: tuple[GroundedWord, ...] = ()
+        # Where the mouse lay when the words came, which points at none of them
+        self._resting = QCursor.pos()
         # Goes with the list, where it is closed before.
         self._soon = QTimer(self, singleShot=True, interval=0)
         self._soon.timeout.connect(self._fit)
@@ -55,7 +57,7 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         """List words, unless they are listed already."""
         if words is self._shown:
             return
-        self._shown = words
+        self._shown, self._resting = words, QCursor.pos()
         self.blockSignals(True)
         self.clear()
         for grounded in words:
@@ -85,6 +87,14 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         super().resizeEvent(event)
         self._soon.start()
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Choose no word because the keys come here: Qt would take the first."""
+        row = self.currentRow()
+        self.blockSignals(True)
+        super().focusInEvent(event)
+        self.setCurrentRow(row)
+        self.blockSignals(False)
+
     def leaveEvent(self, event: QEvent) -> None:
         """Choose no word once the mouse has gone, unless the keys are at work here."""
         super().leaveEvent(event)
@@ -106,6 +116,14 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
             self.setCurrentRow(min(max(row, 0), self.count() - 1))
         else:
             super().keyPressEvent(event)
+
+    def _on_entered(self, item: qt.QListWidgetItem) -> None:
+        """Choose the word that is pointed at, if there is something to say of it."""
+        if QCursor.pos() == self._resting:
+            return
+        row = self.row(item)
+        word = self._shown[row].word
+        self.setCurrentRow(row if word.kind or word.is_name else -1)
 
     def _fit(self) -> None:
         last = self.item(self.count() - 1) if self.count() else None
@@ -160,7 +178,7 @@ class WhyRow(qt.QWidget):  # type: ignore[misc]
         if 0 <= why.chosen < len(known.words):
             self._say(known.words[why.chosen].why)
         else:
-            self._say(agreement_sentence(known.agreement, known.words))
+            self._say(agreement_sentence(known))
 
     def _say(self, text: str) -> None:
         if text != self.sentence.text():
@@ -174,10 +192,16 @@ class WhyRow(qt.QWidget):  # type: ignore[misc]
             self.words.setFocus()
 
 
-def agreement_sentence(agreement: float, words: tuple[GroundedWord, ...]) -> str:
-    """Return how well a caption agrees with its region, in words."""
+def agreement_sentence(known: Explained) -> str:
+    """Return how well a caption agrees with its region, in words, and what that rests on."""
+    # It loads torch, as the worker that has explained has done already.
+    from napari_patchioner.grounding.words import account_of, is_judged_whole
+
+    words = known.words
+    if math.isnan(known.agreement):
+        return f"{account_of(words)} {HOVER}"
+    names = ", ".join(map(repr, known.rests_on)) or "the text as a whole"
+    only = " alone" if known.rests_on and not is_judged_whole(words) else ""
+    start = f"Agreement {known.agreement:.2f}, of {names}{only}"
     wrong = [f"{word.word.text!r}" for word in words if word.verdict == "contradicted"]
-    if math.isnan(agreement):
-        return f"Nothing of it can be judged. {HOVER}"
-    start = f"Agreement {agreement:.2f}"
     return f"{start}: not borne out: {', '.join(wrong)}. {HOVER}" if wrong else f"{start}. {HOVER}"

@@ -42,17 +42,26 @@ CHECKED = "check of the sentence"
 CHANGED = "The sentence has changed meanwhile, so nothing is suggested: check it again."
 NOT_CHECKED = "Nothing could be checked: the region lies outside the image."
 CANCELLED = "The check was cancelled; nothing is suggested."
+# By whether all that is wrong is there though the sentence says that it is not
+_ADVICE = {
+    False: "Nothing is clear enough to take the place: change it yourself, or press Why.",
+    True: "Change it yourself, or press Why.",
+}
 NOT_READ = "Press Start first: a sentence can be checked once the image has been read."
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Explained:
-    """What a region says to the words of a caption; ``heats`` by name lie on one grid's patches."""
+    """What a region says to the words of a caption; ``heats`` by name lie on one grid's patches.
+
+    The agreement ``rests_on`` some of the words, or if there is none on the text as a whole.
+    """
 
     words: tuple[GroundedWord, ...] = ()
     agreement: float = math.nan
     transform: GridTransform | None = None
     heats: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    rests_on: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):
@@ -76,7 +85,7 @@ def explain(
     progress(0.0, "loading the model")
     with registry.using(model, part(progress, 0.0, 0.5)) as captioner:
         # It loads torch, as the captioner has done already.
-        from napari_patchioner.grounding.words import WordGrounder, agreement_of
+        from napari_patchioner.grounding.words import WordGrounder, judged_words
 
         # What was measured needs no model to bear it out.
         text = without_place(text)
@@ -89,9 +98,9 @@ def explain(
             # Of a word that cannot be looked for there is none.
             with suppress(PatchionerError):
                 heats[name] = grounder.heat(near, region, name)
-        judged = agreement_of(words, text)
-        agreed = float(agreement) if math.isnan(judged) else judged
-    return Explained(words, agreed, near.transform, heats)
+        judged = () if grounder.is_measured(near) else judged_words(words)
+    rests_on = tuple(dict.fromkeys(word.word.text for word in judged))
+    return Explained(words, float(agreement), near.transform, heats, rests_on)
 
 
 def agree(
@@ -481,22 +490,30 @@ class Why(QObject):  # type: ignore[misc]
 
 
 def nothing_better(results: Sequence[Realigned]) -> str:
-    """Return why no sentence has a suggestion, in words."""
-    wrong = dict.fromkeys(
-        word.word.text
-        for result in results
-        for word in result.words
-        if word.verdict == "contradicted"
-    )
-    if wrong:
-        named = ", ".join(map(repr, wrong))
-        return (
-            f"Nothing in the image looks like {named}, but nothing is clear enough to take the "
-            "place: change it yourself, or press Why."
-        )
+    """Return why no sentence has a suggestion, in words, and what could be judged at all."""
+    # It loads torch, as the worker that has checked has done already.
+    from napari_patchioner.grounding.words import account_of, is_judged_whole, judged_words
+
     if len(results) > 1:
-        return "Nothing contradicts these sentences, as far as the model can tell."
-    return "Nothing here contradicts it, and nothing that is plain to see is missing."
+        marked = sum(bool(result.kept_wrong()) for result in results)
+        mute = sum(not judged_words(result.words) for result in results)
+        parts = [
+            f"{count} of {len(results)} {what}"
+            for count, what in ((marked, "have a word that is marked"), (mute, "cannot be judged"))
+            if count
+        ]
+        rest = f" ({'; '.join(parts)}: select one and press Why)" if parts else ""
+        return f"No suggestion for {counted(results, 'sentence')}{rest}."
+    [result] = results
+    if wrong := result.kept_wrong():
+        reasons = " ".join(dict.fromkeys(word.why for word in wrong))
+        return f"{reasons} {_ADVICE[all(word.word.denied for word in wrong)]}"
+    if is_judged_whole(result.words) and all(w.verdict != "doubtful" for w in result.words):
+        missing = ", and nothing that is plain to see is missing" * result.sought
+        return f"Nothing here contradicts it{missing}."
+    shown = f" The region surely shows {result.shown!r}." if result.shown else ""
+    start = "Nothing is put right. " if judged_words(result.words) else ""
+    return f"{start}{account_of(result.words)}{shown}"
 
 
 def suggestion_sentence(results: Sequence[Realigned]) -> str:
@@ -512,4 +529,8 @@ def suggestion_sentence(results: Sequence[Realigned]) -> str:
         f"{change.before} → {change.after}" if change.before else f"added {change.after!r}"
         for change in result.changes
     )
-    return f"Suggested below the caption (Ctrl+1 takes it): {changed}. {result.changes[0].why}"
+    kept = ", ".join(dict.fromkeys(repr(word.word.text) for word in result.kept_wrong()))
+    marked = f" Kept, though Why marks it: {kept}." if kept else ""
+    return (
+        f"Suggested below the caption (Ctrl+1 takes it): {changed}. {result.changes[0].why}{marked}"
+    )
