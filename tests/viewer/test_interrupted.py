@@ -253,7 +253,8 @@ def test_an_image_closed_while_captions_are_made_anew_keeps_the_old_ones(
     captioner.hold_captions.set()
     qtbot.wait(200)
     assert all(record.caption for record in session.records.values())
-    assert file.path is None or all(r.caption for r in read_project(file.path).records)
+    assert file.path is not None
+    assert all(record.caption for record in read_project(file.path).records)
 
 
 def test_new_options_leave_what_was_told_apart(many, captioner, qtbot):
@@ -261,6 +262,6 @@ def test_new_options_leave_what_was_told_apart(many, captioner, qtbot):
     uids = session.uids("regions")
     controller.select(uids[-3:])
     many.image_actions.apply_options()
-    assert controller.message.startswith("2 captions in other words, such as told apart, kept")
+    assert controller.message.startswith("2 captions told apart, reworded or by a server are kept")
     qtbot.waitUntil(lambda: not session.records[uids[-3]].wanted, timeout=10000)
     assert [session.records[uid].caption for uid in uids[-2:]] == ["the left box", "the right box"]

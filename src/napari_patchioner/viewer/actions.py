@@ -200,9 +200,10 @@ class Actions:
             kept = [uid for uid in uids if records[uid].is_asked_for]
             if kept:
                 others = "; the others are made anew" if len(kept) < len(uids) else ""
+                are, them = ("is", "it") if len(kept) == 1 else ("are", "them")
                 self._say(
-                    f"{counted(kept, 'caption')} in other words, such as told apart, or by a "
-                    f"server kept{others}. Caption again (Q) makes them anew with these options."
+                    f"{counted(kept, 'caption')} told apart, reworded or by a server {are} kept"
+                    f"{others}. Caption again (Q) makes {them} anew with these options."
                 )
             if uids := [uid for uid in uids if uid not in kept]:
                 self.controller.again(uids)
