@@ -244,6 +244,25 @@ def test_nothing_about_an_image_that_is_replaced_is_taken(started, hand, beside,
     assert not started.ask.use.isVisibleTo(started)
 
 
+def test_what_a_server_said_of_an_image_that_is_replaced_is_outdated(started, hand, beside, qtbot):
+    before = draw(started, hand, qtbot)
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    image, session = started.controller.image, started.controller.session
+    image.data = np.array(image.data)[::-1].copy()
+    started.refresh()
+    assert "outdated" in started.panel.caption.verdict.text()
+    started.panel.progress.button.click()
+    encoder = started.controller.encoder
+    qtbot.waitUntil(lambda: encoder.ready and not encoder.active, timeout=30_000)
+    assert session.records[before.uid].is_outdated
+    started.controller.select([before.uid])
+    reword(started, "Describe by server…")
+    finished(started, qtbot)
+    assert session.records[before.uid].model == "tiny-vision"
+    assert not session.records[before.uid].is_outdated
+
+
 def test_what_a_server_said_stays_when_options_change_or_the_shape_is_moved(
     started, hand, beside, qtbot
 ):
@@ -258,7 +277,7 @@ def test_what_a_server_said_stays_when_options_change_or_the_shape_is_moved(
     move(started, hand, qtbot)
     record = records[before.uid]
     assert (record.caption, record.model) == ("A red bus in a street.", "tiny-vision")
-    assert "outdated: the shape has changed since" in panel.caption.verdict.text()
+    assert "outdated: the shape or the image has changed since" in panel.caption.verdict.text()
     assert record.alternatives[0] == "something green"
     # The model of these tests knows no context.
     panel.options["context"].value = ""

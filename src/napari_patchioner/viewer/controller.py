@@ -845,6 +845,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.forget_grids()
         # What comes of it now is about what was there before.
         dropped = self.describing.forget()
+        self.session.outdate()
         if geometry.full_shape(self.image) != self._shape:
             self.replaced.emit()
             return

@@ -188,6 +188,8 @@ WORDINGS = "wordings"
 
 ABOUT = "about"
 """Where the ``origin`` of a record says which outline its text is about, if not the one it has."""
+REPLACED = "another image"
+"""What stands there where it is about an image that was replaced."""
 
 
 OUTLINED, PROPOSED = "outlined", "proposed"
@@ -747,6 +749,12 @@ class Record(Annotation):
         origin = {name: value for name, value in self.origin.items() if name != ABOUT}
         origin |= {ABOUT: about} if about and about != fingerprint else {}
         return replace(self, fingerprint=fingerprint, origin=origin)
+
+    def of_another_image(self) -> Record:
+        """Return it with what a server said of it marked as about an image that is replaced."""
+        if not self.is_described:
+            return self
+        return replace(self, origin={**self.origin, ABOUT: REPLACED})
 
     @property
     def is_asked_for(self) -> bool:

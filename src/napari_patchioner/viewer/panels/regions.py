@@ -146,8 +146,8 @@ class Line(NamedTuple):
 OUTDATED = "outdated: the regions have changed"
 """What is said of a caption whose place and size may be others by now."""
 
-RESHAPED = "outdated: the shape has changed since"
-"""What is said of a text that was asked for of a shape before it was moved or changed."""
+RESHAPED = "outdated: the shape or the image has changed since"
+"""What is said of a text that was asked for before the shape was moved, or the image replaced."""
 
 
 def line_of(record: Record, plane: str = "", *, outdated: bool = False) -> Line:

@@ -569,6 +569,12 @@ class Session:
             for record in self._chosen(texts):
                 self._put(record.suggested(texts[record.uid], by))
 
+    def outdate(self) -> None:
+        """Note that what servers said is of an image that was replaced; no step of its own."""
+        for record in self.records.values():
+            self._put(record.of_another_image())
+        self.amend()
+
     def outline(self, uid: str, made: Mapping[str, Any]) -> None:
         """Note how a machine had a part in the outline of a region; no step of its own."""
         for record in self._chosen([uid]):
