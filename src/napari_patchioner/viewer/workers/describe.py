@@ -239,7 +239,7 @@ class Describer(QObject):  # type: ignore[misc]
         self._image, self._session = image, session
         self._job: Job | None = None
         # Whether somebody was told that the image is shown turned
-        self._told = False
+        self._hinted = False
         # What has been found out of each record, by uid.
         self._known: dict[str, Placed] = {}
         # Those whose place and size may be others by now, and for pixels of what size; None where
@@ -415,8 +415,8 @@ class Describer(QObject):  # type: ignore[misc]
 
     def _hint(self) -> str:
         """Say once that directions are not those of the screen, where that is so."""
-        is_turned, before = is_shown_turned(self._image), self._told
-        self._told = is_turned
+        is_turned, before = is_shown_turned(self._image), self._hinted
+        self._hinted = is_turned
         return f" {TURNED}" if is_turned and not before else ""
 
 

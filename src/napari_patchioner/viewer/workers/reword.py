@@ -35,7 +35,7 @@ from .models import ModelRegistry
 NOT_READ = "Press Start first: regions are compared in what the model has read of the image."
 NO_OTHERS = "No other region here is called the same: there is nothing to tell apart."
 NO_WORDINGS = "No caption of the model here has other wordings to rank: caption the regions first."
-ONLY_TOLD = "What a server said is not ranked against what the model says, and stays as it is."
+ONLY_DESCRIBED = "What a server said is not ranked against what the model says, and stays as it is."
 NO_CONTEXT = "Write in Options what the image is about, beside Context: wordings are ranked by it."
 CHANGED = "Nothing was changed: the captions are others by now. Try again."
 
@@ -184,11 +184,11 @@ class Rewriter(QObject):  # type: ignore[misc]
         if self._waits(uids):
             return
         chosen = [uid for uid in list(uids) or list(places) if uid in places]
-        told = [uid for uid in chosen if records[uid].is_described]
+        described = [uid for uid in chosen if records[uid].is_described]
         chosen = [uid for uid in chosen if own_wordings(records[uid])]
         parts = self._parts(places, chosen, least=1)
         if not parts:
-            self.messaged.emit(ONLY_TOLD if told else NO_WORDINGS)
+            self.messaged.emit(ONLY_DESCRIBED if described else NO_WORDINGS)
             return
         options = self._queue.options_for(part.grid for part in parts)
         delivered = partial(self._on_ranked, parts, context)
