@@ -174,6 +174,9 @@ def test_words_that_count_for_nothing_are_said(quiet, dock, qtbot):
     assert "'two', 'sleeping' count for nothing with this model" in said[-1]
     ask(dock, qtbot, "a cat")
     assert "count" not in said[-1]
+    ask(dock, qtbot, "an airplane, a qwrtzp")
+    assert said[-1].startswith("Nothing here shows")
+    assert said[-1].endswith("'a qwrtzp' counts for nothing with this model.")
 
 
 def test_no_phrase_makes_the_dock_wider(quiet, dock, qtbot):

@@ -67,6 +67,28 @@ def test_a_word_that_no_image_can_show_is_said(quiet, browser, place, qtbot):
     assert len(listed(place)) == 3
 
 
+def test_the_whole_of_a_long_line_is_in_its_tooltip_and_nothing_gets_wider(
+    quiet, browser, place, qtbot
+):
+    panel = place.panel
+    width, said = panel.minimumSizeHint().width(), []
+    browser.messaged.connect(lambda message: said.append((message, panel.message.toolTip())))
+    for phrase in (f"a cat on a {'m' * 150}", "w" * 190):
+        ask(place, qtbot, phrase)
+        assert panel.minimumSizeHint().width() == width
+    assert any(message.startswith("looking for 'a cat on a mm") for message, _ in said)
+    assert all(message[1:] in tip for message, tip in said)
+
+
+def test_escape_in_the_field_stops_it(quiet, browser, place, qtbot):
+    QTest.keyClicks(place.panel.phrase, "a cat")
+    QTest.keyClick(place.panel.phrase, Qt.Key.Key_Return)
+    assert browser.ranking.active
+    QTest.keyClick(place.panel.phrase, Qt.Key.Key_Escape)
+    assert not browser.ranking.active
+    assert "Stopped" in place.panel.message.text()
+
+
 def test_it_can_be_stopped(quiet, browser, place, qtbot):
     QTest.keyClicks(place.panel.phrase, "a cat")
     place.panel.find.click()

@@ -73,7 +73,7 @@ class PhraseRanking(QObject):  # type: ignore[misc]
             job.drop()
             self._soon.cancel()
             self._rank()
-            self.messaged.emit("stopped: the images that were read so far are listed")
+            self.messaged.emit("Stopped: the images that were read so far are listed")
             self.changed.emit()
         return job is not None
 

@@ -350,8 +350,8 @@ class Search(QObject):  # type: ignore[misc]
             # Where regions show it, these are what there is of it.
             is_matched = max(self._matches.values(), default=0.0) >= self.proposals.threshold
             what = "Nothing else" if is_matched else "Nothing"
-            return f"{what} here shows {self.phrase!r}, as far as the model can tell."
-        if not total and (self.proposals.accepted or len(self.proposals.rejected)):
+            text = f"{what} here shows {self.phrase!r}, as far as the model can tell."
+        elif not total and (self.proposals.accepted or len(self.proposals.rejected)):
             text = "All that was found is accepted or rejected; Find again goes on from there."
         elif not total:
             text = "Nothing else like this was found here; more examples may help."
