@@ -283,9 +283,11 @@ def test_a_caption_on_its_way_does_not_reach_what_was_undone(started, hand, capt
     captioner.hold_captions.clear()
     started.controller.again([uid])
     qtbot.waitUntil(lambda: started.controller.queue.active, timeout=5000)
-    assert shown(started) == [""]
+    assert shown(started) == ["something red"]
+    assert started.controller.session.records[uid].wanted
     press(hand, Qt.Key.Key_Z)
     assert shown(started) == ["something red"]
+    assert not started.controller.session.records[uid].wanted
     captioner.hold_captions.set()
     qtbot.waitUntil(lambda: not started.controller.queue.active, timeout=5000)
     assert shown(started) == ["something red"]
