@@ -341,6 +341,7 @@ def test_info_merge_forget_and_rename(
     assert run("lexicon", "merge", place / "both", place / "same", "--out", place / "again") == 0
     assert "later examples" not in capsys.readouterr().err.splitlines()[-2]
     assert run("lexicon", "merge", cells, "--out", place / "both") == 2
+    assert run("lexicon", "merge", cells, place / "both", "--out", place / "both") == 2
     assert run("lexicon", "forget", cells, "--name", "blade", "--uid", first) == 0
     assert read_lexicon(cells).counts == {"blade": 1, "nucleus": 2}
     capsys.readouterr()

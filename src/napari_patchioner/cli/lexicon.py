@@ -71,9 +71,7 @@ def _merge(arguments: argparse.Namespace, _: object) -> None:
     from napari_patchioner.teaching import Lexicon, read_lexicon, write_lexicon
 
     check_folder(arguments.out.absolute().parent)
-    if arguments.out.exists() and arguments.out.resolve() not in (
-        folder.resolve() for folder in arguments.lexicons
-    ):
+    if arguments.out.exists():  # also where it is one of these: names that lose are lost there
         raise FormatError(f"{arguments.out}: is there; choose another name")
     lexicons = [read_lexicon(folder) for folder in arguments.lexicons]
     merged = reduce(Lexicon.merged, lexicons)
