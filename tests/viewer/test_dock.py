@@ -102,3 +102,54 @@ def test_the_guide_names_buttons_and_menus_as_they_stand_there(dock, viewer):
     # What the button says while the image is read, and what is no button.
     assert said - shown <= {"Cancel", "regions", "traces", "pixels", "Content hash."}
     assert {"Start", "Layers", "More", "Export…"} <= said
+
+
+def test_no_button_moves_while_somebody_aims_at_it(started, hand, qtbot):
+    """Aiming at Reword, somebody hit Teach: the message above had become a line shorter."""
+    panel, controller = started.panel, started.controller
+    started.panel.draw.buttons["Box"].click()
+    hand.drag([(20, 10), (60, 50)])
+    qtbot.waitUntil(lambda: not controller.queue.active, timeout=10000)
+    [uid] = controller.session.uids("regions")
+
+    def places():
+        qtbot.wait(60)
+        aimed_at = *panel.buttons.values(), panel.reword, started.ask.ask, started.teach.teach
+        return [made.mapTo(panel, made.rect().topLeft()).y() for made in aimed_at]
+
+    controller.show_message("Short.")
+    controller.select([uid])
+    before = places()
+    message = " ".join(["Much was done here, and all of it is said at length."] * 12)
+    controller.show_message(message)
+    assert places() == before
+    # All of it can be read.
+    assert panel.status.toolTip() == panel.status.text() == message
+    assert QLabel.text(panel.status).endswith("…")
+    controller.edit(uid, "a dog that sits here and waits " * 30)
+    controller.session.accept([uid])
+    controller.session.suggest("suggestion", {uid: ["a dog", "a cat"]}, by="check of the sentence")
+    controller.show()
+    assert places() == before
+    controller.select([])
+    assert places() == before
+    controller.show_message("")
+    assert places() == before
+
+
+def test_with_the_words_of_a_caption_on_display_no_button_moves_either(started, hand, qtbot):
+    panel, controller = started.panel, started.controller
+    for corners in ([(20, 10), (60, 50)], [(20, 70), (60, 110)]):
+        panel.draw.buttons["Box"].click()
+        hand.drag(corners)
+    qtbot.waitUntil(lambda: not controller.queue.active, timeout=10000)
+    short, long = controller.session.uids("regions")
+    controller.edit(long, "a dog that sits here and waits " * 30)
+    started.image_actions.toggle_why()
+    seen = set()
+    for uids in ([short], [long], [], [short, long]):
+        controller.select(uids)
+        started.refresh()
+        qtbot.wait(300)
+        seen.add(panel.reword.mapTo(panel, panel.reword.rect().topLeft()).y())
+    assert len(seen) == 1

@@ -290,6 +290,7 @@ class CaptionDock(DockBase):
         why.follow(record)
         why.compare(why.on or self.region_list.isVisible())
         box.why.show_why(why, record)
+        box.wordings.make_room(why.on)
         if record is not None:
             box.wordings.show_reasons(partial(why.reason, record.uid))
 

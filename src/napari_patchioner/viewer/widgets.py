@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from napari.utils import progress
 from qtpy import QtWidgets as qt
 from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, QTimer, Signal
-from qtpy.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QResizeEvent, QShowEvent
+from qtpy.QtGui import (
+    QCloseEvent,
+    QKeyEvent,
+    QKeySequence,
+    QResizeEvent,
+    QShowEvent,
+    QTextLayout,
+)
 from superqt.utils import QSignalDebouncer, QSignalThrottler
 
 from .held_keys import HeldKeys, is_typing
@@ -34,6 +41,10 @@ START = (
 CANCEL = "Stop this; what was downloaded is kept, what you have drawn is too."
 # A position where a line may be broken, which nobody sees.
 _BREAK = "\u200b"
+# Pixels in which a word takes one line
+_WIDE = 10_000
+# Where Qt's layouts begin another line
+_NEW_LINE = "\u2028"
 _LONG, _PIECE = re.compile(r"\S{16,}"), re.compile(r"\S{8}(?=\S)")
 _NUMBER = re.compile(r"(\d+)")
 # Letters of a name within a sentence
@@ -132,22 +143,91 @@ def wrapped(tip: str = "") -> qt.QLabel:
 
 
 class Sentence(qt.QLabel):  # type: ignore[misc]
-    """A text of at least so many lines that fits into any width: long names are broken."""
+    """A text of at least so many lines that fits into any width: long names are broken.
 
-    def __init__(self, lines: int = 0) -> None:
+    Where it is ``fixed`` it has these lines and no more, so that nothing below ever moves; what
+    does not fit is in the tooltip.
+    """
+
+    def __init__(self, lines: int = 0, *, fixed: bool = False, tip: str = "") -> None:
         super().__init__(wordWrap=True, minimumWidth=1, textFormat=Qt.TextFormat.PlainText)
-        self.setMinimumHeight(lines * self.fontMetrics().lineSpacing())
+        self._text, self._tip, self._lines, self._fixed = "", tip, lines, fixed
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        if fixed:
+            # Qt would indent it from above as well.
+            self.setIndent(0)
+            self.setStyleSheet("padding: 0px 5px;")
+        self.set_lines(lines)
+
+    def set_lines(self, lines: int) -> None:
+        """Take the room of so many lines."""
+        self._lines = lines
+        self.setMinimumHeight(0)
+        # A theme may add a frame; nothing but a text tells how much.
+        super().setText("x")
+        height = lines * max(super().heightForWidth(_WIDE), self.fontMetrics().lineSpacing())
+        self.setMinimumHeight(height)
+        if self._fixed:
+            self.setMaximumHeight(height)
+        self._show()
 
     def setText(self, text: str) -> None:
         """Show a text, also as the tooltip where part of it may not be readable."""
-        broken = _LONG.sub(lambda word: _PIECE.sub(rf"\g<0>{_BREAK}", word.group()), text)
-        self.setToolTip(text if broken != text else "")
-        super().setText(broken)
+        if text != self._text:
+            self._text = text
+            self._show()
+
+    def setToolTip(self, tip: str) -> None:
+        """Show a tip, below the text where part of that may not be readable."""
+        self._tip = tip
+        self._show()
 
     def text(self) -> str:
         """Return the text as it was given."""
-        return str(super().text()).replace(_BREAK, "")
+        return self._text
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit into the new width."""
+        super().resizeEvent(event)
+        self._show()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Fit into the width that there is."""
+        super().showEvent(event)
+        self._show()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme's font."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self.set_lines(self._lines)
+
+    def _show(self) -> None:
+        broken = _LONG.sub(lambda word: _PIECE.sub(rf"\g<0>{_BREAK}", word.group()), self._text)
+        shown = self._cut(broken) if self._fixed and self.isVisible() else broken
+        is_whole = shown == self._text
+        super().setToolTip("\n".join(filter(None, ["" if is_whole else self._text, self._tip])))
+        if shown != super().text():
+            super().setText(shown)
+
+    def _cut(self, text: str) -> str:
+        """Return a text with as much of it as its lines take."""
+        width, start = self.contentsRect().width() - 1, 0
+        layout = QTextLayout(text.replace("\n", _NEW_LINE), self.font())
+        layout.beginLayout()
+        for number in range(self._lines + 1):
+            line = layout.createLine()
+            if not line.isValid():
+                break
+            line.setLineWidth(width)
+            if number == self._lines - 1:
+                start = line.textStart()
+            if number == self._lines:
+                rest = text[start:].replace("\n", " ")
+                elided = self.fontMetrics().elidedText(rest, Qt.TextElideMode.ElideRight, width)
+                text = f"{text[:start]}{elided}"
+        layout.endLayout()
+        return text
 
 
 def brief(name: str) -> str:

@@ -79,7 +79,7 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         self.brush.setToolTip("Size of the brush, in patches around the one under the cursor.")
         self.brush.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.wide = qt.QLabel()
-        self.text = Sentence(lines=2)
+        self.text = Sentence(lines=2, fixed=True)
         self.bubble: Bubble | None = None
         switches = (self.inspect, self.grid, self.patches)
         stack(self, (*switches, self.more), (self.brush, self.wide), self.text, wide=[self.brush])

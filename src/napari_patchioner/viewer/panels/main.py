@@ -20,7 +20,7 @@ from napari_patchioner.models.familiar import unknown_sentence
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.session.review import Review
 from napari_patchioner.viewer.session.session import learned_from
-from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack, wrapped
+from napari_patchioner.viewer.widgets import MenuButton, Sentence, button, stack
 
 from . import forms
 from .find import FindPanel, PhraseBar
@@ -150,6 +150,8 @@ SPREAD_WEIGHT = 0.05
 LEAST_SHARE = 0.01
 # Alternatives that are shown without scrolling
 SHOWN = 3
+# Lines about a caption: who wrote it, and what else was considered
+ABOUT = 2
 # Who has typed nothing for so long has come to an end, as far as Undo goes.
 REST_MS = 3000
 
@@ -355,6 +357,10 @@ class Wordings(qt.QListWidget):  # type: ignore[misc]
             if item is not None and (why := reason(text)) and why not in item.toolTip():
                 item.setToolTip(f"{item.toolTip()}\n{why}")
 
+    def make_room(self, on: bool) -> None:
+        """Take a line less, with the room of which the words of a caption are shown."""
+        self._fit(SHOWN - on)
+
     def _fit(self, lines: int) -> None:
         """Be as high as so many alternatives."""
         self.setFixedHeight(lines * (self.fontMetrics().lineSpacing() + 4) + 6)
@@ -386,13 +392,18 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         self._rest = widgets.throttled(self.rested.emit, REST_MS, self, rest=True)
         self.editor.textChanged.connect(self._on_text)
         self.why = WhyRow()
-        self.verdict = wrapped("Who wrote the caption, and how far to trust it.")
-        self.concepts = wrapped("What the model considered, best first.")
+        # Buttons below stay where they are, whatever is said here.
+        tip = "Who wrote the caption, and how far to trust it."
+        self.verdict = Sentence(lines=1 if compact else ABOUT, fixed=not compact, tip=tip)
+        tip = "What the model considered, best first."
+        self.concepts = Sentence(lines=1, fixed=not compact, tip=tip)
         for label in (self.verdict, self.concepts):
-            label.setMinimumHeight(label.fontMetrics().lineSpacing())
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        about = qt.QWidget()
+        stack(about, self.verdict, self.concepts, spacing=0)
         self.wordings = Wordings(compact=compact)
         self.wordings.itemClicked.connect(self._on_picked)
-        stack(self, self.editor, self.why, self.verdict, self.concepts, self.wordings)
+        stack(self, self.editor, self.why, about, self.wordings)
         self.show_record(None)
 
     def show_record(
@@ -421,8 +432,10 @@ class CaptionBox(qt.QWidget):  # type: ignore[misc]
         self.verdict.setToolTip("\n".join([*below, provenance(record)]))
         self.concepts.setText("" if self._compact else concepts)
         self.wordings.show_record(record)
-        for label in (self.verdict, self.concepts):
-            label.setVisible(not self._compact or bool(label.text()))
+        if not self._compact and self.concepts.isHidden() == bool(concepts):
+            self.verdict.set_lines(ABOUT - bool(concepts))
+        self.concepts.setVisible(bool(self.concepts.text()))
+        self.verdict.setVisible(not self._compact or bool(said))
 
     @property
     def uid(self) -> str:
@@ -475,7 +488,7 @@ class MainPanel(qt.QWidget):  # type: ignore[misc]
         self.options = forms.options_form()
         self.canvas = forms.canvas_form()
         self.progress = widgets.ProgressRow()
-        self.status = Sentence(lines=2)
+        self.status = Sentence(lines=2, fixed=True)
         self.draw = DrawBar(actions)
         self.caption = CaptionBox("Select a shape to see its caption")
         self.whole = CaptionBox("Not captioned yet", lines=2, compact=True)

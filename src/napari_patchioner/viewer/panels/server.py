@@ -274,7 +274,7 @@ class AskPanel(qt.QWidget):  # type: ignore[misc]
         self.answer = qt.QPlainTextEdit(readOnly=True, accessibleName="Answer of the server")
         self.answer.setFixedHeight(self.answer.fontMetrics().lineSpacing() * _LINES + 14)
         self.answer.setToolTip("What the model on the server says; nothing of it is saved yet.")
-        self.author = Sentence()
+        self.author = Sentence(lines=2, fixed=True)
         tip = (
             "Make the answer the caption, marked as the server's model's. A text that you wrote,\n"
             "accepted or locked stays: there it becomes the first of the other wordings."

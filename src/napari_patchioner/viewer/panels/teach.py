@@ -234,7 +234,7 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
         self.teach = button("Teach", tip, actions.teach)
         self.names = NameModel(self)
         self.table = NameTable(self.names)
-        self.judged, self.here = Sentence(), Sentence()
+        self.judged, self.here = Sentence(), Sentence(lines=2, fixed=True)
         self.pictures = qt.QListWidget()
         self.pictures.setAccessibleName("Examples")
         self.pictures.setWrapping(True)
@@ -326,7 +326,6 @@ class TeachPanel(qt.QWidget):  # type: ignore[misc]
             self._chosen = chosen
             self._prepare()
         self.here.setText(self._about_selected(current))
-        self.here.setVisible(bool(self.here.text()))
         counts = lexicon.counts if lexicon is not None else {}
         self.name.offer(list(counts))
         self.fold.setText(self._title(lexicon))

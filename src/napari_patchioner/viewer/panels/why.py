@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from qtpy import QtWidgets as qt
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QBrush, QColor, QCursor, QFocusEvent, QKeyEvent, QResizeEvent
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QCursor, QFocusEvent, QKeyEvent
 
 from napari_patchioner.viewer.widgets import Sentence, stack
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 # Readable on light and dark themes alike; that a word is wrong is told by its line, too.
 WRONG, BORNE_OUT, DOUBTFUL = "#e5484d", "#2f9e64", "#c98a00"
 _COLOURS = {"contradicted": WRONG, "borne out": BORNE_OUT, "doubtful": DOUBTFUL}
-# Lines of words that are seen without scrolling
-LINES = 6
+# Lines of words that are seen without scrolling, whether there are so many or not
+LINES = 2
 NOTHING = "Select a region with a caption to see why it says what it says."
 SEARCHING = "Looking for the words on the image…"
 HOVER = "Point at a word to see its patches."
 
 
 class WordList(qt.QListWidget):  # type: ignore[misc]
-    """The words, side by side; as high as they need."""
+    """The words, side by side, of which some lines are seen at a time."""
 
     chosen = Signal(int)
     left = Signal()
@@ -49,9 +49,11 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         self._shown: tuple[GroundedWord, ...] = ()
         # Where the mouse lay when the words came, which points at none of them
         self._resting = QCursor.pos()
-        # Goes with the list, where it is closed before.
-        self._soon = QTimer(self, singleShot=True, interval=0)
-        self._soon.timeout.connect(self._fit)
+        # Nothing below moves with the number of words, nor while they are looked for.
+        room = self.sizePolicy()
+        room.setRetainSizeWhenHidden(True)
+        self.setSizePolicy(room)
+        self._fit()
 
     def show_words(self, words: tuple[GroundedWord, ...]) -> None:
         """List words, unless they are listed already."""
@@ -81,11 +83,6 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
     def minimumSizeHint(self) -> QSize:
         """Ask for no width here either."""
         return QSize(1, self.fontMetrics().lineSpacing())
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Be as high as the words need in this width."""
-        super().resizeEvent(event)
-        self._soon.start()
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Choose no word because the keys come here: Qt would take the first."""
@@ -126,11 +123,7 @@ class WordList(qt.QListWidget):  # type: ignore[misc]
         self.setCurrentRow(row if word.kind or word.is_name else -1)
 
     def _fit(self) -> None:
-        last = self.item(self.count() - 1) if self.count() else None
-        line = self.fontMetrics().lineSpacing() + 6
-        bottom = self.visualItemRect(last).bottom() if last is not None else 0
-        # Of a paragraph some lines are seen at a time.
-        height = min(max(bottom + 4, line), LINES * line)
+        height = LINES * (self.fontMetrics().lineSpacing() + 6)
         if height != self.height():
             self.setFixedHeight(height)
 
@@ -144,7 +137,7 @@ class WhyRow(qt.QWidget):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.words = WordList()
-        self.sentence = Sentence(lines=2)
+        self.sentence = Sentence(lines=2, fixed=True)
         stack(self, self.words, self.sentence, spacing=1)
         self.words.chosen.connect(self.chosen)
         self.words.toggled.connect(self.toggled)
@@ -203,5 +196,6 @@ def agreement_sentence(known: Explained) -> str:
     names = ", ".join(map(repr, known.rests_on)) or "the text as a whole"
     only = " alone" if known.rests_on and not is_judged_whole(words) else ""
     start = f"Agreement {known.agreement:.2f}, of {names}{only}"
-    wrong = [f"{word.word.text!r}" for word in words if word.verdict == "contradicted"]
+    named = dict.fromkeys(word.word.text for word in words if word.verdict == "contradicted")
+    wrong = [repr(name) for name in named]
     return f"{start}: not borne out: {', '.join(wrong)}. {HOVER}" if wrong else f"{start}. {HOVER}"
