@@ -211,15 +211,6 @@ def test_what_is_typed_into_a_caption_that_goes_away_lands_nowhere(started, canv
     assert str(layer.mode) == "direct"
 
 
-def test_once_no_dock_is_left_the_window_is_as_it_was(started, canvas, viewer):
-    layer = started.controller.layer("regions")
-    started.shut_down()
-    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    window = viewer.window._qt_window
-    QTest.keyRelease(window, Qt.Key.Key_S)
-    assert str(layer.mode) == "add_ellipse"
-
-
 def captions_on_the_way_back(dock):
     """Undo all, and return what the caption was after each step."""
     session, seen = dock.controller.session, []
