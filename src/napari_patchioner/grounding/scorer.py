@@ -256,7 +256,7 @@ class PhraseScorer:
         return min(best.values()) if self.together else max(best.values())
 
     def proposals(
-        self, grid: FeatureGrid, *, least: float = 0.02, most: int = _MOST
+        self, grid: FeatureGrid, *, least: float = 0.01, most: int = _MOST
     ) -> list[Proposal]:
         """Return boxes that may show the phrase, the likeliest first.
 

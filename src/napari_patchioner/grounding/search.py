@@ -74,7 +74,7 @@ def find_in_levels(
     *,
     grid: FeatureGrid | None = None,
     in_parts: bool = True,
-    least: float = 0.02,
+    least: float = 0.01,
     store: GridStore | None = None,
     progress: Progress | None = None,
 ) -> PhraseFound:
