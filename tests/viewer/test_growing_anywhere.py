@@ -107,31 +107,44 @@ def test_what_is_dragged_over_is_added_and_the_image_stays(growing, hand, viewer
 
 
 def test_keys_make_it_larger_and_smaller(growing, hand, qtbot):
-    session = growing.controller.session
+    session, grower = growing.controller.session, growing.controller.grower
     hand.key(Qt.Key.Key_BracketRight)
     assert "Click on something first" in growing.controller.message
     hand.click(60, 90)
     [record] = until(growing, qtbot, GREEN)
-    areas = {0: area_of(growing)}
-    for size in (1, 2):
-        hand.key(Qt.Key.Key_BracketRight)
-        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
-        areas[size] = area_of(growing)
-    for size in (1, 0, -1):
-        hand.key(Qt.Key.Key_BracketLeft)
-        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
-        areas[size] = area_of(growing)
-    assert areas[-1] <= areas[1] <= areas[2]
-    for size in (0, 1, 2, 3, 4):
-        hand.key(Qt.Key.Key_BracketRight)
-        qtbot.waitUntil(lambda size=size: session.records[record.uid].grown_size == size)
-    hand.key(Qt.Key.Key_BracketRight)
-    assert "does not get any larger" in growing.controller.message
+
+    def areas_of_all(key, end):
+        """Press a key until it says that this is the end; return the areas on the way."""
+        areas = [area_of(growing)]
+        while end not in growing.controller.message:
+            assert len(areas) < 10
+            hand.key(key)
+            qtbot.waitUntil(lambda: not grower.working and grower.asked is None, timeout=10_000)
+            areas.append(area_of(growing))
+        # The last press changed nothing.
+        assert areas.pop() == areas[-1]
+        return areas
+
+    smaller = areas_of_all(Qt.Key.Key_BracketLeft, "does not get any smaller")
+    larger = areas_of_all(Qt.Key.Key_BracketRight, "does not get any larger")
+    # Every other press did.
+    assert smaller == sorted(set(smaller), reverse=True)
+    assert larger == sorted(set(larger))
+    assert len(larger) > 1
     assert session.records[record.uid].outlined["clicks"] == record.outlined["clicks"]
+    # So does every step back.
+    back = [area_of(growing)]
+    for _ in range(len(smaller) + len(larger) - 2):
+        growing.panel.buttons["undo"].click()
+        back.append(area_of(growing))
+    assert back == [*reversed(larger), *reversed(smaller[:-1])]
+    hand.key(Qt.Key.Key_BracketLeft)
+    qtbot.waitUntil(lambda: session.records[record.uid].grown_size < 0, timeout=10_000)
+    size = session.records[record.uid].grown_size
     # A further click goes with the size.
     hand.click(60, 150, SHIFT)
     qtbot.waitUntil(lambda: len(session.records[record.uid].clicks[0]) == 2, timeout=5000)
-    assert session.records[record.uid].grown_size == 4
+    assert session.records[record.uid].grown_size == size
 
 
 def area_of(dock):

@@ -106,6 +106,8 @@ class Growth:
     negative: tuple[Place, ...] = ()
     # Steps larger than is likeliest meant, or smaller ones below 0
     size: int = 0
+    # How often it is to get larger than that, or smaller below 0
+    more: int = 0
 
     def clicked(self, places: Iterable[Place], *, removes: bool) -> Growth:
         """Return it with further clicks; a later one at the same place counts."""
@@ -136,20 +138,42 @@ class Grown:
     segmenter: str = ""
 
 
-def grow(picture: Picture, growth: Growth, progress: Progress) -> npt.NDArray[np.float64]:
-    """Return the outline of a region."""
+def grow(
+    picture: Picture, growth: Growth, progress: Progress
+) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the size of a region, and the outline.
+
+    Several sizes may be the same region: only what gets it larger, or smaller, is one more.
+    """
     progress(0.0, "growing a region")
     # It loads torch, as the model that has read the image has done already.
     from napari_patchioner.grounding import grow_outline
+    from napari_patchioner.grounding.membership import SIZES
 
-    clicks, negative, size = growth.clicks, growth.negative, growth.size
-    return grow_outline(growth.grid, picture.read(), clicks, negative, size=size).coords()
+    def outlined(size: int) -> npt.NDArray[np.float64]:
+        clicks, negative = growth.clicks, growth.negative
+        return grow_outline(growth.grid, picture.read(), clicks, negative, size=size).coords()
+
+    size, outline = growth.size, outlined(growth.size)
+    left, step = abs(growth.more), 1 if growth.more > 0 else -1
+    other = size
+    while left and SIZES[0] <= other + step <= SIZES[1]:
+        other += step
+        tried = outlined(other)
+        if step * (_area(tried) - _area(outline)) > 0:
+            size, outline, left = other, tried, left - 1
+    return size, outline
+
+
+def _area(outline: npt.NDArray[np.float64]) -> float:
+    """Return what an outline encloses; cuts, which are passed there and back, add nothing."""
+    return float(shapely.Polygon(outline).area)
 
 
 def grow_sharply(
     picture: Picture, growth: Growth, name: str, progress: Progress
-) -> npt.NDArray[np.float64]:
-    """Return the outline that a model for outlines gives a region."""
+) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the size of a region, and the outline that a model for outlines gives it."""
     progress(0.0, "growing a region")
     encoded, scale = picture.encoded(name)
     # It loads torch, as the model for outlines has done already.
@@ -161,7 +185,7 @@ def grow_sharply(
     clicks = scaled(growth.clicks)
     negative = scaled(growth.negative) if growth.negative else []
     mask = sharp_mask(segmenter_named(name), encoded, clicks, negative)
-    return np.asarray((region_outline(mask, FINE) + 0.5) / scale - 0.5)
+    return growth.size, np.asarray((region_outline(mask, FINE) + 0.5) / scale - 0.5)
 
 
 class Grower(QObject):  # type: ignore[misc]
@@ -201,7 +225,8 @@ class Grower(QObject):  # type: ignore[misc]
         self._open: list[tuple[Growth, bool]] = []
         # Clicks on planes that are being read, with the keys that were held
         self._unread: list[tuple[Plane, Place, frozenset[str]]] = []
-        self._last: Grown | None = None
+        # What was asked last, and what came of it
+        self._last: tuple[Growth, Grown] | None = None
         self._picture: Picture | None = None
 
     @property
@@ -266,11 +291,11 @@ class Grower(QObject):  # type: ignore[misc]
         # It loads torch, as the model that has read the image has done already.
         from napari_patchioner.grounding.membership import SIZES
 
-        size = min(max(growth.size + step, SIZES[0]), SIZES[1])
-        if size == growth.size:
-            self.messaged.emit(f"It does not get any {'larger' if step > 0 else 'smaller'}.")
+        more = growth.more + step
+        if SIZES[0] <= growth.size + more <= SIZES[1]:
+            self._ask(replace(growth, more=more), keep=True)
         else:
-            self._ask(replace(growth, size=size), keep=True)
+            self.messaged.emit(_at_the_end(step))
 
     def end(self) -> bool:
         """Let the next click begin another region; whether there was one at hand."""
@@ -403,6 +428,14 @@ class Grower(QObject):  # type: ignore[misc]
             return None
         return Growth(subject, plane, grid, tuple(clicks), tuple(negative), record.grown_size)
 
+    def _is_kept(self, growth: Growth) -> bool:
+        """Whether the region is already made from these clicks."""
+        record = self._session.records.get(growth.subject.uid)
+        return record is not None and tuple(map(tuple, record.clicks)) == (
+            growth.clicks,
+            growth.negative,
+        )
+
     def _is_here(self, growth: Growth) -> bool:
         return self._encoder.grids.get(growth.plane) is growth.grid
 
@@ -423,8 +456,11 @@ class Grower(QObject):  # type: ignore[misc]
         while self._job is None and self._open:
             growth, keep = self._open.pop(0)
             last = self._last
-            if last is not None and last.growth is growth:
-                self._on_delivered(growth, keep, last.segmenter, last.outline)
+            if last is not None and last[0] is growth:
+                grown = last[1]
+                self._on_delivered(
+                    growth, keep, grown.segmenter, (grown.growth.size, grown.outline)
+                )
                 continue
             sizes = self._encoder.sizes.get(growth.plane)
             if sizes is None or not self._is_here(growth):
@@ -441,15 +477,24 @@ class Grower(QObject):  # type: ignore[misc]
             )
 
     def _on_delivered(
-        self, growth: Growth, keep: bool, segmenter: str, outline: npt.NDArray[np.float64]
+        self,
+        growth: Growth,
+        keep: bool,
+        segmenter: str,
+        result: tuple[int, npt.NDArray[np.float64]],
     ) -> None:
-        self._last = Grown(growth, outline, segmenter)
+        size, outline = result
+        grown = Grown(replace(growth, size=size, more=0), outline, segmenter)
+        self._last = growth, grown
         if not self._is_here(growth):
             return
         if keep:
             if growth is self.asked:
                 self._show(None)
-            self.grown.emit(self._last)
+            if growth.more and size == growth.size and self._is_kept(grown.growth):
+                self.messaged.emit(_at_the_end(growth.more))
+            else:
+                self.grown.emit(grown)
         elif growth.is_of(self.asked):
             self._show(self.asked, outline)
 
@@ -463,6 +508,11 @@ class Grower(QObject):  # type: ignore[misc]
     def _show(self, growth: Growth | None, outline: npt.NDArray[np.float64] | None = None) -> None:
         self.asked, self.outline = growth, outline
         self.moved.emit()
+
+
+def _at_the_end(step: int) -> str:
+    """Return what is said where no other size is another region."""
+    return f"It does not get any {'larger' if step > 0 else 'smaller'}."
 
 
 def _edges(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
