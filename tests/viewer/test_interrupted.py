@@ -265,3 +265,15 @@ def test_new_options_leave_what_was_told_apart(many, captioner, qtbot):
     assert controller.message.startswith("2 captions told apart, reworded or by a server are kept")
     qtbot.waitUntil(lambda: not session.records[uids[-3]].wanted, timeout=10000)
     assert [session.records[uid].caption for uid in uids[-2:]] == ["the left box", "the right box"]
+
+
+def test_new_options_that_change_no_caption_say_so_and_are_no_step(many, qtbot):
+    controller, session = many.controller, many.controller.session
+    uid = session.uids("regions")[0]
+    before = session.records[uid]
+    controller.select([uid])
+    many.image_actions.apply_options()
+    qtbot.waitUntil(lambda: "no caption is another one" in controller.message, timeout=10000)
+    assert session.records[uid].caption == before.caption
+    controller.undo()
+    assert "writing" not in controller.message

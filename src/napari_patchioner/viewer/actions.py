@@ -206,7 +206,7 @@ class Actions:
                     f"{others}. Caption again (Q) makes {them} anew with these options."
                 )
             if uids := [uid for uid in uids if uid not in kept]:
-                self.controller.again(uids)
+                self.controller.again(uids, by_options=True)
 
     @on_image
     def toggle_why(self) -> None:

@@ -55,6 +55,7 @@ DISPLAY_EVENTS = frozenset(
     ("contrast_limits", "gamma", "colormap", "opacity", "visible", "inserted", "removed")
 )
 PAN_ZOOM = "pan_zoom"
+AS_BEFORE = "With these options no caption is another one."
 SOLID = "The 3-D view is for looking: choose a tool, and the 2-D view to draw in comes back."
 
 
@@ -315,11 +316,11 @@ class Controller(QObject):  # type: ignore[misc]
         self.session.edit(uid, text)
         self.show()
 
-    def again(self, uids: Iterable[str]) -> None:
-        """Have captions made anew."""
+    def again(self, uids: Iterable[str], *, by_options: bool = False) -> None:
+        """Have captions made anew; with `by_options` since options are other ones."""
         records = self.session.records
         kept = [r for uid in uids if (r := records.get(uid)) is not None and r.protected]
-        self.session.again(uids)
+        self.session.again(uids, by_options=by_options)
         if kept and all(record.locked for record in kept):
             self.show_message("What is locked stays as it is: unlock it first (key K).")
         elif kept:
@@ -633,6 +634,8 @@ class Controller(QObject):  # type: ignore[misc]
         """Show captions as they come; there is no more work before the last of them."""
         self._show()
         if not self.queue.active:
+            if self.session.take_revision() is False:
+                self.show_message(AS_BEFORE)
             self.settle()
 
     def _work(self) -> None:

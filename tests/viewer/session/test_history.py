@@ -94,6 +94,37 @@ def test_captions_asked_for_together_are_one_step():
     assert captions(session) == ["second", "second"]
 
 
+def test_other_options_that_change_no_caption_are_no_step():
+    session = drawn(0, 20)
+    answer(session, "first")
+    uids = session.uids("regions")
+    session.again(uids, by_options=True)
+    assert session.take_revision() is None
+    answer(session, "first")
+    assert session.take_revision() is False
+    assert session.take_revision() is None
+    # What comes next is the newest step.
+    session.edit(uids[0], "mine")
+    session.finish_edit()
+    assert session.undo() == "edit of 1 caption"
+    assert session.undo() == "drawing of 1 shape"
+
+
+def test_other_options_that_change_one_caption_are_a_step():
+    session = drawn(0, 20)
+    answer(session, "first")
+    session.again(session.uids("regions"), by_options=True)
+    for request, text in zip(session.take(lambda _: True), ("first", "second"), strict=True):
+        session.deliver(request, Caption(text, 0.7), "m")
+    assert session.take_revision() is True
+    assert session.undo() == "writing of 2 captions"
+    assert captions(session) == ["first", "first"]
+    # What was made anew and says the same is what it is by now.
+    assert [record.score for record in session.records.values()] == [0.7, 0.5]
+    session.redo()
+    assert captions(session) == ["first", "second"]
+
+
 def test_a_start_is_one_step_and_undone_is_not_asked_for_again():
     session = drawn(0, 20)
     session.restart()

@@ -154,6 +154,19 @@ class History:
         self._steps[self._position] = state, self._steps[self._position][1]
         return True
 
+    def adopt(self, answers: Mapping[str, tuple[Record, Record]]) -> None:
+        """Let records, by uid as they were and are, be so in all steps back to where they differed.
+
+        What they say is the same, and how it came about is no step.
+        """
+        for position in range(self._position - 1, -1, -1):
+            state, label = self._steps[position]
+            found = ((r, answers[r.uid]) for r in state.records if r.uid in answers)
+            same = {r: now for r, (before, now) in found if r.left().alike(before.left())}
+            if not same:
+                break
+            self._steps[position] = state.swapped(same), label
+
     def answered(self, uids: Collection[str]) -> None:
         """Note that what was wanted of records so far is wanted of the next step instead."""
         left = (record.left() if record.uid in uids else record for record in self.now.records)

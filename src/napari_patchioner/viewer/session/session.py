@@ -152,6 +152,11 @@ class Session:
         # What was asked of them last, by the key of that step
         self._asked: set[str] = set()
         self._asking: object = None
+        # Those of them that other options have no answer to yet, and whether any says another thing
+        self._revised: set[str] = set()
+        self._revision: bool | None = None
+        # Those that say the same, as they were and are
+        self._confirmed: dict[str, tuple[Record, Record]] = {}
         self._order: dict[str, list[str]] = {}
         # How many edits were finished: those that follow each other until then are one step
         self._edits = 0
@@ -188,6 +193,7 @@ class Session:
             yield
         finally:
             self._together = outer
+            self._adopt()
             self.notify()
 
     def amend(self) -> bool:
@@ -602,15 +608,28 @@ class Session:
         members = (self.records[uid].fingerprint for uid in record.members if uid in self.records)
         return " ".join((record.fingerprint, *members))
 
-    def again(self, uids: Iterable[str]) -> int:
+    def again(self, uids: Iterable[str], *, by_options: bool = False) -> int:
         """Ask for new captions; return how many were refused: a person's, accepted or locked.
 
-        What they say now stays until the new one takes its place.
+        What they say now stays until the new one takes its place. With `by_options` nobody asked
+        for them but by other options: those that say the same are no step.
         """
         chosen = self._chosen(uids)
         asked = [replace(record, problem="") for record in chosen if not record.protected]
         self._ask(asked)
+        self._revised = {r.uid for r in asked if r.caption} if by_options else set()
+        self._revision = False if self._revised else None
         return len(chosen) - len(asked)
+
+    def take_revision(self) -> bool | None:
+        """Return whether any caption is another one with other options; None until all are there.
+
+        It is returned once.
+        """
+        if self._revised or self._revision is None:
+            return None
+        revision, self._revision = self._revision, None
+        return revision
 
     def teach(self, uids: Iterable[str], name: str) -> int:
         """Make records examples of a name, which becomes their text; return how many there are.
@@ -804,6 +823,7 @@ class Session:
         ``problem`` is noted where there is nothing.
         """
         current = [record for record in map(self._current, requests) if record is not None]
+        self._revised, self._revision = set(), None
         for record in current:
             why = "" if record.caption else problem
             self.records[record.uid] = replace(record, wanted=False, problem=why)
@@ -829,9 +849,30 @@ class Session:
             return True
         said = {"caption": caption.text, "score": score_of(caption), "model": model}
         source = "model" if caption.text else ""
-        return self._answer(
+        is_taken = self._answer(
             request, **said, source=source, details=caption, problem="", origin=dict(origin)
         )
+        if is_taken and record is not None and record.uid in self._revised:
+            self._revise(record)
+        return is_taken
+
+    def _revise(self, before: Record) -> None:
+        """Make no step of an answer to other options that says what was said before."""
+        self._revised.discard(before.uid)
+        now = self.records[before.uid]
+        if (now.caption, now.source) != (before.caption, before.source):
+            self._revision = True
+            return
+        self._confirmed[before.uid] = before, now
+        if not self._together:
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Make no step of what says the same as before."""
+        if self._confirmed:
+            self.amend()
+            self.history.adopt(self._confirmed)
+            self._confirmed = {}
 
     def take_name(
         self, name: str, scores: Mapping[str, float], model: str = "", *, found_by: str = ""
@@ -890,6 +931,7 @@ class Session:
 
     def fail(self, request: Request, problem: str) -> None:
         """Note why a record has no caption, or no new one."""
+        self._revised, self._revision = set(), None
         self._answer(request, problem=problem)
 
     def _answer(self, request: Request, **fields: Any) -> bool:
