@@ -161,8 +161,8 @@ class History:
         """
         for position in range(self._position - 1, -1, -1):
             state, label = self._steps[position]
-            found = ((r, answers[r.uid]) for r in state.records if r.uid in answers)
-            same = {r: now for r, (before, now) in found if r.left().alike(before.left())}
+            asked = ((r, answers[r.uid]) for r in state.records if r.uid in answers)
+            same = {r: now for r, (before, now) in asked if r.left().alike(before.left())}
             if not same:
                 break
             self._steps[position] = state.swapped(same), label
