@@ -103,6 +103,58 @@ def test_places_are_those_among_what_is_called_the_same(mini):
     assert [item.text for item in found[:3]] == ["the left cat", "the middle cat", "the right cat"]
 
 
+@pytest.fixture(scope="module")
+def herd():
+    """Four times the same picture of a cat, and a box of each."""
+    width = data.cat().shape[1]
+    boxes = [Box(0, width * n, 299, width * (n + 1) - 1) for n in range(4)]
+    return np.concatenate([data.cat()] * 4, axis=1), boxes
+
+
+COUNTED_FROM_THE_RIGHT = [
+    "the cat, third from the right",
+    "the cat, second from the right",
+    "the right cat",
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        ("my old moggy", COUNTED_FROM_THE_RIGHT),
+        ("Minka", COUNTED_FROM_THE_RIGHT),
+        ("Minka beside a wall", COUNTED_FROM_THE_RIGHT),
+        ("my favourite animal", COUNTED_FROM_THE_RIGHT),
+        ("the old sofa", ["the left cat", "the middle cat", "the right cat"]),
+    ],
+)
+def test_places_are_true_among_what_a_person_called_otherwise(mini, herd, words, others):
+    picture, boxes = herd
+    said = [Caption(words, 0.9), *[Caption("a cat", 0.9)] * 3]
+    vouched = [True, False, False, False]
+    found = distinct_captions(mini, mini.encode(picture), boxes, said, vouched=vouched)
+    assert [item.text for item in found[1:]] == others
+
+
+def test_a_persons_words_on_a_guess_of_a_model_are_no_guess(mini, herd):
+    picture, boxes = herd
+    said = [Caption("Minka", 0.4, verdict="unsure"), *[Caption("a cat", 0.9)] * 3]
+    grid, vouched = mini.encode(picture), [True, False, False, False]
+    found = distinct_captions(mini, grid, boxes, said, vouched=vouched)
+    assert [item.text for item in found[1:]] == COUNTED_FROM_THE_RIGHT
+
+
+def test_what_is_a_likely_other_name_of_a_region_counts_for_places(mini, herd):
+    picture, boxes = herd
+    likely = Caption("a lynx", 0.6, concepts=(("lynx", 0.6), ("cat", 0.35)))
+    unlikely = Caption("a lynx", 0.9, concepts=(("lynx", 0.9), ("cat", 0.05)))
+    grid, cats = mini.encode(picture), [Caption("a cat", 0.9)] * 3
+    found = distinct_captions(mini, grid, boxes, [likely, *cats])
+    assert [item.text for item in found[1:]] == COUNTED_FROM_THE_RIGHT
+    found = distinct_captions(mini, grid, boxes, [unlikely, *cats])
+    assert [item.text for item in found[1:]] == ["the left cat", "the middle cat", "the right cat"]
+
+
 def test_options_hold_for_what_is_said(mini, cats):
     grid = mini.encode(cats)
     said = [Caption("a cat", 0.9), Caption("a cat", 0.9)]
@@ -215,6 +267,15 @@ def test_words_of_places_are_true_of_one_region_alone():
     assert place_words([Box(0, 0, 9, 9), Box(0, 0, 9, 9)]) == ["", ""]
     assert place_words([Point(5, 5), Point(5, 50)]) == ["left", "right"]
     assert place_words([WholeImage().for_image(9, 9)]) == [""]
+
+
+def test_words_of_places_are_true_with_what_is_in_doubt_and_without():
+    row = [Box(10, left, 30, left + 20) for left in (0, 40, 80, 120)]
+    words = place_words(row, [True, False, False, False])
+    assert words == ["left", "third from the right", "second from the right", "right"]
+    words = place_words(row, [False, False, False, True])
+    assert words == ["left", "second from the left", "third from the left", "right"]
+    assert place_words(row[:3], [True, False, False]) == ["left", "second from the right", "right"]
 
 
 def test_places_are_said_in_any_kind_of_caption():

@@ -33,7 +33,7 @@ from napari_patchioner.progress import Progress, no_progress, part
 from .arguments import check_as_many, check_captioner, check_grid, check_regions
 from .phrase import NounPhrase, read_phrase
 from .places import is_end, place_words, placed
-from .sentence import kind_of
+from .sentence import kind_of, may_be
 
 if TYPE_CHECKING:
     from napari_patchioner.captioner import Captioner
@@ -54,6 +54,8 @@ _ANY_COLOUR = 0.8
 _TEMPERATURE = 0.04
 # Wordings asked of a decoder that has them.
 _BEAMS, _WORDINGS = 8, 9
+# What a model took so far for a thing may be one, whatever it said.
+_LIKELY = 0.2
 _WORDS = re.compile(r"[\w'-]+")
 _MEASURED = (*COLOURS, *LIGHT, "striped", "spotted")
 
@@ -119,6 +121,7 @@ def distinct_captions(
     options: CaptionOptions | None = None,
     *,
     place: bool = True,
+    vouched: Sequence[bool] | None = None,
     progress: Progress | None = None,
 ) -> list[DistinctCaption]:
     """Find for every region a caption that fits it and not the others.
@@ -143,6 +146,8 @@ def distinct_captions(
         What is asked of captions.
     place : bool
         Whether places are said where looks do not tell.
+    vouched : sequence of bool, optional
+        Which captions a person wrote or accepted, one for each: "my old heifer" may be a cow.
     progress : callable, optional
         Called with the fraction done, 0 to 1, and a message; may raise ``Cancelled``.
 
@@ -164,12 +169,15 @@ def distinct_captions(
     check_regions(regions)
     if captions is not None:
         check_as_many(captions, regions, "caption")
+    if vouched is not None:
+        check_as_many(vouched, regions, "mark of a person's caption")
     options, progress = options or CaptionOptions(), progress or no_progress
     if captions is None:
         captions = captioner.caption(grid, regions, options, progress=part(progress, 0.0, 0.6))
     if len(regions) < 2:
         return [DistinctCaption(c.text, _known(c.score), "as it was", 0) for c in captions]
     progress(0.6, "telling regions apart")
+    members = _Members(captions, vouched or [False] * len(regions))
     # What is small was looked at when it was captioned.
     quick = replace(options, no_close_up=True, union=False)
     is_server = isinstance(captioner.decoder, QuoteDecoder)
@@ -177,13 +185,12 @@ def distinct_captions(
         # What only quotes has nothing to compare regions by.
         pools = [[_Wording(caption.text, np.zeros(len(regions)))] for caption in captions]
     elif _is_grounded(captioner, grid, output := captioner.project(grid, regions, quick)):
-        pools = _described(captioner, grid, regions, captions, output, options)
+        pools = _described(captioner, grid, regions, captions, output, options, members)
     else:
         pools = _compared(captioner, grid, regions, captions, output, quick)
     progress(0.9, "telling regions apart")
     shown = [region.for_image(*grid.transform.image_shape) for region in regions]
     said = Counter(caption.text for caption in captions)
-    members = _Members(captions)
     pools = [[members.levelled(wording, row) for wording in pool] for row, pool in enumerate(pools)]
     distinct = [
         DistinctCaption(caption.text, _known(caption.score), "as it was", len(regions) - 1)
@@ -213,13 +220,15 @@ class _Wording:
 
 
 class _Members:
-    """Which regions are called the same by what is said of them already."""
+    """Which regions are called the same, or may be the same, by what is said of them already."""
 
-    def __init__(self, captions: Sequence[Caption]) -> None:
+    def __init__(self, captions: Sequence[Caption], vouched: Sequence[bool]) -> None:
+        self._captions, self._vouched = captions, vouched
         self._phrases = [read_phrase(caption.text) for caption in captions]
-        # "Rock or elephant?" is no elephant for certain.
+        # "Rock or elephant?" is no elephant for certain; a person's words are no guess of a model.
         self._is_sure = [
-            caption.verdict != "unsure" and not caption.text.endswith("?") for caption in captions
+            (caption.verdict != "unsure" or known) and not caption.text.endswith("?")
+            for caption, known in zip(captions, vouched, strict=True)
         ]
 
     def levelled(self, wording: _Wording, row: int) -> _Wording:
@@ -227,28 +236,44 @@ class _Members:
         said = read_phrase(wording.text)
         fits = wording.fits.copy()
         for other, phrase in enumerate(self._phrases):
-            if self._is_sure[other] and other != row and _holds(phrase, said):
+            if other != row and self.may_be(other, said.thing) and _holds(phrase, said):
                 fits[other] = max(fits[other], fits[row])
         return replace(wording, fits=fits)
 
-    def named_as(self, row: int) -> list[int]:
-        """Return the rows of regions that are called the same, and it itself; all of a guess."""
+    def is_called(self, row: int, thing: str) -> bool:
+        """Whether a region is called so, and not as a guess."""
+        return self._is_sure[row] and self._phrases[row].thing == thing
+
+    def may_be(self, row: int, thing: str) -> bool:
+        """Whether a region is called so, or may be one by what is known of it; guesses are not."""
+        if not self._is_sure[row] or self.is_called(row, thing):
+            return self._is_sure[row]
+        if self._vouched[row]:
+            return may_be(self._captions[row].text, thing)
+        return any(
+            name == thing and weight >= _LIKELY for name, weight in self._captions[row].concepts
+        )
+
+    def named_as(self, row: int) -> tuple[list[int], list[bool]]:
+        """Return the rows of those that may be called the same, and which of these are in doubt.
+
+        It itself is among them; all are of a guess.
+        """
         thing = self._phrases[row].thing
         if not thing or not self._is_sure[row]:
-            return list(range(len(self._phrases)))
-        return [
+            return list(range(len(self._phrases))), [False] * len(self._phrases)
+        rows = [
             other
-            for other, phrase in enumerate(self._phrases)
-            if other == row or (self._is_sure[other] and phrase.thing == thing)
+            for other in range(len(self._phrases))
+            if other == row or self.may_be(other, thing)
         ]
+        return rows, [not self.is_called(other, thing) for other in rows]
 
 
 def _holds(phrase: NounPhrase, other: NounPhrase) -> bool:
-    """Whether a phrase says all that another one says."""
-    return (
-        phrase.thing == other.thing
-        and set(other.adjectives) <= set(phrase.adjectives)
-        and (not other.beside or phrase.beside == other.beside)
+    """Whether a phrase of the same thing says all that another one says."""
+    return set(other.adjectives) <= set(phrase.adjectives) and (
+        not other.beside or phrase.beside == other.beside
     )
 
 
@@ -271,10 +296,12 @@ def _chosen(
 
     best = max(pool, key=merit)
     clear = _lead_over(best.fits, row) >= math.log(CLEARLY)
-    if not clear and members is not None:
-        same = members.named_as(row)
-        if said := _with_place(row, caption, pool, best, regions, same, options):
-            return DistinctCaption(said, score, "place", others)
+    if (
+        not clear
+        and members is not None
+        and (said := _with_place(row, caption, pool, best, regions, members, options))
+    ):
+        return DistinctCaption(said, score, "place", others)
     if best.text == caption.text:
         return DistinctCaption(best.text, score, "as it was" if clear else "", others)
     usual = next((wording for wording in pool if wording.text == caption.text), best)
@@ -290,19 +317,19 @@ def _with_place(
     pool: Sequence[_Wording],
     best: _Wording,
     regions: Sequence[Region],
-    same: Sequence[int],
+    members: _Members,
     options: CaptionOptions,
 ) -> str:
-    """Say where a region is: among all, or among those that its best wording fits; or nothing.
+    """Say where a region is: among all, or among those that its best wording fits; or nothing."""
 
-    ``same`` are the rows of those that are called the same.
-    """
+    def word_among(rows: Sequence[int], doubtful: Sequence[bool] | None = None) -> str:
+        return place_words([regions[other] for other in rows], doubtful)[rows.index(row)]
 
-    def word_among(rows: Sequence[int]) -> str:
-        return place_words([regions[other] for other in rows])[rows.index(row)]
-
-    everywhere, called = word_among(range(len(regions))), word_among(same)
+    everywhere, called = word_among(range(len(regions))), word_among(*members.named_as(row))
     near = best.fits >= best.fits[row] - math.log(CLEARLY)
+    said = read_phrase(best.text)
+    if not said.adjectives and not said.beside:
+        near |= [members.may_be(other, said.thing) for other in range(len(regions))]
     among = word_among([other for other in range(len(regions)) if near[other] or other == row])
     # "Second from the left" is counted among all that are called so, and says nothing else.
     plainest = min(pool, key=lambda wording: (wording.details, wording.text != caption.text))
@@ -311,9 +338,9 @@ def _with_place(
         (among if is_end(among) else "", best.text),
         (called, plainest.text),
     ):
-        said = placed(text, word) if word else ""
-        if said and options.satisfied_by(said):
-            return said
+        where = placed(text, word) if word else ""
+        if where and options.satisfied_by(where):
+            return where
     return ""
 
 
@@ -348,6 +375,7 @@ def _described(
     captions: Sequence[Caption],
     output: BridgeOutput,
     options: CaptionOptions,
+    members: _Members,
 ) -> list[list[_Wording]]:
     """Everything that can be said of each region, by what it claims of all of them."""
     bridge, decoder, evidence = captioner.bridge, captioner.decoder, output.evidence
@@ -385,7 +413,10 @@ def _described(
             said, claims = [caption.text, *said], [_claims_of(caption.text), *claims]
         if names[row]:
             column = np.nan_to_num(chances[:, known.index(names[row])])
-            own = [name == names[row] for name in names]
+            own = [
+                name == names[row] or members.may_be(other, names[row])
+                for other, name in enumerate(names)
+            ]
             named = np.where(own, 1.0, np.clip(column, _UNNAMED, 1.0))
         else:
             named = np.ones(len(regions))

@@ -35,12 +35,14 @@ _ARTICLE = re.compile(r"^(?:an?|the) ")
 _QUANTITY = re.compile(r"^(?:an?|the) (?:group|couple|pair|number|lot|bunch) of ")
 
 
-def place_words(regions: Sequence[Region]) -> list[str]:
+def place_words(regions: Sequence[Region], doubtful: Sequence[bool] | None = None) -> list[str]:
     """Return for each region a word that is true of it alone; empty where there is none.
 
     Sides of the image come first, then size, then the order along the longer way, as in "second
-    from the left". Rows count downwards and columns to the right, as the image is stored.
+    from the left". Rows count downwards and columns to the right, as the image is stored. Words are
+    true with those that are ``doubtful``, and without them too where it is possible to count so.
     """
+    in_doubt = np.zeros(len(regions), bool) if doubtful is None else np.array(doubtful, bool)
     boxes = [region.bounds() for region in regions]
     corners = np.array([(b.top, b.left, b.bottom, b.right) for b in boxes], float).reshape(-1, 4)
     middles, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
@@ -57,18 +59,22 @@ def place_words(regions: Sequence[Region]) -> list[str]:
         gap = _APART * max(float(lengths.mean()), 1.0)
         _name_ends(words, values, low, high, gap)
         order = np.argsort(values, kind="stable")
-        if count == 3 and (np.diff(values[order]) >= gap).all() and not words[order[1]]:
+        are_three = count == 3 and not in_doubt.any()
+        if are_three and (np.diff(values[order]) >= gap).all() and not words[order[1]]:
             words[order[1]] = "middle"
     areas = np.array([_area(region) for region in regions])
     larger, smaller = ("larger", "smaller") if count == 2 else ("largest", "smallest")
     logs = np.log(np.maximum(areas, 1e-9))
     _name_ends(words, logs, smaller, larger, float(np.log(_LARGER)))
-    values, low, *_ = axes[0]
+    values, low, high, _ = axes[0]
     order = np.argsort(values, kind="stable")
     if (np.diff(values[order]) >= 1).all():
         for rank, row in enumerate(order.tolist()):
-            if not words[row] and rank < len(_ORDINALS):
-                words[row] = f"{_ORDINALS[rank]} from the {low}"
+            before, after = in_doubt[order[:rank]], in_doubt[order[rank + 1 :]]
+            backwards = before.any() and not after.any()
+            place, end = (len(after), high) if backwards else (rank, low)
+            if not words[row] and place < len(_ORDINALS):
+                words[row] = f"{_ORDINALS[place]} from the {end}"
     return words
 
 

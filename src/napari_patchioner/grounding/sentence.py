@@ -13,7 +13,7 @@ from napari_patchioner.decoders.grounded.vocabulary import load_concepts
 from napari_patchioner.models.embedded import FOLDER
 
 from .negation import absent, denied
-from .phrase import ADJECTIVES, SINGULAR
+from .phrase import ADJECTIVES, RELATIONS, SINGULAR
 
 Kind: TypeAlias = Literal["thing", "part", "look", ""]
 LONGEST_SENTENCE = 2000
@@ -226,6 +226,23 @@ def kind_of(name: str) -> str:
     return _kinds().get(name, "")
 
 
+def may_be(caption: str, thing: str) -> bool:
+    """Return whether what a caption names may be a thing, as far as the names are known.
+
+    >>> may_be("a bull", "cow"), may_be("my old heifer", "cow"), may_be("Bella eats grass", "cow")
+    (True, True, True)
+    >>> may_be("a furry animal", "cow"), may_be("a cow", "animal"), may_be("a wall", "cow")
+    (True, True, False)
+    """
+    name = _head_of(caption)
+    if not name or name == thing or not _meant().get(thing):
+        return True
+    return not _meant()[name].isdisjoint(_meant()[thing]) or (
+        # A wider word: "animal", "person".
+        name == kind_of(thing) or thing == kind_of(name)
+    )
+
+
 def plural_of(name: str) -> str:
     """Return the plural of a name, which is the name itself where it has none.
 
@@ -242,6 +259,27 @@ def is_mass(name: str) -> bool:
     (True, False)
     """
     return name in _masses()
+
+
+def _head_of(caption: str) -> str:
+    """Return the name of what a caption is of; nothing where that is no known name."""
+    words = read_words(caption)
+    first = next((n for n, word in enumerate(words) if word.kind == "thing"), None)
+    if first is None or words[first].absent or words[first].placed:
+        return ""
+    if is_clause(caption) and any(word.kind == "part" for word in words[:first]):
+        # "A man surfs": what may be a verb.
+        return ""
+    # "Bella eats grass", "my heifer beside a wall": the first one that is named is another.
+    known = _DETERMINERS | {"very"}
+    before = [word for word in words[:first] if not word.kind]
+    if is_clause(caption) and any(word.text.casefold() not in known for word in before):
+        return ""
+    if any(word.is_name or word.text.casefold() in RELATIONS | _AMOUNTS for word in before):
+        return ""
+    # "A cow bell": the name is but a part of another one.
+    after = words[first + 1].text.casefold() if first + 1 < len(words) else ""
+    return words[first].name if not after or after in RELATIONS or is_clause(caption) else ""
 
 
 def _own_names(sentence: str, spelt: Sequence[re.Match[str]], plain: Sequence[str]) -> set[int]:
@@ -338,6 +376,16 @@ def _kinds() -> dict[str, str]:
         for word in (concept.name, *concept.synonyms):
             kinds.setdefault(SINGULAR.get(word, word), concept.kind)
     return kinds
+
+
+@cache
+def _meant() -> dict[str, frozenset[str]]:
+    """Names, and the concepts that each of them stands for."""
+    meant: dict[str, set[str]] = {}
+    for concept in load_concepts(FOLDER / "concepts.json"):
+        for word in (concept.name, *concept.synonyms):
+            meant.setdefault(SINGULAR.get(word, word), set()).add(concept.name)
+    return {name: frozenset(concepts) for name, concepts in meant.items()}
 
 
 @cache

@@ -101,7 +101,13 @@ def distinguish(
             captions = [caption_of(record, words_before(record)) for record in records]
             if len(records) > 1:
                 answers = distinct_captions(
-                    captioner, part.grid, regions, captions, asked, progress=progress
+                    captioner,
+                    part.grid,
+                    regions,
+                    captions,
+                    asked,
+                    vouched=[record.vouched for record in records],
+                    progress=progress,
                 )
                 distinct.update(zip((r.uid for r in records), answers, strict=True))
     return distinct
