@@ -111,6 +111,41 @@ def test_a_persons_caption_is_compared_and_stays(dock, cats, qtbot):
     assert cats.records[uids[1]].source in ("edited", "human")
 
 
+@pytest.fixture
+def herd(viewer, registry, qtbot):
+    """The dock on three times the same cat, the left one in a person's words; and the session."""
+    viewer.add_image(np.concatenate([data.cat()] * 3, axis=1), name="herd")
+    dock = CaptionDock(viewer, registry=registry)
+    viewer.window.add_dock_widget(dock, name="Patch-ioner")
+    dock.start()
+    qtbot.waitUntil(lambda: dock.controller.encoder.ready, timeout=60_000)
+    layer = dock.controller.layer("regions")
+    lefts = (5, 456, 907)
+    layer.add([box(5, left, 290, left + 435) for left in lefts], shape_type="rectangle")
+    dock.controller.bindings["regions"].sync()
+    session = dock.controller.session
+    with session.step("captions of the test"):
+        for record in list(session.records.values()):
+            session._put(replace(plain_cat(record), wanted=False))
+    dock.controller.edit(next(iter(session.records)), "my old moggy")
+    yield dock, session
+    dock.shut_down()
+
+
+@pytest.mark.parametrize("chosen", [slice(None), slice(1, 2), slice(0)])
+def test_places_are_true_among_what_a_person_called_otherwise(herd, qtbot, chosen):
+    dock, session = herd
+    for told in ("2 captions told apart: 2 by place", "Every caption here leads to its region"):
+        dock.controller.rewriter.set_apart(list(session.records)[chosen])
+        qtbot.waitUntil(lambda: not dock.controller.rewriter.is_busy, timeout=10_000)
+        assert dock.controller.message.startswith(told)
+        assert texts(session) == [
+            "my old moggy",
+            "the cat, second from the right",
+            "the right cat",
+        ]
+
+
 def test_an_accepted_caption_is_offered_what_tells_it_apart(dock, cats, qtbot):
     first, second = cats.records
     dock.controller.select([first, second])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .alternatives import Alternatives, alternatives
-from .apart import DistinctCaption, alike, distinct_captions
+from .apart import DistinctCaption, alike, distinct_captions, perhaps_alike
 from .compare import (
     Comparison,
     ConceptRow,
@@ -55,6 +55,7 @@ __all__ = [
     "grow_outline",
     "grow_region",
     "nothing_wanted",
+    "perhaps_alike",
     "propose_outlines",
     "propose_regions",
     "read_phrase",

@@ -113,6 +113,22 @@ def alike(texts: Sequence[str]) -> list[list[int]]:
     return [rows for rows in groups.values() if len(rows) > 1]
 
 
+def perhaps_alike(text: str, persons: Sequence[str]) -> list[int]:
+    """Return which captions of a person may name the thing of another caption.
+
+    Their nouns are unknown, or not known to be a different thing; a guess names nothing.
+
+    >>> perhaps_alike("a cow", ["my old heifer", "Bella", "a sofa", "heifer?"])
+    [0, 1]
+    """
+    thing = read_phrase(text).thing
+    if not kind_of(thing):
+        return []
+    return [
+        row for row, said in enumerate(persons) if not said.endswith("?") and may_be(said, thing)
+    ]
+
+
 def distinct_captions(
     captioner: Captioner,
     grid: FeatureGrid,

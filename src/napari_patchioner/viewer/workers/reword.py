@@ -21,6 +21,7 @@ from napari_patchioner.grounding import (
     captions_in_context,
     context_parts,
     distinct_captions,
+    perhaps_alike,
 )
 from napari_patchioner.progress import Progress
 from napari_patchioner.regions import Region
@@ -41,11 +42,15 @@ CHANGED = "Nothing was changed: the captions are others by now. Try again."
 
 
 class Part(NamedTuple):
-    """Regions on one grid that belong together: who, where, and what is said of them."""
+    """Regions on one grid that belong together: who, where, and what is said of them.
+
+    Those whose uids are in ``counted`` are compared with, and not put in other words.
+    """
 
     records: tuple[Record, ...]
     outlines: tuple[Callable[[], Region], ...]
     grid: FeatureGrid
+    counted: frozenset[str] = frozenset()
 
     def sound(self) -> tuple[list[Record], list[Region]]:
         """Return those that can be outlined."""
@@ -109,7 +114,8 @@ def distinguish(
                     vouched=[record.vouched for record in records],
                     progress=progress,
                 )
-                distinct.update(zip((r.uid for r in records), answers, strict=True))
+                answered = zip(records, answers, strict=True)
+                distinct.update({r.uid: a for r, a in answered if r.uid not in part.counted})
     return distinct
 
 
@@ -168,8 +174,14 @@ class Rewriter(QObject):  # type: ignore[misc]
             self.messaged.emit(NOT_READ)
             return
         chosen = [uid for uid in uids if uid in places]
-        groups = [chosen] if len(chosen) > 1 else self._alike(places, chosen)
-        parts = [part for group in groups for part in self._parts(places, group, least=2)]
+        if len(chosen) > 1:
+            parts = self._parts(places, chosen, least=2)
+        else:
+            parts = []
+            for group in self._alike(places, chosen):
+                others = self._perhaps_alike(places, group)
+                together = self._parts(places, [*group, *others], least=2)
+                parts += [part._replace(counted=frozenset(others)) for part in together]
         if not parts:
             self.messaged.emit(NO_OTHERS)
             return
@@ -252,6 +264,19 @@ class Rewriter(QObject):  # type: ignore[misc]
             texts = [words_before(self._session.records[uid]) for uid in uids]
             groups += [[uids[row] for row in rows] for rows in alike(texts)]
         return [group for group in groups if not chosen or chosen[0] in group]
+
+    def _perhaps_alike(
+        self, places: Mapping[str, tuple[Plane, FeatureGrid]], group: Sequence[str]
+    ) -> list[str]:
+        """Return what a person called otherwise on the same plane that may be the same thing."""
+        records, own = self._session.records, places[group[0]][0]
+        uids = [
+            uid
+            for uid, (plane, _) in places.items()
+            if plane == own and uid not in group and records[uid].vouched
+        ]
+        texts = [words_before(records[uid]) for uid in uids]
+        return [uids[row] for row in perhaps_alike(words_before(records[group[0]]), texts)]
 
     def _parts(
         self,
