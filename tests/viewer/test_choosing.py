@@ -270,3 +270,16 @@ def test_the_wheel_changes_nothing_that_has_no_focus(dock, viewer, picture, qtbo
     assert bar.value() > 0
     beams = dock.panel.options["beams"].native
     assert beams.focusPolicy() == Qt.FocusPolicy.StrongFocus
+
+
+def test_nothing_is_said_of_a_hidden_image_that_is_closed(started, viewer, picture):
+    below = viewer.layers["stripes"]
+    viewer.add_image(picture[::-1], name="over")
+    viewer.add_image(picture[:, ::-1], name="on top")
+    started.panel.image.value = below
+    assert "'over' and 'on top' are hidden" in started.panel.status.text()
+    del viewer.layers["over"]
+    assert "'over'" not in started.panel.status.text()
+    assert "'on top' is hidden" in started.panel.status.text()
+    del viewer.layers["on top"]
+    assert "hidden" not in started.panel.status.text()

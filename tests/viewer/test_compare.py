@@ -208,8 +208,12 @@ def test_a_comparison_can_be_cancelled_and_leaves_no_half(quiet, dock, hand, vie
     if comparer.sliced is None:
         assert "cancelled" in dock.panel.status.text()
         assert not dock.compare.take.isEnabled()
+        said = dock.compare.sentence.text()
+        assert ("slice" in said) is bool(comparer.slices)
+        assert ("Nothing compared" in said) is not bool(comparer.slices)
     # It can be asked again.
     dock.image_actions.compare()
+    assert "cancelled" not in dock.panel.status.text()
     assert finished(dock, qtbot).sliced is not None
 
 

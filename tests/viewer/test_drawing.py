@@ -239,3 +239,17 @@ def a_click_finds_a_shape_on_the_other_layer(started, viewer, hand, qtbot):
     assert viewer.layers.selection.active is started.controller.layer("regions")
     assert started.controller.current().layer == "regions"
     assert started.controller.layer("traces").selected_data == set()
+
+
+def test_while_the_layer_at_hand_is_hidden_the_dock_says_so(started, viewer, hand, qtbot):
+    """The keys of its tools do nothing then."""
+    use(started, "Box")
+    draw_box(started, hand)
+    until_captioned(started, qtbot)
+    layer = started.controller.layer("regions")
+    hand.key(Qt.Key.Key_V)
+    assert not layer.visible
+    assert f"{layer.name!r} is hidden: press V" in started.panel.status.text()
+    hand.key(Qt.Key.Key_V)
+    assert layer.visible
+    assert "hidden" not in started.panel.status.text()

@@ -280,7 +280,10 @@ def test_what_is_shown_goes_by_the_threshold_and_is_nobodys_region(
     QTest.keyClick(slider, Qt.Key.Key_End)
     assert dock.find.list.count() == 0
     qtbot.waitUntil(lambda: boxes.nshapes == 0, timeout=2000)
-    assert "lower the score" in dock.find.text.text()
+    assert "Lower the score" in dock.find.text.text()
+    # The dock says it once.
+    assert dock.find.text.text() not in dock.panel.status.text()
+    assert dock.controller.message == "Nothing scores high enough."
     assert search.progress is None
     # Nothing that is hidden is accepted.
     dock.image_actions.accept_all_found()
@@ -576,3 +579,16 @@ def test_of_a_photograph_the_window_expects_little(quiet, viewer, registry, qtbo
         assert "photograph" in dock.find.caution.text()
     finally:
         dock.shut_down()
+
+
+def test_no_hint_moves_the_buttons_below_it(quiet, searched, qtbot):
+    button, text = searched.panel.buttons["undo"], searched.find.text
+
+    def place():
+        qtbot.wait(60)
+        return button.mapTo(searched.panel, button.rect().topLeft()).y()
+
+    before = place()
+    for said in ("Short.", "Much is to be known about what was found here. " * 6, ""):
+        text.setText(said)
+        assert place() == before

@@ -177,3 +177,20 @@ def test_proposed_regions_are_judged_by_keys_and_clicks(quiet, dock, hand, qtbot
     assert len(session.records) == 1
     QTest.keyClick(panel.list, Qt.Key.Key_Escape)
     assert not panel.isVisibleTo(dock)
+
+
+def test_what_is_stopped_says_what_is_still_shown(quiet, dock, qtbot):
+    read(dock, qtbot)
+    controller, search = dock.controller, dock.controller.search
+    dock.panel.draw.propose.click()
+    dock.image_actions.escape_find()
+    # There were none before.
+    assert controller.message == "Cancelled"
+    search.messaged.connect(lambda said: search.cancel() if said.endswith("proposed.") else None)
+    dock.panel.draw.propose.click()
+    qtbot.waitUntil(lambda: search.proposals is not None, timeout=60_000)
+    assert controller.message.startswith("Stopped: the proposals stay")
+    assert search.proposals.shown()
+    dock.panel.draw.propose.click()
+    dock.image_actions.escape_find()
+    assert "proposed before are still shown" in controller.message

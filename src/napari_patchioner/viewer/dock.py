@@ -255,7 +255,8 @@ class CaptionDock(DockBase):
         with signals_blocked(panel.grow_sharply):
             panel.grow_sharply.setChecked(bool(controller.grower.segmenter))
         panel.review.show_review(self.image_actions.review_here())
-        panel.status.setText(f"{self.images.warning()} {controller.message}".strip())
+        warned = self.images.warning() or self.images.hidden()
+        panel.status.setText(f"{warned} {controller.message}".strip())
         waits = self.models.awaited
         pending = "Waiting for the model" if waits else controller.pending_message()
         # What is shown is what Accept and the like act upon.

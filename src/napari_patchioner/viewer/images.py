@@ -66,6 +66,8 @@ class Images(QObject):  # type: ignore[misc]
         self._opening: Any = None
         # What was hidden to show a chosen image, and is shown again with its own.
         self._hidden: WeakSet[Any] = WeakSet()
+        # The message that said so, and what it spoke of
+        self._said: tuple[str, list[Any]] = "", []
         # Layers from files, each of which is asked once which image it is about.
         self._joined: WeakSet[napari.layers.Layer] = WeakSet()
         self._unrelated: WeakSet[napari.layers.Layer] = WeakSet()
@@ -244,6 +246,13 @@ class Images(QObject):  # type: ignore[misc]
             return f"{image.name!r} is captioned, but {over[0].name!r} lies over it: {_TO_SHOW}."
         return ""
 
+    def hidden(self) -> str:
+        """Return a sentence where the layer at hand is hidden: napari's keys do nothing then."""
+        layer = self._viewer.layers.selection.active
+        if self.current is None or self.current.binding_of(layer) is None or layer.visible:
+            return ""
+        return f"{layer.name!r} is hidden: press V to show it, or choose a tool in the dock."
+
     def uncover(self) -> None:
         """Show the image that is captioned, where it is hidden or another one lies over it."""
         if self.current is not None and self.warning():
@@ -325,12 +334,27 @@ class Images(QObject):  # type: ignore[misc]
                     self._hidden.add(binding.layer)
         self._hidden.update(hidden)
         if hidden:
-            names = " and ".join(repr(layer.name) for layer in hidden[:2])
-            more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""
-            controller.show_message(
-                f"{image.name!r} is shown; {names}{more} {'is' if len(hidden) == 1 else 'are'} "
-                "hidden: the eye in the list of layers brings it back."
-            )
+            self._say_hidden(controller, hidden)
+
+    def _say_hidden(self, controller: Controller, hidden: list[Any]) -> None:
+        """Say which images are hidden to show another one."""
+        names = " and ".join(repr(layer.name) for layer in hidden[:2])
+        more = f" and {len(hidden) - 2} more" if len(hidden) > 2 else ""
+        shown = f"{controller.image.name!r} is shown"
+        if hidden:
+            are = "is" if len(hidden) == 1 else "are"
+            shown += f"; {names}{more} {are} hidden: the eye in the list of layers brings it back"
+        controller.show_message(shown)
+        self._said = controller.message, hidden
+
+    def _forget_hidden(self, gone: object) -> None:
+        """Speak no longer of a hidden image that is closed."""
+        message, hidden = self._said
+        left = [layer for layer in hidden if layer is not gone]
+        if len(left) < len(hidden):
+            self._said = message, left
+            if self.current is not None and self.current.message == message:
+                self._say_hidden(self.current, left)
 
     def _bindings_of(self, image: Any) -> list[LayerBinding]:
         controller = self.controllers.get(image)
@@ -407,6 +431,7 @@ class Images(QObject):  # type: ignore[misc]
     def _on_removed(self, event: Event) -> None:
         if not image_layers.is_aside(event.value):
             self._renew(event.value)
+            self._forget_hidden(event.value)
 
     def _renew(self, image: napari.layers.Image) -> None:
         """End the work on an image that is gone, or is another one now; begin what there is."""

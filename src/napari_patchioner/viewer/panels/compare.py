@@ -13,7 +13,7 @@ from superqt.utils import signals_blocked
 
 from napari_patchioner.annotations import write_bytes
 from napari_patchioner.annotations.table import format_table, guard_cell
-from napari_patchioner.errors import FormatError
+from napari_patchioner.errors import FormatError, counted
 from napari_patchioner.viewer import widgets
 from napari_patchioner.viewer.widgets import Sentence, button, stack
 
@@ -30,6 +30,16 @@ TOO_FEW_TIP = "Too few of these regions are left: select others, and press Compa
 # Rows of a table that are not concepts: captions, and what is said of one only.
 _TEXTS = 2
 _WAIT_MS = 60
+
+
+def _so_far(comparer: Comparer) -> str:
+    """Return what there is where nothing was compared to the end."""
+    if not comparer.slices:
+        return "Nothing compared yet."
+    slices = counted(comparer.slices, "slice")
+    return (
+        f"{captioned} captioned, and not compared with each other: press Compare for all of them."
+    )
 
 
 class ComparePanel(qt.QDialog):  # type: ignore[misc]
@@ -146,7 +156,7 @@ class ComparePanel(qt.QDialog):  # type: ignore[misc]
         elif sliced is not None:
             self.sentence.setText(sliced.result.sentence(sliced.numbers))
         else:
-            self.sentence.setText("Comparing…" if at_work is not None else "Nothing compared yet.")
+            self.sentence.setText("Comparing…" if at_work is not None else _so_far(comparer))
         self.table.setToolTip(REGIONS_TIP if question is None else SLICES_TIP)
         bold = set(range(_TEXTS)) if compared is not None else set()
         if sliced is not None:

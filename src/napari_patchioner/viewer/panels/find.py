@@ -59,6 +59,8 @@ CAUTION = (
 )
 HINT = "Click a box to accept it, Shift+click to reject it."
 HINT_OUTLINED = "Click an outline to accept it (key Y), Shift+click to leave it out (key N)."
+HINT_LOWER = "Lower the score to see what comes closest."
+HINT_NOTHING = "Nothing is proposed."
 AWAY = "What was found is on another plane: go back there, or find again here."
 # Lines of the list that are seen without scrolling
 _SHOWN = 5
@@ -202,7 +204,8 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         # Of any length, and as narrow as the dock is
         self.title = QElidingLabel(styleSheet="font-weight: bold", minimumWidth=1)
         self.title.setElideMode(Qt.TextElideMode.ElideRight)
-        self.text = Sentence()
+        # The buttons below stay where they are, however much there is to say.
+        self.text = Sentence(lines=2, fixed=True)
         self.caution = Sentence()
         self.slider = qt.QSlider(Qt.Orientation.Horizontal, accessibleName="Least score")
         self.slider.setRange(round(_STEPS * LEAST), _STEPS)
@@ -264,7 +267,10 @@ class FindPanel(qt.QWidget):  # type: ignore[misc]
         self.matches_title.setVisible(bool(matches))
         self.matches.show_matches(matches)
         here = search.here
-        hint = (HINT_OUTLINED if proposed else HINT) if shown else search.sentence()
+        hint = HINT_OUTLINED if proposed else HINT
+        if not shown:
+            # Why that is so is said by the message of the dock.
+            hint = HINT_LOWER if total else HINT_NOTHING
         self.text.setText(hint if here else AWAY)
         with signals_blocked(self.slider):
             self.slider.setValue(round(_STEPS * proposals.threshold))

@@ -246,6 +246,7 @@ class Comparer(QObject):  # type: ignore[misc]
                 self._start_slices(records[0], axis)
             else:
                 self._start_regions(records)
+            self.messaged.emit("Comparing…")
             self.changed.emit()
             return True
         return False

@@ -108,6 +108,8 @@ class Search(QObject):  # type: ignore[misc]
         self._job: Job | None = None
         # Grows with each question; answers to earlier ones are dropped.
         self._generation = 0
+        # Whether what is shown is of the question at hand, which goes on
+        self._is_found = False
         self._measures: dict[Plane, tuple[tuple[PlaneSource, ...], ImageMeasures]] = {}
         # Kept when proposals are taken away: what was read of a large plane is not read again.
         self._levels: dict[Plane, tuple[tuple[PlaneSource, ...], Levels]] = {}
@@ -218,6 +220,7 @@ class Search(QObject):  # type: ignore[misc]
         self._drop_job()
         self._take_down_unused()
         self._generation += 1
+        self._is_found = False
         self._job = Job(find, self._encoder.registry, self._encoder.model, *asked, parent=self)
         self._job.delivered.connect(partial(self._on_delivered, self._generation, question))
         self._job.ended.connect(partial(self._on_ended, self._generation))
@@ -246,15 +249,20 @@ class Search(QObject):  # type: ignore[misc]
             self._drop_job()
             self._generation += 1
             self._take_down_unused()
-            self._refuse("cancelled")
+            if self._is_found:
+                self.messaged.emit("Stopped: the proposals stay, not all of them with a caption.")
+            else:
+                self._refuse("cancelled")
             self.changed.emit()
 
     def _refuse(self, message: str) -> None:
         """Say why nothing new is found, and what that is which was found before and is shown."""
         shown = ""
-        if self.proposals is not None and self.options is not None:
+        if self.proposals is None or not self.proposals.shown():
+            pass
+        elif self.options is not None:
             shown = " The regions that were proposed before are still shown."
-        elif self.proposals is not None:
+        else:
             name = self.phrase or self.name()
             shown = f" What is shown is still what was found for {name!r}."
             if not name:
@@ -297,6 +305,7 @@ class Search(QObject):  # type: ignore[misc]
         if self._encoder.grids.get(question.plane) is not question.grid:
             self._refuse("The image has changed meanwhile; find again.")
             return
+        self._is_found = True
         asked = question.plane, question.name, question.examples
         found_before = self._rejections(*asked, proposed=question.options is not None)
         rejected = _corners_of_all(found_before)
@@ -358,7 +367,7 @@ class Search(QObject):  # type: ignore[misc]
         elif not shown and self.proposals.are_taken():
             text = "What scores high enough is a region already; the others score less."
         elif not shown:
-            text = "Nothing scores high enough: lower the score to see what comes closest."
+            text = "Nothing scores high enough."
         elif self.options is not None:
             text = f"{counted(shown, 'region')} proposed."
         else:
