@@ -37,9 +37,7 @@ def _so_far(comparer: Comparer) -> str:
     if not comparer.slices:
         return "Nothing compared yet."
     slices = counted(comparer.slices, "slice")
-    return (
-        f"{captioned} captioned, and not compared with each other: press Compare for all of them."
-    )
+    return f"{slices} captioned so far, not compared with each other: press Compare to begin anew."
 
 
 class ComparePanel(qt.QDialog):  # type: ignore[misc]
