@@ -237,6 +237,12 @@ def test_of_several_axes_one_is_chosen(quiet, dock, hand, viewer, qtbot):
     assert comparer.sliced.result.changes == ()
     panel.axis.setCurrentIndex(0)
     panel.axis.activated.emit(0)
+    # Escape on the canvas stops it like Cancel.
+    running = comparer.progress
+    QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
+    assert running.cancelled.is_set()
+    qtbot.waitUntil(lambda: comparer.progress is None, timeout=20_000)
+    panel.axis.activated.emit(0)
     finished(dock, qtbot)
     assert comparer.question.axis == 0
     assert comparer.sliced.result.changes == (1,)

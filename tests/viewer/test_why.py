@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from embedded_dock import read
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QCursor
 from qtpy.QtTest import QTest
 from skimage import data
 
@@ -53,8 +54,39 @@ def row_of(words, text):
 def point_at(words, row):
     """Move the mouse over a word."""
     place = words.visualItemRect(words.item(row)).center()
+    if words.viewport().mapToGlobal(place) == QCursor.pos():
+        # Where the mouse of an earlier test lies, it has not been moved.
+        place += QPoint(3, 0)
     QTest.mouseMove(words.viewport(), place - QPoint(2, 0))
     QTest.mouseMove(words.viewport(), place)
+
+
+def shown_patches(dock):
+    """Return the squares that are drawn on the image at hand, (n, 4, 2)."""
+    overlay = dock.controller.image._overlays.get("napari-patchioner")
+    return overlay.sheet.squares()[0] if overlay is not None else np.zeros((0, 4, 2))
+
+
+def test_patches_are_shown_of_an_image_that_is_turned_to_again(quiet, dock, qtbot):
+    read(dock, qtbot)
+    [uid] = draw(dock, qtbot, 0)
+    first = dock.image
+    other = dock.viewer.add_image(data.coffee(), name="other")
+    dock.panel.image.value = other
+    qtbot.waitUntil(lambda: dock.controller.image is other, timeout=5000)
+    dock.panel.image.value = first
+    qtbot.waitUntil(lambda: dock.controller.image is first, timeout=5000)
+    dock.controller.select([uid])
+    dock.controller.edit(uid, "a brown cat")
+    dock.panel.buttons["toggle_why"].click()
+    explained(dock, qtbot)
+    assert not len(shown_patches(dock))
+    words = dock.panel.caption.why.words
+    point_at(words, row_of(words, "cat"))
+    qtbot.waitUntil(lambda: len(shown_patches(dock)) > 0, timeout=5000)
+    dock.panel.image.value = other
+    qtbot.waitUntil(lambda: dock.controller.image is other, timeout=5000)
+    assert "napari-patchioner" not in first._overlays
 
 
 @pytest.mark.every_qt

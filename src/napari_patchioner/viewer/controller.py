@@ -602,7 +602,7 @@ class Controller(QObject):  # type: ignore[misc]
         self.describer.close()
         self.why.close()
         self.rewriter.close()
-        self.overlays.close()
+        self.overlays.clear()
         for own in self.own_bindings():
             self._unbind(own)
         self.sources.close()
@@ -755,17 +755,16 @@ class Controller(QObject):  # type: ignore[misc]
             self.show_message("Growing has ended.")
 
     def _on_running(self) -> None:
-        """Let Escape stop a search while it runs, or what a server is asked."""
-        asks = self.describing.running or self.queue.asks_server
-        self._escape.follow(asks or self.search.progress is not None)
+        """Let Escape stop what was asked for and runs; not the reading of the image."""
+        asked = self.search, self.sharpener, self.comparer, self.why
+        is_running = any(part.progress is not None for part in asked)
+        self._escape.follow(is_running or self.describing.running or self.queue.asks_server)
 
     def _on_stop(self) -> None:
-        if self.search.progress is not None:
-            self.search.cancel()
-        elif self.describing.running:
+        if self.describing.running and self.search.progress is None:
             self.describing.stop()
         else:
-            self.queue.cancel()
+            self.cancel()
 
     def _on_growing(self) -> None:
         self.overlays.growth = self.grower.drawing()

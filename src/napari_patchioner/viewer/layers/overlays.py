@@ -180,11 +180,11 @@ class Overlays:
             # Overlays that come late are half a pixel off until napari places its nodes again.
             self._image.events.translate()
 
-    def close(self) -> None:
-        """Draw nothing any more."""
+    def clear(self) -> None:
+        """Draw nothing any more of what was asked for; the image may be turned to again."""
         self.lines = self.patches = False
         self.inspected, self.names, self.pointed = None, frozenset(), frozenset()
-        self.growth = self.word = None
+        self.growth = None
         self.refresh()
 
     def _named(self, plane: Plane) -> list[tuple[Record, str]]:

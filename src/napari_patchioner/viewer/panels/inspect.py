@@ -207,7 +207,7 @@ class InspectPanel(qt.QWidget):  # type: ignore[misc]
         inspector.answered.disconnect(self._on_answered)
         inspector.pending.disconnect(self._on_pending)
         inspector.switch(False)
-        self._current.overlays.close()
+        self._current.overlays.clear()
         self.say("")
 
     def _bind_keys(self, on: bool) -> None:
