@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 0.005
 FIRST, SEVERAL, MANY = 1, 5, 10
-LEAST = (0.3, 0.5, 0.7, 0.9)
+LEAST = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 SAME = 0.5
 # Hue angles of the paint, of 255.
 PAINTS = {"red": 0, "green": 85, "blue": 165, "yellow": 42}

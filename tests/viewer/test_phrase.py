@@ -45,6 +45,8 @@ def test_a_phrase_is_typed_and_what_it_finds_accepted_and_undone(quiet, dock, ha
     assert panel.isVisibleTo(dock)
     assert "a cat" in panel.title.text()
     assert not panel.caution.isVisibleTo(panel)
+    # Of boxes that lie in each other the smallest is clicked.
+    search.set_threshold(0.5)
     shown = search.proposals.shown()
     assert shown
     box = shown[0].box

@@ -45,7 +45,7 @@ class PhraseSearch:
 
     phrase: str
     negative: str = ""
-    least: float = 0.3
+    least: float = 0.2
     every_plane: bool = False
     in_parts: bool = True
     progress: Progress = no_progress

@@ -59,7 +59,7 @@ def add_find(parser: argparse.ArgumentParser) -> None:
         "--least",
         type=share_of_one,
         metavar="SCORE",
-        help="score that a proposal has at least, 0 to 1 (0.3 for a phrase, 0.5 for examples)",
+        help="score that a proposal has at least, 0 to 1 (0.2 for a phrase, 0.5 for examples)",
     )
     parser.add_argument(
         "--every-plane",

@@ -26,8 +26,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 THRESHOLD = 0.5
 """The score from which the method itself takes something for the thing."""
 
-PHRASE_THRESHOLD = 0.3
-"""The same for a phrase, whose scores say how often they are right: two of three from here on."""
+PHRASE_THRESHOLD = 0.1
+"""The same for a phrase: who asks where something is on an image mostly sees that it is there."""
 
 SAME = 0.55
 """A box shows what regions show by which more than this share of it is covered.

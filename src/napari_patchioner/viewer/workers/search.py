@@ -353,14 +353,15 @@ class Search(QObject):  # type: ignore[misc]
         if self.proposals is None:
             return ""
         shown, total = len(self.proposals.shown()), len(self.proposals.open())
+        is_judged = bool(self.proposals.accepted) or len(self.proposals.rejected) > 0
         if self.options is not None and not total and not len(self.proposals.rejected):
             return "Nothing here stands out enough to be proposed, or all of it is a region."
-        if self.phrase and not total and not len(self.proposals.rejected):
+        if self.phrase and not total and not is_judged:
             # Where regions show it, these are what there is of it.
             is_matched = max(self._matches.values(), default=0.0) >= self.proposals.threshold
             what = "Nothing else" if is_matched else "Nothing"
             text = f"{what} here shows {self.phrase!r}, as far as the model can tell."
-        elif not total and (self.proposals.accepted or len(self.proposals.rejected)):
+        elif not total and is_judged:
             text = "All that was found is accepted or rejected; Find again goes on from there."
         elif not total:
             text = "Nothing else like this was found here; more examples may help."
