@@ -45,6 +45,19 @@ def test_what_is_unlikely_needs_more_than_a_context(mini, grid):
     assert ranked.text != "a lynx"
 
 
+def test_fewer_words_for_the_same_thing_are_not_preferred(mini, grid):
+    said = Caption(
+        "a cat in front of a wall",
+        0.9,
+        alternatives=("a cat", "a snake"),
+        concepts=(("cat", 0.76), ("snake", 0.05)),
+    )
+    # Nor is what is many times less likely, however near it lies.
+    for context in ("snakes, reptiles", "cars, street", "kitchen, breakfast", "cats"):
+        [ranked] = captions_in_context(mini, grid, [CUP], [said], context)
+        assert ranked.text == said.text
+
+
 def test_without_a_context_nothing_changes(mini, grid):
     assert captions_in_context(mini, grid, [CUP], [SAID], " , ,") == [SAID]
 

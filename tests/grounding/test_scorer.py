@@ -281,3 +281,10 @@ def test_the_score_of_an_image_says_how_often_it_is_right(mini, grid):
     assert best == pytest.approx(scorer.image(grid), abs=0.02)
     # What has no name has the score of its window.
     assert PhraseScorer(mini, "red").image(grid) == PhraseScorer(mini, "red").windows(grid)[1].max()
+
+
+@pytest.mark.parametrize(
+    ("one", "many"), [("an animal", "animals"), ("a vehicle", "vehicles"), ("a cat", "cats")]
+)
+def test_the_plural_of_a_wider_word_means_as_much(mini, one, many):
+    assert set(PhraseScorer(mini, one).meaning) == set(PhraseScorer(mini, many).meaning)

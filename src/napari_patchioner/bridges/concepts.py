@@ -427,7 +427,11 @@ class ConceptBridge(Bridge):
         """Return the concepts of this name, or those that it is a wider word for."""
         forms = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), f"{phrase}s")
         names = next((self._meanings[form] for form in forms if form in self._meanings), ())
-        return [self._index[name] for name in (*forms, *names) if name in self._index]
+        # "Animals" are each an "animal", which stands for many.
+        own = (name for name in names if name in forms)
+        wider = (other for name in own for other in self._meanings.get(name, ()))
+        meant = dict.fromkeys((*forms, *names, *wider))
+        return [self._index[name] for name in meant if name in self._index]
 
     def _concept(self, word: str) -> int | None:
         """Return which concept a word means, if any."""

@@ -36,6 +36,8 @@ _CLOSENESS = 8.0
 _RANK = 0.3
 # So much nearer to the context than the model's own wording another one has to be, to come first.
 _NEARER = 0.05
+# What the model finds so many times less likely than its own wording never takes its place.
+_MOST_TIMES = 4.0
 # So likely is what settles a guess.
 _SURE = 0.5
 _PARTS = re.compile(r"[,;\n]+")
@@ -133,9 +135,17 @@ def captions_in_context(
             for nearness, text in zip(near[1:], wordings[1:], strict=True)
             if caption.text.endswith("?") and read_phrase(text).thing in caption.text
         ]
-        usual = float(np.mean(guesses)) if guesses else near[0]
+        same = np.zeros(len(wordings), bool)
+        if isinstance(captioner.decoder, GroundedDecoder):
+            # Any few words lie nearer to a context than many: "a cat" says less than "a cat on a
+            # sofa", and nothing else.
+            things = [read_phrase(text).thing for text in wordings]
+            same = np.array([own == things[0] for own in things])
+        usual = float(np.mean(guesses)) if guesses else float(max([near[0], *near[same]]))
         behind = merits[0] - _RANK * np.arange(len(merits))
-        merits = np.where(near < usual + _NEARER, np.minimum(merits, behind), merits)
+        is_far = near < usual + _NEARER
+        is_rare = rates < rates[0] - math.log(_MOST_TIMES)
+        merits = np.where(is_far | is_rare | same, np.minimum(merits, behind), merits)
         order = np.argsort(-merits, kind="stable")
         if caption.text.endswith("?") and not _is_settled(wordings[order[0]], caption, parts):
             # What is likely enough beside it stays a guess, whatever the image is about.
