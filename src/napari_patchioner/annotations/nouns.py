@@ -43,6 +43,8 @@ _AFTER = _words(
     "as while when where that which who whose is are was were be been am has have had do does did "
     "will would could should must cannot looking next here there now today again together"
 )
+# "The largest airplane" is an airplane, told from the others.
+_WHICH = _words("left right top bottom middle larger smaller largest smallest")
 # A caption with one of them claims that there is no such thing; "nucleus no. 4" has a number.
 _NEGATIONS = _words("no not none never neither nor nothing nobody cannot missing absent")
 _NEGATION = re.compile(r"n['’]t\Z")
@@ -251,6 +253,8 @@ def _parsed(caption: str) -> _Parsed:
     is_sentence = 1 < end < len(rest) and rest[end].casefold() in _ARTICLES
     rest = _subject_of(rest[: end - is_sentence], singular=singular)
     noun = list(rest)
+    if is_known and len(noun) > 1 and noun[0].casefold() in _WHICH:
+        noun = noun[1:]
     while len(noun) > 1 and _is_adjective(noun[0]) and " ".join(noun).casefold() not in _COMPOUNDS:
         noun = noun[2:] if len(noun) > 2 and noun[1].casefold() == "and" else noun[1:]
     if not 0 < len(noun) <= _MOST_WORDS or not noun[-1][-1].isalnum():

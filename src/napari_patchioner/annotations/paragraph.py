@@ -29,6 +29,11 @@ _ALL_PLACED = 20
 _LINKED = 100
 _PIXEL = "pixel"
 _GROUP = "group of "
+# How captions are told apart by places
+_WHERE = re.compile(
+    r"(?:on|at|in) the (?:left|right|top|bottom|middle)|the (?:larger|smaller) one"
+    r"|the (?:largest|smallest)|\w+ from the (?:left|right|top|bottom)"
+)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&])")
 
 
@@ -446,10 +451,14 @@ def _guess_of(caption: str) -> str:
 
     >>> _guess_of("cup, umbrella or coffee?"), _guess_of("a cup on a table"), _guess_of("?")
     ('a cup, an umbrella or coffee', 'a cup', '')
+    >>> _guess_of("cup or bowl, the largest?")
+    'a cup or a bowl'
     """
     caption = without_place(caption).strip()
     if not caption.endswith("?"):
         return phrase_of(caption)
     names = [name.strip() for name in re.split(r", | or ", caption[:-1]) if name.strip()]
+    # Where it is says which region is meant, and not what it may be.
+    names = [name for name in names if not _WHERE.fullmatch(name)]
     *others, last = [phrase_of(name) or name for name in names] or [""]
     return f"{', '.join(others)} or {last}" if others else last
