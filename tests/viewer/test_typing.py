@@ -62,16 +62,17 @@ def test_a_sentence_stays_in_the_caption_and_its_region_selected(started, canvas
     assert started.ask.text.text() == ""
 
 
-@pytest.mark.parametrize("mode", ["P", "R", "T", "D", "E", "L", "Z", "Space"])
-def test_keys_of_other_modes_are_forgotten_as_well(started, canvas, viewer, mode):
-    layer = started.controller.layer("regions")
-    tap(canvas, mode)
-    tap(canvas, "S")
-    layer.selected_data = {0}
-    started.panel.caption.editor.setFocus()
-    write(viewer, f" {mode.lower()} stop")
-    assert unchanged(layer)
-    assert started.controller.current().caption.startswith(f"{mode.lower()} stop")
+def test_keys_of_other_modes_are_forgotten_as_well(started, canvas, viewer):
+    layer, editor = started.controller.layer("regions"), started.panel.caption.editor
+    for mode in ("P", "R", "T", "D", "E", "L", "Z", "Space"):
+        tap(canvas, mode)
+        tap(canvas, "S")
+        layer.selected_data = {0}
+        editor.setFocus()
+        editor.selectAll()
+        write(viewer, f" {mode.lower()} stop")
+        assert unchanged(layer)
+        assert started.controller.current().caption.startswith(f"{mode.lower()} stop")
 
 
 def fields(dock):
@@ -119,7 +120,7 @@ def test_letters_in_the_list_of_regions_leave_the_tool_alone(started, canvas, vi
     assert unchanged(layer)
 
 
-def test_a_key_held_on_the_canvas_and_let_go_in_a_field_is_not_stuck(started, canvas, viewer):
+def test_a_key_that_is_held_ends_what_it_began_wherever_it_is_let_go(started, canvas, viewer):
     layer = started.controller.layer("regions")
     canvas.canvas.setFocus()
     QTest.keyPress(canvas.canvas, Qt.Key.Key_Space)
@@ -128,20 +129,14 @@ def test_a_key_held_on_the_canvas_and_let_go_in_a_field_is_not_stuck(started, ca
     editor.setFocus()
     QTest.keyRelease(editor, Qt.Key.Key_Space)
     assert unchanged(layer)
-
-
-def test_a_key_held_on_the_canvas_is_let_go_there(started, canvas):
-    layer = started.controller.layer("regions")
+    canvas.canvas.setFocus()
     QTest.keyPress(canvas.canvas, Qt.Key.Key_Z)
     assert str(layer.mode) == "pan_zoom"
     QTest.keyRelease(canvas.canvas, Qt.Key.Key_Z)
     assert unchanged(layer)
-
-
-def test_a_key_pressed_in_a_field_and_let_go_on_the_canvas_ends_nothing_there(started, canvas):
-    layer = started.controller.layer("regions")
-    started.panel.caption.editor.setFocus()
-    QTest.keyPress(started.panel.caption.editor, Qt.Key.Key_S)
+    # One that was pressed in a field ends nothing on the canvas.
+    editor.setFocus()
+    QTest.keyPress(editor, Qt.Key.Key_S)
     canvas.canvas.setFocus()
     QTest.keyRelease(canvas.canvas, Qt.Key.Key_S)
     assert unchanged(layer)
