@@ -35,7 +35,7 @@ from .models import ModelRegistry
 
 NOT_READ = "Press Start first: regions are compared in what the model has read of the image."
 NO_OTHERS = "No other region here is called the same: there is nothing to tell apart."
-NO_WORDINGS = "No caption of the model here has other wordings to rank: caption the regions first."
+NO_WORDINGS = "No caption of the model here has other wordings that could be ranked."
 ONLY_DESCRIBED = "What a server said is not ranked against what the model says, and stays as it is."
 NO_CONTEXT = "Write in Options what the image is about, beside Context: wordings are ranked by it."
 CHANGED = "Nothing was changed: the captions are others by now. Try again."
