@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from qtpy.QtTest import QTest
 
 
 def corners(box):
@@ -54,6 +55,15 @@ class Class:
         self.select(*rows)
         self.dock.teach.name.setText(name)
         self.dock.teach.teach.click()
+
+    def write_over(self, row, text):
+        """Select a region and type a text over its caption."""
+        editor = self.dock.panel.caption.editor
+        self.select(row)
+        self.qtbot.wait(150)
+        editor.setFocus()
+        editor.selectAll()
+        QTest.keyClicks(editor, text)
 
     def until(self, condition):
         self.qtbot.waitUntil(condition, timeout=20_000)

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_patchioner import batch
-from napari_patchioner.annotations import (
-    Notes,
-    format_named,
-)
+from napari_patchioner.annotations import Notes, format_named
 from napari_patchioner.errors import FormatError, counted
 
 from .outputs import check_outputs

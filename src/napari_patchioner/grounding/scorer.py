@@ -56,7 +56,9 @@ _OVERLAP, _PART, _MOST = 0.3, 0.6, 60
 _ONE_BOX = 0.8
 # Of many windows the likeliest seems likelier than it is. Log odds that an image shows a thing,
 # from those of its likeliest window: fitted to COCO's development images, halves told the same.
-_SOMEWHERE, _OFFSET, _RARE = 0.74, -1.9, 1e-3
+_SOMEWHERE, _OFFSET = 0.74, -1.9
+# No chance is nearer to 0 or 1.
+_RARE = 1e-3
 # Windows up to this size point at where in a region a thing is.
 _SMALL = 0.25
 # How a sentence ends that says what is not known.
@@ -272,10 +274,9 @@ class PhraseScorer:
         ]
         return unlike(each)[:most]
 
-    def _proposals(self, grid: FeatureGrid, row: int, least: float, most: int) -> list[Proposal]:
+    def _proposals(self, grid: FeatureGrid, wanted: int, least: float, most: int) -> list[Proposal]:
         """Return boxes of one of the things that are wanted."""
-        wanted = row
-        chances, scales = self._windows(grid)[:, row], self._scales(grid)
+        chances, scales = self._windows(grid)[:, wanted], self._scales(grid)
         heat = windows.heat_of(chances, scales, grid.shape)
         boxes = windows.places(scales)
         if not isinstance(self._captioner.backbone, RegionEncoder):
@@ -287,7 +288,7 @@ class PhraseScorer:
                     # To describe each once more would take longer than all windows have.
                     own = windows.BoxSums(heat[..., None]).means(hills)[:, 0]
                 else:
-                    own = self._regions(grid, [_as_box(box, grid) for box in hills])[:, row]
+                    own = self._regions(grid, [_as_box(box, grid) for box in hills])[:, wanted]
                 boxes, chances = np.concatenate([boxes, hills]), np.concatenate([chances, own])
         tight = windows.contrast(heat, boxes)
         ranks = chances * (1 - _TIGHT + _TIGHT * tight)
@@ -318,8 +319,7 @@ class PhraseScorer:
         is_named = isinstance(self._captioner.bridge, PhraseReader) and _is_photograph(grid)
         if not (is_named and self._wanted[row].thing):
             return chance
-        odds = _SOMEWHERE * math.log((chance + _RARE) / (1 - chance + _RARE)) + _OFFSET
-        return 1 / (1 + math.exp(-odds))
+        return chance_of(_SOMEWHERE * log_odds(chance) + _OFFSET)
 
     def _meaning_of(self, phrase: NounPhrase) -> tuple[str, ...]:
         bridge, thing = self._captioner.bridge, phrase.thing
@@ -472,6 +472,16 @@ def unlike(proposals: Iterable[Proposal]) -> list[Proposal]:
         if not (overlap(np.array(astuple(proposal.box), float), boxes) > _ONE_BOX).any():
             kept.append(proposal)
     return kept
+
+
+def log_odds(chance: float) -> float:
+    """Return the log odds of a chance, which are finite also of what is certain."""
+    return math.log((chance + _RARE) / (1 - chance + _RARE))
+
+
+def chance_of(odds: float) -> float:
+    """Return the chance with these log odds."""
+    return 1 / (1 + math.exp(-odds))
 
 
 def nothing_wanted(negatives: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from napari_patchioner.regions import Box, PatchWeights, Region, cover
 from . import windows
 from .arguments import check_as_many, check_grid, check_region, check_regions, check_text
 from .phrase import read_phrase
-from .scorer import PhraseScorer
+from .scorer import PhraseScorer, chance_of, log_odds
 from .sentence import Word, kind_of, read_words
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ NO_PHOTOGRAPH = "This is no photograph, and in such pictures nouns are not judge
 # Log-odds of a noun of which regions were labelled, of its chance in the region as a whole and in
 # the best window inside it; fitted to boxes and captions of COCO's development images.
 _WHOLE, _INSIDE, _OFFSET = 0.416, 0.465, 2.29
-_LEAST = 1e-3
 # A window is inside a region that takes this share of it.
 _COVERED = 0.7
 # Names too wide or too vague for anyone to say that a picture does not show them.
@@ -442,12 +441,7 @@ def agreement_of(words: Sequence[GroundedWord], text: str) -> float:
 
 def _calibrated(whole: float, most: float) -> float:
     """Return how likely a region shows a thing, of its chance in it all and in its best window."""
-    odds = _WHOLE * _log_odds(whole) + _INSIDE * _log_odds(most) + _OFFSET
-    return 1 / (1 + math.exp(-odds))
-
-
-def _log_odds(chance: float) -> float:
-    return math.log((chance + _LEAST) / (1 - chance + _LEAST))
+    return chance_of(_WHOLE * log_odds(whole) + _INSIDE * log_odds(most) + _OFFSET)
 
 
 def _denied(support: float) -> str:

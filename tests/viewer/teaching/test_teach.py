@@ -138,12 +138,7 @@ def test_a_sentence_written_over_an_example_is_its_caption_and_no_other_name(les
     lesson.teach("nucleus", 0)
     lesson.teach("leaf", 1)
     lesson.settle()
-    editor = lesson.dock.panel.caption.editor
-    lesson.select(0)
-    lesson.qtbot.wait(150)
-    editor.setFocus()
-    editor.selectAll()
-    QTest.keyClicks(editor, "a giraffe on the runway")
+    lesson.write_over(0, "a giraffe on the runway")
     lesson.settle()
     assert lesson.captions()[:6] == ["a giraffe on the runway", "leaf", *["nucleus", "leaf"] * 2]
     assert panel.lexicon.counts == {"leaf": 1, "nucleus": 1}
@@ -181,12 +176,7 @@ def test_where_every_correction_is_an_example_it_corrects_what_was_learned(lesso
     lesson.teach("leaf", 1)
     lesson.dock.teach.every.click()
     lesson.settle()
-    editor = lesson.dock.panel.caption.editor
-    lesson.select(0)
-    lesson.qtbot.wait(150)
-    editor.setFocus()
-    editor.selectAll()
-    QTest.keyClicks(editor, "nucleus")
+    lesson.write_over(0, "nucleus")
     lesson.until(lambda: lesson.captions()[2:6] == ["nucleus", "leaf"] * 2)
     assert lesson.dock.teach.lexicon.counts == {"leaf": 1, "nucleus": 1}
 

@@ -52,8 +52,6 @@ NO_QUESTION = 'Type a question first, such as "what is the mitotic stage?".'
 NOT_WHERE = "What the server said is of regions that have changed meanwhile: ask again."
 NOT_TAKEN = "What the server says of the old one is not taken; ask again."
 OFF_PLANE = "A region lies on no single plane and cannot be shown to a server; draw it on one."
-
-
 # How often at most what has come is shown.
 _SHOWN_S = 0.1
 # A pixel that is so many times as long as wide is no square on any screen.
